@@ -1,0 +1,200 @@
+"""A run read back from its directory, or from one checkpoint directory alone.
+
+`load(directory)` reads nothing but JSON; the network and its variables are restored when
+they are first asked for, and only they need JAX.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
+
+from cnnlab.errors import RunError
+from cnnlab.runs.directory import read_json
+
+if TYPE_CHECKING:
+  import pandas as pd
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Run:
+  """One training run.
+
+  Attributes:
+    directory: the run directory, or the checkpoint directory where it stands alone.
+    checkpoint: the checkpoint step directory that was asked for; None is the newest whole one.
+  """
+
+  directory: Path
+  checkpoint: Path | None = None
+
+  @cached_property
+  def config(self) -> ConfigDict:
+    """The resolved config, locked; derived values (steps, classes, cost) under `.derived`.
+
+    Raises:
+      RunError: config.json is missing or broken.
+    """
+    return ConfigDict(read_json(_config_file(self.directory))).lock()
+
+  @cached_property
+  def status(self) -> dict[str, Any]:
+    """The content of status.json; empty where the run has not written any."""
+    return self._optional("status.json")
+
+  @cached_property
+  def environment(self) -> dict[str, Any]:
+    """Versions, devices, git commit and command; empty where the run has not written any."""
+    return self._optional("environment.json")
+
+  @cached_property
+  def metrics(self) -> pd.DataFrame:
+    """One row a logged step: `step`, `epoch`, `train/...`, `eval/...` (NaN where not logged).
+
+    Raises:
+      RunError: a line before the last is broken.
+    """
+    rows = read_json_lines(self.directory / "metrics.jsonl")
+    if not rows and self._stands_alone:
+      rows = [_checkpoint_metrics(self.directory)]
+    return _table(rows)
+
+  @cached_property
+  def timing(self) -> pd.DataFrame:
+    """One row a logged step: `step`, `seconds` of training so far, `images_per_second`."""
+    return _table(read_json_lines(self.directory / "timing.jsonl"))
+
+  @cached_property
+  def model(self) -> Any:
+    """The network (a Flax module) that the config names, with as many classes as it was trained for."""
+    from cnnlab.models import create_model
+
+    options = self.config.model.to_dict()
+    name = options.pop("name")
+    classes = self.config.get("derived", {}).get("num_classes")
+    if classes is not None:
+      options.setdefault("num_classes", classes)
+    return create_model(name, **options)
+
+  @cached_property
+  def variables(self) -> dict[str, Any]:
+    """The network's variables (`params`, `batch_stats`, ...) at the checkpoint.
+
+    Raises:
+      RunError: there is no checkpoint that can be read.
+    """
+    from cnnlab.runs.checkpoint import restore_variables
+
+    return restore_variables(self.checkpoint or self.directory)
+
+  @property
+  def _stands_alone(self) -> bool:
+    return self.checkpoint is not None and self.checkpoint == self.directory
+
+  def _optional(self, name: str) -> dict[str, Any]:
+    path = self.directory / name
+    return read_json(path) if path.is_file() else {}
+
+
+def load(directory: str | os.PathLike[str]) -> Run:
+  """Returns the run in a run directory, its `checkpoints/`, or one checkpoint step directory.
+
+  Raises:
+    RunError: the directory is missing, or is none of these.
+  """
+  path = Path(directory)
+  if not path.is_dir():
+    what = "is a file" if path.exists() else "does not exist"
+    raise RunError(
+      f"run directory {str(path)!r} {what}; expected a directory that holds config.json"
+    )
+  path = path.resolve()
+  if is_run(path):
+    return Run(path)
+  if path.name == CHECKPOINTS and is_run(path.parent):
+    return Run(path.parent)
+  if _is_checkpoint(path):
+    owner = path.parent.parent
+    return Run(owner if is_run(owner) else path, checkpoint=path)
+  below = find_runs(path)
+  hint = f"; runs lie below it, such as {str(below[0])!r}" if below else ""
+  raise RunError(f"{str(path)!r} is no run directory: it holds no config.json{hint}")
+
+
+def is_run(path: Path) -> bool:
+  """Returns whether a directory is a run's: it holds config.json or status.json."""
+  return (path / "config.json").is_file() or (path / "status.json").is_file()
+
+
+def find_runs(root: str | os.PathLike[str]) -> list[Path]:
+  """Returns every run directory at or below a directory, sorted.
+
+  Raises:
+    RunError: the directory does not exist.
+  """
+  top = Path(root)
+  if not top.is_dir():
+    raise RunError(f"directory {str(top)!r} does not exist")
+  found = []
+  for folder, below, files in os.walk(top):
+    if "config.json" in files or "status.json" in files:
+      found.append(Path(folder))
+      below.clear()
+  return sorted(found)
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+  """Returns the objects of a file with one JSON object a line; none where the file is absent.
+
+  A torn last line is left out: it was being written when the run died.
+
+  Raises:
+    RunError: a line before the last is no JSON object; the line's number is named.
+  """
+  if not path.is_file():
+    return []
+  lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+  rows = []
+  for number, line in enumerate(lines, start=1):
+    try:
+      row = json.loads(line)
+      if not isinstance(row, dict):
+        raise ValueError(f"a {type(row).__name__} instead of an object")
+    except ValueError as error:
+      if number == len(lines):
+        break
+      raise RunError(f"{path}, line {number}: broken JSON ({error})") from error
+    rows.append(row)
+  return rows
+
+
+def _is_checkpoint(path: Path) -> bool:
+  return path.name.isdigit() and (path / "config").is_dir()
+
+
+def _config_file(directory: Path) -> Path:
+  # Orbax's JSON handler keeps an item `config` in the file `config/metadata`.
+  whole = directory / "config.json"
+  return (
+    whole if whole.is_file() or not _is_checkpoint(directory) else directory / "config/metadata"
+  )
+
+
+def _checkpoint_metrics(directory: Path) -> dict[str, Any]:
+  path = directory / "metrics" / "metadata"
+  row = read_json(path) if path.is_file() else {}
+  return {"step": int(directory.name)} | row
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+  import pandas as pd
+
+  return pd.DataFrame(rows, columns=None if rows else ["step"])

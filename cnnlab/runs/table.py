@@ -1,0 +1,102 @@
+"""All runs below a directory as one table: status, progress, main metric, what differs between them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnnlab.config import flatten
+from cnnlab.errors import RunError
+from cnnlab.runs.directory import read_json
+from cnnlab.runs.loading import find_runs, read_json_lines
+from cnnlab.runs.state import effective_status
+
+MAIN_METRICS = ("eval/error", "eval/top1", "eval/loss", "train/loss")
+COLUMNS = ("run", "status", "step", "total_steps", "metric", "best", "last", "differs")
+
+
+def runs_table(root: str | os.PathLike[str]) -> pd.DataFrame:
+  """Returns one row for every run at or below `root`, in the order of their paths.
+
+  Columns: `run` (path relative to root), `status` ('dead' is a 'running' one whose process is
+  gone, 'broken' one whose files cannot be read), `step`, `total_steps`, `metric` (name of the
+  main one), `best` and `last` of it, `differs` (`key=value` of every config key that is not the
+  same in all of these runs), `reason` of a failure.
+
+  Raises:
+    RunError: the directory does not exist.
+  """
+  top = Path(root)
+  rows, configs = [], []
+  for directory in find_runs(top):
+    row, config = _row(directory)
+    rows.append({"run": os.path.relpath(directory, top)} | row)
+    configs.append(config)
+  for row, text in zip(rows, varying_keys(configs), strict=True):
+    row["differs"] = text
+  return pd.DataFrame(rows, columns=[*COLUMNS, "reason"])
+
+
+def varying_keys(configs: Sequence[Mapping[str, Any] | None]) -> list[str]:
+  """Returns for each flat config the `key=value` of the keys that are not the same in all.
+
+  A config of None (unreadable) gives an empty text and does not count in the comparison.
+  """
+  readable = [config for config in configs if config is not None]
+  keys = sorted({key for config in readable for key in config})
+  absent = object()
+  varying = [k for k in keys if len({_text(c.get(k, absent)) for c in readable}) > 1]
+  return [
+    "" if config is None else " ".join(f"{k}={_text(config[k])}" for k in varying if k in config)
+    for config in configs
+  ]
+
+
+def flat_config(directory: Path) -> dict[str, Any]:
+  """Returns the `{dotted.key: value}` of a run's config.json, derived values left out.
+
+  Raises:
+    RunError: the file is missing or broken.
+  """
+  config = read_json(directory / "config.json")
+  return {k: v for k, v in flatten(config).items() if not k.startswith("derived.")}
+
+
+def main_metric(names: Sequence[str]) -> str | None:
+  """Returns the metric by which a run is judged among those it logged, None where there is none."""
+  return next((name for name in MAIN_METRICS if name in names), None)
+
+
+def lower_is_better(metric: str) -> bool:
+  """Returns whether a smaller value of the metric is the better one."""
+  return metric.rpartition("/")[2] in ("error", "loss", "cross_entropy", "top5_error")
+
+
+def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+  row: dict[str, Any] = {"status": "queued", "reason": ""}
+  config = None
+  try:
+    if (directory / "status.json").is_file():
+      status = read_json(directory / "status.json")
+      row |= {"status": effective_status(status), "reason": status.get("reason") or ""}
+      row |= {"step": status.get("step"), "total_steps": status.get("total_steps")}
+    if (directory / "config.json").is_file():
+      config = flat_config(directory)
+    lines = read_json_lines(directory / "metrics.jsonl")
+  except RunError as error:
+    return row | {"status": "broken", "reason": str(error)}, config
+  metric = main_metric([name for line in lines for name in line])
+  if metric is not None:
+    values = [line[metric] for line in lines if line.get(metric) is not None]
+    best = min(values) if lower_is_better(metric) else max(values)
+    row |= {"metric": metric, "best": best, "last": values[-1]}
+  return row, config
+
+
+def _text(value: Any) -> str:
+  return value if isinstance(value, str) else json.dumps(value, default=lambda _: "absent")
