@@ -22,6 +22,7 @@ if TYPE_CHECKING:
   import pandas as pd
 
 CHECKPOINTS = "checkpoints"
+ABOUT = "about"  # the item of a checkpoint that holds its JSON
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Run:
     Raises:
       RunError: config.json is missing or broken.
     """
-    return ConfigDict(read_json(_config_file(self.directory))).lock()
+    if self._stands_alone:
+      return ConfigDict(_about(self.directory)["config"]).lock()
+    return ConfigDict(read_json(self.directory / "config.json")).lock()
 
   @cached_property
   def status(self) -> dict[str, Any]:
@@ -64,7 +67,7 @@ class Run:
     """
     rows = read_json_lines(self.directory / "metrics.jsonl")
     if not rows and self._stands_alone:
-      rows = [_checkpoint_metrics(self.directory)]
+      rows = [{"step": int(self.directory.name)} | _about(self.directory)["metrics"]]
     return _table(rows)
 
   @cached_property
@@ -177,21 +180,12 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-  return path.name.isdigit() and (path / "config").is_dir()
+  return path.name.isdigit() and (path / ABOUT).is_dir()
 
 
-def _config_file(directory: Path) -> Path:
-  # Orbax's JSON handler keeps an item `config` in the file `config/metadata`.
-  whole = directory / "config.json"
-  return (
-    whole if whole.is_file() or not _is_checkpoint(directory) else directory / "config/metadata"
-  )
-
-
-def _checkpoint_metrics(directory: Path) -> dict[str, Any]:
-  path = directory / "metrics" / "metadata"
-  row = read_json(path) if path.is_file() else {}
-  return {"step": int(directory.name)} | row
+def _about(directory: Path) -> dict[str, Any]:
+  # Orbax's JSON handler keeps an item `about` in the file `about/metadata`.
+  return read_json(directory / ABOUT / "metadata")
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:

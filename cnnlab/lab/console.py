@@ -1,0 +1,101 @@
+"""Tables for the terminal, by rich: a sweep's summary, and the runs below a directory."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from cnnlab.lab import wording
+from cnnlab.lab.experiment import Experiment
+
+_COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
+
+
+def summary_table(experiment: Experiment, summary: pd.DataFrame) -> Table:
+  """Returns the table of an experiment: a row a variant, the base in bold.
+
+  Args:
+    experiment: its question is the title.
+    summary: the table of `statistics.summarise`.
+  """
+  metric = wording.describe_metric(experiment.metric)
+  table = Table(title=Text(experiment.question), title_justify="left", title_style="bold")
+  table.add_column("variant", no_wrap=True)
+  unit = f", {metric.unit}" if metric.unit else ""
+  table.add_column(f"{metric.name}{unit}\nmean ± 95 % CI", justify="right")
+  table.add_column(
+    f"paired difference\nto {experiment.base}, {metric.difference_unit}", justify="right"
+  )
+  table.add_column("p", justify="right")
+  for heading in ("parameters", "multiply-\nadds", "training\ntime", "runs"):
+    table.add_column(heading, justify="right")
+  for row in summary.to_dict("records"):
+    table.add_row(*_summary_cells(row, experiment, metric.factor))
+  return table
+
+
+def _summary_cells(row: dict, experiment: Experiment, factor: float) -> list[Text]:
+  base = row["variant"] == experiment.base
+  mean, difference = (
+    [row[name] * factor for name in (key, f"{prefix}low", f"{prefix}high")]
+    for key, prefix in (("mean", ""), ("difference", "difference_"))
+  )
+  cells = [
+    row["variant"],
+    wording.with_interval(*mean),
+    "base" if base else wording.with_interval(*difference, sign=True),
+    "" if base else wording.probability(row["p_value"]),
+    wording.count(row["parameters"]),
+    wording.count(row["multiply_adds"]),
+    wording.duration(row["seconds"]),
+    str(row["done"]),
+  ]
+  if row["trouble"]:
+    cells[-1] = f"{row['done']} of {row['asked']}: {row['trouble']}"
+  style = "bold" if base else ""
+  shown = [Text(cell, style=style) for cell in cells]
+  if row["trouble"]:
+    shown[-1].stylize("red")
+  return shown
+
+
+def runs_table(runs: pd.DataFrame, root: str) -> Table:
+  """Returns the table of the runs below a directory, as `cnnlab.runs.table.runs_table` has them."""
+  table = Table(title=Text(f"{len(runs)} runs below {root}"), title_justify="left")
+  for heading, justify in (
+    ("run", "left"),
+    ("status", "left"),
+    ("step", "right"),
+    ("metric", "left"),
+  ):
+    table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+  for heading in ("best", "last"):
+    table.add_column(heading, justify="right")
+  table.add_column("differs in", overflow="fold")
+  for row in runs.to_dict("records"):
+    table.add_row(*_run_cells(row))
+  return table
+
+
+def _run_cells(row: dict) -> list[Text]:
+  missing = {key for key, value in row.items() if pd.isna(value)}
+  step = "" if "step" in missing else f"{row['step']:.0f}"
+  if step and "total_steps" not in missing:
+    step += f"/{row['total_steps']:.0f}"
+  cells = [
+    Text(row["run"]),
+    Text(row["status"], style=_COLOURS.get(row["status"], "red")),
+    Text(step),
+  ]
+  if "metric" in missing:
+    cells += [Text("")] * 3
+  else:
+    metric = wording.describe_metric(row["metric"])
+    cells.append(Text(metric.label))
+    digits = 2 if metric.unit == "%" else 4
+    cells += [Text(wording.number(row[name] * metric.factor, digits)) for name in ("best", "last")]
+  note = Text(row["differs"])
+  if row["reason"]:
+    note.append((" — " if row["differs"] else "") + row["reason"].splitlines()[0], style="red")
+  return [*cells, note]

@@ -1,0 +1,166 @@
+"""From an experiment to its runs: where each one lies, its overrides, and what became of it so far."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnnlab.config import apply_overrides, load_page, to_plain
+from cnnlab.errors import ConfigError, RunError, unknown
+from cnnlab.lab.experiment import FILE, Experiment, read_experiment
+from cnnlab.runs.directory import config_differences, read_json, write_json
+from cnnlab.runs.state import effective_status
+
+# What is not to be started again: a diverged run would diverge again, bit for bit.
+FINISHED = ("done", "diverged")
+REFUSED = "other config"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+  """One run of a sweep, in JSON values only, so that any launcher can pass it on.
+
+  Attributes:
+    name: `<variant>/seed<k>`.
+    directory: where it is written.
+    config: page of the base config.
+    overrides: {dotted.key: value}, the seed included.
+    state: `absent`, a status of status.json, `dead`, or `other config`.
+  """
+
+  name: str
+  label: str
+  seed: int
+  directory: str
+  config: str
+  overrides: Mapping[str, Any]
+  state: str = "absent"
+
+  @property
+  def to_do(self) -> bool:
+    """Whether a launcher should train it."""
+    return self.state not in (*FINISHED, "running", REFUSED)
+
+  def to_dict(self) -> dict[str, Any]:
+    """Returns the fields as a dict of JSON values."""
+    return dataclasses.asdict(self)
+
+
+def resolve(spec: Mapping[str, Any] | RunSpec) -> ConfigDict:
+  """Returns the config of a run: its page with its overrides.
+
+  Raises:
+    ConfigError: the page or a key is unknown, or a value is of the wrong type.
+  """
+  given = spec.to_dict() if isinstance(spec, RunSpec) else spec
+  return apply_overrides(load_page(given["config"]), given["overrides"])
+
+
+def plan(
+  experiment: Experiment,
+  root: str | os.PathLike[str],
+  only: str | Iterable[str] | None = None,
+  seeds: int | Sequence[int] | None = None,
+) -> list[RunSpec]:
+  """Returns every run of an experiment, seed by seed, with its state in `root`.
+
+  Seeds are the outer order, so that a sweep that is cut short has whole pairs.
+
+  Args:
+    experiment: the experiment.
+    root: its runs lie at `<root>/<experiment>/<variant>/seed<k>`.
+    only: shell patterns of variant labels; a string may hold several, with blanks between
+      (labels may hold commas). The base is not added to them.
+    seeds: a count (seeds 0 to count - 1) or the seeds themselves; None for the experiment's.
+
+  Raises:
+    ConfigError: a pattern fits no variant, or a variant's config cannot be used.
+  """
+  chosen_seeds = _seeds(experiment, seeds)
+  labels = _select(experiment, only)
+  page = load_page(experiment.config)
+  specs = []
+  for seed in chosen_seeds:
+    for label in labels:
+      overrides = dict(experiment.variants[label]) | {"seed": seed}
+      try:
+        config = to_plain(apply_overrides(page, overrides))
+      except ConfigError as error:
+        raise ConfigError(f"experiment {experiment.name!r}, variant {label!r}: {error}") from error
+      directory = Path(root) / experiment.name / label / f"seed{seed}"
+      state = run_state(directory, config)
+      name = f"{label}/seed{seed}"
+      where = str(directory.absolute())
+      specs.append(RunSpec(name, label, seed, where, experiment.config, overrides, state))
+  return specs
+
+
+def prepare(
+  experiment: Experiment, root: str | os.PathLike[str], seeds: int | Sequence[int] | None = None
+) -> Path:
+  """Writes experiment.json into the sweep's directory, and returns that directory.
+
+  Seeds that an earlier sweep was asked for stay, so that their runs stay in the report.
+
+  Raises:
+    RunError: the directory holds the sweep of another recipe.
+  """
+  directory = Path(root) / experiment.name
+  chosen = set(_seeds(experiment, seeds))
+  if (directory / FILE).is_file():
+    old = read_experiment(directory)
+    if old.recipe != experiment.recipe:
+      raise RunError(
+        f"{directory} holds the sweep of recipe {old.recipe!r}, not {experiment.recipe!r}; "
+        "use another --root"
+      )
+    chosen |= set(old.seeds)
+  directory.mkdir(parents=True, exist_ok=True)
+  merged = dataclasses.replace(experiment, seeds=tuple(sorted(chosen)))
+  write_json(directory / FILE, merged.to_json())
+  return directory
+
+
+def run_state(directory: Path, config: Mapping[str, Any] | None = None) -> str:
+  """Returns what became of a run: see `RunSpec.state`.
+
+  Args:
+    directory: the run directory, which need not exist.
+    config: the config that is asked for; None leaves out the comparison with config.json.
+
+  Raises:
+    RunError: config.json or status.json is broken.
+  """
+  existing = directory / "config.json"
+  if existing.is_file() and config is not None and config_differences(read_json(existing), config):
+    return REFUSED
+  if (directory / "status.json").is_file():
+    return effective_status(read_json(directory / "status.json"))
+  return "interrupted" if existing.is_file() else "absent"
+
+
+def _seeds(experiment: Experiment, seeds: int | Sequence[int] | None) -> tuple[int, ...]:
+  if seeds is None:
+    return tuple(experiment.seeds)
+  chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+  if not chosen or len(set(chosen)) != len(chosen):
+    raise ConfigError(f"seeds must be distinct and at least one, not {seeds}")
+  return chosen
+
+
+def _select(experiment: Experiment, only: str | Iterable[str] | None) -> list[str]:
+  labels = list(experiment.variants)
+  if only is None:
+    return labels
+  patterns = only.split() if isinstance(only, str) else list(only)
+  for pattern in patterns:
+    if not fnmatch.filter(labels, pattern):
+      raise ConfigError(unknown(f"variant of experiment {experiment.name!r}", pattern, labels))
+  return [label for label in labels if any(fnmatch.fnmatchcase(label, p) for p in patterns)]

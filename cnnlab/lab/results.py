@@ -1,0 +1,133 @@
+"""A sweep's runs as one tidy table, a row for every run that the experiment asks for or that is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnnlab.errors import RunError
+from cnnlab.lab.experiment import FILE, Experiment, read_experiment
+from cnnlab.lab.plan import REFUSED
+from cnnlab.runs.directory import read_json
+from cnnlab.runs.loading import Run, is_run, read_json_lines
+from cnnlab.runs.state import effective_status
+from cnnlab.runs.table import flat_config
+
+COLUMNS = (
+  "variant", "seed", "status", "step", "total_steps", "value", "best", "parameters",
+  "multiply_adds", "seconds", "ms_per_step", "directory", "reason",
+)  # fmt: skip
+
+
+def find_sweeps(directory: str | os.PathLike[str]) -> list[Path]:
+  """Returns the sweeps in a directory: itself, or those among its sub-folders, sorted.
+
+  Raises:
+    RunError: the directory is missing or holds no sweep.
+  """
+  top = Path(directory)
+  if not top.is_dir():
+    raise RunError(f"directory {str(top)!r} does not exist")
+  if (top / FILE).is_file():
+    return [top]
+  found = sorted(path.parent for path in top.glob(f"*/{FILE}"))
+  if not found:
+    raise RunError(
+      f"{str(top)!r} holds no sweep (no {FILE} in it or its sub-folders); `cnnlab runs` lists "
+      "the runs of any directory"
+    )
+  return found
+
+
+def collect(
+  directory: str | os.PathLike[str], experiment: Experiment | None = None
+) -> pd.DataFrame:
+  """Returns one row for every run of a sweep, in the order of its variants and seeds.
+
+  Columns: `variant`, `seed`, `status` (as `runs_table`; besides, `missing` for a run that the
+  experiment asks for and that was never started, and `other config` for one whose config.json
+  contradicts the variant's overrides), `step`, `total_steps`, `value` (the experiment's metric
+  at the last evaluation, only of runs that are done), `best` (over all evaluations),
+  `parameters`, `multiply_adds` (one image, forward), `seconds` (of training), `ms_per_step`
+  (median), `directory`, `reason`.
+
+  Raises:
+    RunError: the directory is no sweep.
+  """
+  top = Path(directory)
+  experiment = experiment or read_experiment(top)
+  rows = []
+  for label, overrides in experiment.variants.items():
+    found = {
+      int(m[1]) for p in top.glob(f"{label}/seed*") if (m := re.fullmatch(r"seed(\d+)", p.name))
+    }
+    for seed in sorted(found | set(experiment.seeds)):
+      run = top / label / f"seed{seed}"
+      expected = {**overrides, "seed": seed}
+      row = {"variant": label, "seed": seed, "directory": f"{label}/seed{seed}"}
+      rows.append(row | _read(run, expected, experiment))
+  return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def strangers(directory: str | os.PathLike[str], experiment: Experiment) -> list[str]:
+  """Returns the folders of a sweep that hold runs of no variant of the experiment."""
+  top = Path(directory)
+  others = (p for p in sorted(top.iterdir()) if p.is_dir() and p.name not in experiment.variants)
+  return [p.name for p in others if any(is_run(run) for run in p.glob("seed*"))]
+
+
+def _read(run: Path, expected: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+  if not is_run(run):
+    return {"status": "missing", "reason": "never started"}
+  try:
+    return _read_run(Run(run), expected, experiment)
+  except RunError as error:
+    return {"status": "broken", "reason": str(error)}
+
+
+def _read_run(run: Run, expected: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+  status = run.status
+  row: dict[str, Any] = {
+    "status": effective_status(status) if status else "queued",
+    "step": status.get("step"),
+    "total_steps": status.get("total_steps"),
+    "seconds": status.get("seconds"),
+    "reason": status.get("reason") or "",
+  }
+  if not (run.directory / "config.json").is_file():
+    return row
+  config = flat_config(run.directory)
+  other = {key: value for key, value in expected.items() if not _same(config.get(key), value)}
+  if other:
+    key, value = next(iter(other.items()))
+    reason = f"{key} is {config.get(key)!r}, the variant sets {value!r}"
+    return row | {"status": REFUSED, "reason": reason}
+  derived = read_json(run.directory / "config.json").get("derived", {})
+  row |= {name: derived.get(name) for name in ("parameters", "multiply_adds")}
+  rows = read_json_lines(run.directory / "metrics.jsonl")
+  values = [line[experiment.metric] for line in rows if line.get(experiment.metric) is not None]
+  if values:
+    row["best"] = min(values) if experiment.mode == "min" else max(values)
+    # A run that has not come to its end is no estimate of what its variant reaches.
+    row["value"] = values[-1] if row["status"] == "done" else None
+  return row | {"ms_per_step": _step_time(run)}
+
+
+def _step_time(run: Run) -> float | None:
+  timing = run.timing
+  if len(timing) < 3 or "seconds" not in timing:
+    return None
+  spent = timing["seconds"].diff() / timing["step"].diff()
+  return float(spent[spent > 0].median() * 1000)
+
+
+def _same(found: Any, asked: Any) -> bool:
+  # As apply_overrides takes them: tuples are lists in JSON, and a number stands for a 1-tuple.
+  asked = json.loads(json.dumps(asked))
+  return found == asked or found == [asked]

@@ -1,0 +1,126 @@
+"""Means, intervals and paired differences over seeds, by SciPy; no run is left out in silence.
+
+For a seed, all variants see the same batches and start from the same weights where shapes
+agree, so variants are compared seed by seed: the interval of the differences is narrower
+than what the variants' own intervals suggest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+
+
+class Estimate(NamedTuple):
+  """A mean over seeds with its t interval.
+
+  Attributes:
+    count: how many seeds.
+    mean, low, high: in the unit of the values; NaN where too few seeds say nothing about them.
+    p_value: two-sided, of a mean of zero (paired t test where the values are differences).
+    deviation: sample standard deviation.
+  """
+
+  count: int
+  mean: float
+  low: float
+  high: float
+  p_value: float
+  deviation: float
+
+  @property
+  def half_width(self) -> float:
+    """Half the interval's width: the x of mean ± x."""
+    return (self.high - self.low) / 2
+
+
+def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
+  """Returns the mean of independent values with its t interval and test against zero."""
+  array = np.asarray(values, dtype=float)
+  count = len(array)
+  if count == 0:
+    return Estimate(0, *[math.nan] * 5)
+  mean = float(array.mean())
+  if count == 1:
+    return Estimate(1, mean, *[math.nan] * 4)
+  if np.ptp(array) == 0:
+    # No spread at all: SciPy divides by zero. All-zero differences mean that the variants
+    # are the same run; an equal non-zero value says nothing about how far chance reaches.
+    p_value, edge = (1.0, mean) if mean == 0 else (math.nan, math.nan)
+    return Estimate(count, mean, edge, edge, p_value, 0.0)
+  test = stats.ttest_1samp(array, 0.0)
+  interval = test.confidence_interval(level)
+  spread = float(array.std(ddof=1))
+  return Estimate(
+    count, mean, float(interval.low), float(interval.high), float(test.pvalue), spread
+  )
+
+
+def paired(values: pd.Series, base: pd.Series, level: float = LEVEL) -> Estimate:
+  """Returns the estimate of `values - base` over the seeds (the index) that both have."""
+  differences = (values.dropna() - base.dropna()).dropna()
+  return estimate(differences.to_list(), level)
+
+
+def summarise(runs: pd.DataFrame, base: str, level: float = LEVEL) -> pd.DataFrame:
+  """Returns one row a variant, in the order of the runs.
+
+  Args:
+    runs: the table of `results.collect`.
+    base: the variant to compare with.
+    level: of the intervals.
+
+  Returns:
+    `variant`, `asked` (runs), `done`, `trouble` (such as `1 diverged, 1 missing`; empty where
+    all are done), `mean`, `low`, `high`, `deviation`, `difference` to the base over `pairs`
+    seeds with `difference_low`, `difference_high`, `p_value`; `parameters`, `multiply_adds`,
+    `seconds` and `ms_per_step` (means over the runs that are done).
+  """
+  values = {label: _by_seed(part) for label, part in runs.groupby("variant", sort=False)}
+  rows = []
+  for label, part in runs.groupby("variant", sort=False):
+    own = estimate(values[label].to_list(), level)
+    row = {"variant": label, "asked": len(part), "done": int((part["status"] == "done").sum())}
+    row |= {"trouble": _trouble(part), "mean": own.mean, "low": own.low, "high": own.high}
+    row |= {"deviation": own.deviation}
+    if label != base and base in values:
+      row |= _difference(paired(values[label], values[base], level))
+    done = part[part["status"] == "done"]
+    for name in ("parameters", "multiply_adds", "seconds", "ms_per_step"):
+      source = done if len(done) else part
+      row[name] = pd.to_numeric(source[name], errors="coerce").mean()
+    rows.append(row)
+  columns = (
+    "variant", "asked", "done", "trouble", "mean", "low", "high", "deviation", "difference",
+    "difference_low", "difference_high", "p_value", "pairs", "parameters", "multiply_adds",
+    "seconds", "ms_per_step",
+  )  # fmt: skip
+  return pd.DataFrame(rows, columns=list(columns))
+
+
+def _by_seed(part: pd.DataFrame) -> pd.Series:
+  return pd.to_numeric(part.set_index("seed")["value"], errors="coerce").dropna()
+
+
+def _difference(found: Estimate) -> dict[str, float]:
+  return {
+    "difference": found.mean,
+    "difference_low": found.low,
+    "difference_high": found.high,
+    "p_value": found.p_value,
+    "pairs": found.count,
+  }
+
+
+def _trouble(part: pd.DataFrame) -> str:
+  states = part.loc[part["status"] != "done", "status"].value_counts()
+  unmeasured = int(((part["status"] == "done") & part["value"].isna()).sum())
+  shown = [f"{count} {state}" for state, count in states.items()]
+  return ", ".join(shown + ([f"{unmeasured} without the metric"] if unmeasured else []))
