@@ -1,0 +1,112 @@
+"""The grammar of CS231n: INPUT -> [[CONV->RELU]*N -> POOL?]*M -> [FC->RELU]*K -> FC.
+
+N is `convs_per_block`, M the length of `features`, K the length of `hidden`. A pooling layer can
+be replaced as in "Striving for Simplicity" (arXiv:1412.6806, section 2): by a stride in the
+convolution before it ('stride'), or by a convolution of its own with that stride and as many
+channels ('conv'), so that the stack has as many layers as the pooled one with its pools.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+from flax import linen as nn
+
+from cnnlab.models.downsampling import pool, scaled
+from cnnlab.nn import check_image, global_avg_pool, make_layers
+from cnnlab.nn.init import classifier_normal, kaiming_fan_in
+
+
+class ConvNet(nn.Module):
+  """A stack of blocks of convolutions, each followed by norm and activation, and a classifier.
+
+  Convolutions start at Kaiming fan-out. Hidden fully connected layers start at Kaiming fan-in: a
+  fan-out start multiplies the scale of a flattened map of D pixels by sqrt(2D / width).
+
+  Attributes:
+    num_classes: outputs.
+    features: channels of each block.
+    convs_per_block: N.
+    hidden: widths of the fully connected layers before the last.
+    kernel_size: window of the convolutions.
+    downsample: 'max' or 'avg' pooling after a block, 'stride' in its last convolution, 'conv' for
+      a 3x3 convolution of that stride instead of pooling, 'none'.
+    pool_window: window of the pooling.
+    pool_stride: its stride, or that of the convolution which replaces it.
+    pool_fit: 'exact' raises ShapeError if the pooling does not fit; 'crop' or 'pad' ('pad' gives
+      the sizes of the strided forms).
+    padding: 'same' keeps the size in convolutions, 'valid' pads nothing.
+    head: 'fc' flattens the last map, 'avgpool' averages it.
+    norm: of the convolutions, see `cnnlab.nn.NORMS`.
+    act: see `cnnlab.nn.ACTIVATIONS`.
+    dropout: probability of dropping an input of each fully connected layer.
+    width: multiplies `features` and `hidden`.
+    dtype: to compute in.
+  """
+
+  num_classes: int = 10
+  features: tuple[int, ...] = (32, 64)
+  convs_per_block: int = 1
+  hidden: tuple[int, ...] = (128,)
+  kernel_size: int = 3
+  downsample: Literal["max", "avg", "stride", "conv", "none"] = "max"
+  pool_window: int = 2
+  pool_stride: int = 2
+  pool_fit: Literal["exact", "crop", "pad"] = "exact"
+  padding: Literal["same", "valid"] = "same"
+  head: Literal["fc", "avgpool"] = "fc"
+  norm: str = "none"
+  act: str = "relu"
+  dropout: float = 0.0
+  width: float = 1.0
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns logits [batch, num_classes] and the map after each block."""
+    stride = 1 if self.downsample == "none" else self.pool_stride
+    check_image(x.shape, stride ** len(self.features), "convnet")
+    layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
+    feats = {}
+    x = x.astype(layers.dtype)
+    for i, features in enumerate(self.features, 1):
+      x = self._block(x, scaled(features, self.width), f"block{i}", layers)
+      feats[f"block{i}"] = x
+    x = global_avg_pool(x) if self.head == "avgpool" else x.reshape(x.shape[0], -1)
+    for i, features in enumerate(self.hidden, 1):
+      x = nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")(x)
+      x = layers.dense(
+        scaled(features, self.width), kernel_init=kaiming_fan_in(), name=f"hidden{i}"
+      )(x)
+      x = layers.act(x)
+      feats[f"hidden{i}"] = x
+    feats["pre_logits"] = x
+    x = nn.Dropout(self.dropout, deterministic=not train, name="dropout_head")(x)
+    x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
+    return x.astype("float32"), feats
+
+  def _block(self, x: jax.Array, features: int, name: str, layers: Any) -> jax.Array:
+    for j in range(1, self.convs_per_block + 1):
+      strided = self.downsample == "stride" and j == self.convs_per_block
+      stride = self.pool_stride if strided else 1
+      x = layers.conv(
+        features, self.kernel_size, stride=stride, padding=self.padding, name=f"{name}_conv{j}"
+      )(x)
+      x = layers.act(layers.norm(name=f"{name}_norm{j}")(x))
+    if self.downsample == "conv":
+      x = layers.conv(
+        features, 3, stride=self.pool_stride, padding="same", name=f"{name}_conv_down"
+      )(x)
+      return layers.act(layers.norm(name=f"{name}_norm_down")(x))
+    if self.downsample in ("max", "avg"):
+      return pool(self.downsample, x, self.pool_window, self.pool_stride, 0, self.pool_fit)
+    return x
+
+
+SIZES: dict[str, dict[str, Any]] = {"convnet": {}}
+
+
+def build(name: str, **options: Any) -> ConvNet:
+  """Returns the net called `name` with options changed."""
+  return ConvNet(**{**SIZES[name], **options})

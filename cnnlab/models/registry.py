@@ -1,0 +1,159 @@
+"""The one table of models: names to families, with options checked before a net is built.
+
+A family is a module in this folder with `SIZES`, a dict of model name -> anything, and
+`build(name, **options)`, which returns a Flax module whose fields are the options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import functools
+import importlib
+import types
+import typing
+from typing import Any, Literal, NamedTuple
+
+from flax import linen as nn
+
+from cnnlab.errors import ConfigError, unknown
+
+FAMILIES: tuple[str, ...] = (
+  "grammar",
+  "resnet_cifar",
+)
+
+
+class Option(NamedTuple):
+  """An option of a model.
+
+  Attributes:
+    type: its annotation: int, float, bool, str, Literal[...], tuple[...] or unions with None.
+    default: its value in this model.
+  """
+
+  type: Any
+  default: Any
+
+
+@functools.cache
+def _table() -> dict[str, types.ModuleType]:
+  """Returns model name -> family module; ConfigError if two families claim a name."""
+  table: dict[str, types.ModuleType] = {}
+  for family in FAMILIES:
+    module = importlib.import_module(f"cnnlab.models.{family}")
+    for name in module.SIZES:
+      if name in table:
+        raise ConfigError(
+          f"model {name!r} is defined twice: in {table[name].__name__} and {module.__name__}"
+        )
+      table[name] = module
+  return table
+
+
+def list_models(pattern: str = "*") -> list[str]:
+  """Returns the names of all models that match a shell pattern such as 'resnet*', in order."""
+  return sorted(fnmatch.filter(_table(), pattern), key=_natural)
+
+
+def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
+  """Sorts resnet20 before resnet110."""
+  marked = "".join(c if c.isdigit() else f"\0{c}\0" for c in name).split("\0")
+  return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in marked if p)
+
+
+def family_of(name: str) -> str:
+  """Returns the family's module name; ConfigError for an unknown model."""
+  return _family(name).__name__.rpartition(".")[2]
+
+
+def _family(name: str) -> types.ModuleType:
+  table = _table()
+  if name not in table:
+    raise ConfigError(unknown("model", name, table))
+  return table[name]
+
+
+def model_options(name: str) -> dict[str, Option]:
+  """Returns the options of a model in the order of its fields; ConfigError if it is unknown."""
+  net = _family(name).build(name)
+  hints = typing.get_type_hints(type(net))
+  return {
+    field.name: Option(hints[field.name], getattr(net, field.name))
+    for field in dataclasses.fields(net)
+    if field.init and field.name not in ("parent", "name")
+  }
+
+
+def create_model(name: str, *, num_classes: int | None = None, **overrides: Any) -> nn.Module:
+  """Builds a model.
+
+  Args:
+    name: see `list_models`.
+    num_classes: outputs of the classifier; default: the model's.
+    **overrides: options, see `model_options`. Lists become tuples, ints are taken for floats.
+
+  Raises:
+    ConfigError: for an unknown model or option, with the nearest known ones, and for a value of
+      the wrong type or outside of the choices.
+  """
+  family = _family(name)
+  if num_classes is not None:
+    overrides["num_classes"] = num_classes
+  options = model_options(name)
+  checked = {}
+  for key, value in overrides.items():
+    if key not in options:
+      raise ConfigError(unknown(f"option of model {name!r}", key, options))
+    checked[key] = _checked(f"option {key!r} of model {name!r}", value, options[key].type)
+  return family.build(name, **checked)
+
+
+def _checked(what: str, value: Any, hint: Any) -> Any:
+  """Returns `value` as the annotated type has it; ConfigError if it is not of that type."""
+  fitted, ok = _fit(value, hint)
+  if ok:
+    return fitted
+  if typing.get_origin(hint) is Literal and isinstance(value, str):
+    raise ConfigError(unknown(what, value, [str(c) for c in typing.get_args(hint)]))
+  raise ConfigError(f"{what}: {value!r} is not {_describe(hint)}")
+
+
+def _fit(value: Any, hint: Any) -> tuple[Any, bool]:
+  """Returns (value converted to `hint`, whether it could be)."""
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if hint is Any:
+    return value, True
+  if origin is Literal:
+    return value, any(value == choice and type(value) is type(choice) for choice in args)
+  if origin in (typing.Union, types.UnionType):
+    fits = (_fit(value, choice) for choice in args)
+    return next(((fitted, True) for fitted, ok in fits if ok), (value, False))
+  if origin is tuple or hint is tuple:
+    if not isinstance(value, (list, tuple)):
+      return value, False
+    kinds = [args[0]] * len(value) if args[-1:] == (Ellipsis,) else list(args) or [Any] * len(value)
+    if len(kinds) != len(value):
+      return value, False
+    parts = [_fit(part, kind) for part, kind in zip(value, kinds, strict=True)]
+    return tuple(part for part, _ in parts), all(ok for _, ok in parts)
+  if hint is type(None) or hint is None:
+    return value, value is None
+  if hint is float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (float(value) if number else value), number
+  if hint is int:
+    return value, isinstance(value, int) and not isinstance(value, bool)
+  return value, isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+  """Says a type in words: 'float', 'tuple[int, ...]', 'one of 'A', 'B''."""
+  args = typing.get_args(hint)
+  if typing.get_origin(hint) is Literal:
+    return f"one of {', '.join(repr(choice) for choice in args)}"
+  if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    return " or ".join(_describe(choice) for choice in args)
+  if args:
+    return str(hint)
+  return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))

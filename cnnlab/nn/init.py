@@ -1,0 +1,58 @@
+"""Initial weights, by the papers that asked for them; kernels are [height, width, in, out]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Initializer = jax.nn.initializers.Initializer
+
+
+def kaiming_fan_out() -> Initializer:
+  """N(0, 2 / (F·F·K)): keeps the gradient's variance through ReLU layers (arXiv:1502.01852, eq. 14)."""
+  return nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def kaiming_fan_in() -> Initializer:
+  """N(0, 2 / (F·F·C)): keeps the activations' variance through ReLU layers (1502.01852, eq. 10)."""
+  return nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def classifier_normal(deviation: float = 0.01) -> Initializer:
+  """N(0, 0.01²) for a last linear layer, as AlexNet and VGG have it in all layers."""
+  return nn.initializers.normal(deviation)
+
+
+def gate_bias(value: float = -2.0) -> Initializer:
+  """A negative constant for a transform gate, so that it first carries (arXiv:1505.00387, 2.2)."""
+  return nn.initializers.constant(value)
+
+
+def bilinear(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+  """Bilinear interpolation for a transposed convolution of stride ceil(F / 2) (FCN, 1411.4038, 3.3).
+
+  Each output channel is interpolated from the input channel of the same index; with one input
+  channel a group, from its own.
+
+  Args:
+    key: unused: the weights are not random.
+    shape: [height, width, in / groups, out].
+    dtype: of the result.
+  """
+  del key
+  height, width, inputs, outputs = shape
+
+  def triangle(size: int) -> jax.Array:
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 else factor - 0.5
+    return 1 - jnp.abs(jnp.arange(size) - centre) / factor
+
+  window = triangle(height)[:, None] * triangle(width)[None, :]
+  if inputs == 1:
+    channels = jnp.ones((1, outputs))
+  else:
+    channels = jnp.eye(inputs, outputs)
+  return (window[:, :, None, None] * channels).astype(dtype)

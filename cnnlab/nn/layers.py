@@ -1,0 +1,147 @@
+"""The one place that turns names (norm, activation, dtype) into the layers that a net is built of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnnlab.errors import ConfigError, unknown
+from cnnlab.nn import norm as norms
+from cnnlab.nn.conv import Conv
+from cnnlab.nn.switchable import SwitchableNorm
+from cnnlab.nn.weight_norm import WeightNormConv, WeightNormDense
+
+NORMS = (
+  "batch",
+  "frozen_batch",
+  "layer",
+  "instance",
+  "group",
+  "switchable",
+  "weight",
+  "weight_mean_only",
+  "lrn",
+  "none",
+)
+NORMS_WITHOUT_SHIFT = ("weight", "lrn", "none")
+DTYPES = ("float32", "bfloat16")
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+  "relu": jax.nn.relu,
+  "relu6": jax.nn.relu6,
+  "leaky_relu": jax.nn.leaky_relu,
+  "elu": jax.nn.elu,
+  "gelu": partial(jax.nn.gelu, approximate=False),
+  "silu": jax.nn.silu,
+  "hard_swish": jax.nn.hard_swish,
+  "softplus": jax.nn.softplus,
+  "sigmoid": jax.nn.sigmoid,
+  "tanh": jnp.tanh,
+  "none": lambda x: x,
+}
+
+
+class Layers(NamedTuple):
+  """Factories that a net hands to its stem, blocks, head and decoder.
+
+  Attributes:
+    conv: `conv(features, kernel_size, stride=..., padding=..., name=...)(x)`, a `Conv` or its
+      weight-normed form; crops what does not fit (PyTorch's rule), and has a bias only if
+      `conv_bias`, unless it is told `use_bias`, `fit`.
+    dense: `dense(features, name=...)(x)`, with a bias.
+    norm: `norm(name=...)(x)`; takes `scale_init` as well, which norms without scale ignore.
+    act: the activation, a function of an array.
+    conv_bias: True where the norm has no shift of its own that would replace a conv's bias.
+    dtype: the type to compute in.
+  """
+
+  conv: Callable[..., Any]
+  dense: Callable[..., Any]
+  norm: Callable[..., Any]
+  act: Callable[[jax.Array], jax.Array]
+  conv_bias: bool
+  dtype: Any
+
+
+def make_layers(
+  norm: str = "batch",
+  act: str = "relu",
+  *,
+  train: bool,
+  dtype: str = "float32",
+  norm_momentum: float = norms.MOMENTUM,
+  norm_epsilon: float = norms.EPSILON,
+) -> Layers:
+  """Builds the layers that `norm`, `act` and `dtype` ask for.
+
+  Args:
+    norm: one of `NORMS`. 'layer' takes statistics of images over height, width and channels;
+      'weight' reparametrises conv and dense kernels; 'weight_mean_only' adds mean-only batch norm.
+    act: one of `ACTIVATIONS`.
+    train: whether norms with moving averages use and update the batch's statistics.
+    dtype: 'float32' or 'bfloat16' to compute in; parameters and statistics are float32.
+    norm_momentum: of moving averages, new = momentum * old + (1 - momentum) * batch's.
+    norm_epsilon: added to variances.
+
+  Raises:
+    ConfigError: for an unknown name, with the nearest known ones.
+  """
+  if norm not in NORMS:
+    raise ConfigError(unknown("norm", norm, NORMS))
+  if dtype not in DTYPES:
+    raise ConfigError(unknown("dtype", dtype, DTYPES))
+  bias = norm in NORMS_WITHOUT_SHIFT
+  kind = jnp.dtype(dtype)
+  weight_normed = norm.startswith("weight")
+  return Layers(
+    conv=partial(WeightNormConv if weight_normed else Conv, use_bias=bias, fit="crop", dtype=kind),
+    dense=partial(WeightNormDense if weight_normed else nn.Dense, dtype=kind),
+    norm=_norm_factory(norm, train, kind, norm_momentum, norm_epsilon),
+    act=activation(act),
+    conv_bias=bias,
+    dtype=kind,
+  )
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+  """Returns the activation of that name; ConfigError if there is none."""
+  if name not in ACTIVATIONS:
+    raise ConfigError(unknown("activation", name, ACTIVATIONS))
+  return ACTIVATIONS[name]
+
+
+def _norm_factory(
+  norm: str, train: bool, dtype: Any, momentum: float, epsilon: float
+) -> Callable[..., Any]:
+  averaged = {"use_running_average": not train, "momentum": momentum, "dtype": dtype}
+  plain = {"epsilon": epsilon, "dtype": dtype}
+  factories: dict[str, Callable[..., Any]] = {
+    "batch": partial(nn.BatchNorm, epsilon=epsilon, **averaged),
+    "frozen_batch": partial(norms.FrozenBatchNorm, **plain),
+    "layer": partial(norms.LayerNorm, **plain),
+    "instance": partial(norms.GroupNorm, groups="channels", **plain),
+    "group": partial(norms.GroupNorm, groups="auto", **plain),
+    "switchable": partial(SwitchableNorm, epsilon=epsilon, **averaged),
+    "weight": _identity,
+    "weight_mean_only": _without_scale(partial(norms.MeanOnlyBatchNorm, **averaged)),
+    "lrn": _without_scale(norms.LocalResponseNorm),
+    "none": _identity,
+  }
+  return factories[norm]
+
+
+def _identity(*, name: str, scale_init: Any = None) -> Callable[[jax.Array], jax.Array]:
+  del name, scale_init
+  return lambda x: x
+
+
+def _without_scale(factory: Callable[..., Any]) -> Callable[..., Any]:
+  def make(*, name: str, scale_init: Any = None) -> Any:
+    del scale_init
+    return factory(name=name)
+
+  return make

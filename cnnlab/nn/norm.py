@@ -1,0 +1,229 @@
+"""Normalisation layers; `cnnlab.nn.layers.make_layers` chooses one by name.
+
+All take [batch, ..., channels], compute statistics in float32 and return the type of their input
+or `dtype`. They differ in what a mean and variance are taken over (Group Normalization,
+arXiv:1803.08494, figure 2). Batch norm itself is Flax's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import traverse_util
+from jax import lax
+
+from cnnlab.errors import ConfigError, ShapeError, unknown
+from cnnlab.nn.init import Initializer
+
+EPSILON = 1e-5
+MOMENTUM = 0.9
+ones, zeros = nn.initializers.ones, nn.initializers.zeros
+
+
+def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+  """Returns mean and biased variance of `x` over `axes` in float32, with `axes` kept as size 1."""
+  x = x.astype(jnp.float32)
+  mean = x.mean(axes, keepdims=True)
+  return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+
+
+def group_count(channels: int, groups: int = 32) -> int:
+  """Returns the largest divisor of `channels` up to `groups` that leaves two channels a group.
+
+  Group norm's default is 32 groups, which in the narrowest layer that it was measured on (64
+  channels) are groups of two; a group of one would be instance norm.
+  """
+  most = max(min(groups, channels // 2), 1)
+  return next(count for count in range(most, 0, -1) if channels % count == 0)
+
+
+class GroupNorm(nn.Module):
+  """Normalises each example over space and groups of channels, with scale and bias per channel.
+
+  `groups` = 1 is layer norm over a whole feature map (as switchable norm's paper has it), one
+  group per channel is instance norm. Source: arXiv:1803.08494, eq. 7.
+
+  Attributes:
+    groups: number of groups: an int, or 'channels' for instance norm (arXiv:1607.08022), or
+      'auto' for `group_count`.
+    epsilon: added to the variance.
+    dtype: of the result; default: the input's.
+    scale_init: initial scale.
+  """
+
+  groups: int | str = "auto"
+  epsilon: float = EPSILON
+  dtype: Any = None
+  scale_init: Initializer = ones
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalises [batch, ..., channels]; ConfigError if the groups do not divide the channels."""
+    channels = x.shape[-1]
+    if self.groups == "channels":
+      if x.ndim < 3:
+        raise ShapeError(f"instance norm {self.name!r}: {x.shape} has no space to average over")
+      groups = channels
+    elif self.groups == "auto":
+      groups = group_count(channels)
+    else:
+      groups = int(self.groups)
+      if groups < 1 or channels % groups:
+        raise ConfigError(f"norm {self.name!r}: groups={groups} do not divide {channels} channels")
+    split = x.reshape(*x.shape[:-1], groups, channels // groups)
+    axes = (*range(1, x.ndim - 1), x.ndim)
+    mean, variance = moments(split, axes)
+    scale = self.param("scale", self.scale_init, (channels,))
+    bias = self.param("bias", zeros, (channels,))
+    factor = lax.rsqrt(variance + self.epsilon)
+    y = ((split - mean) * factor).reshape(x.shape) * scale + bias
+    return y.astype(self.dtype or x.dtype)
+
+
+class LayerNorm(nn.Module):
+  """Layer norm: images over (height, width, channels), other arrays over their last axis.
+
+  Scale and bias are per channel. Source: arXiv:1607.06450; for images arXiv:1806.10779, eq. 2.
+
+  Attributes:
+    epsilon: added to the variance.
+    dtype: of the result; default: the input's.
+    scale_init: initial scale.
+  """
+
+  epsilon: float = EPSILON
+  dtype: Any = None
+  scale_init: Initializer = ones
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalises [batch, height, width, channels], [batch, tokens, channels] or [batch, channels]."""
+    mean, variance = moments(x, (1, 2, 3) if x.ndim == 4 else (-1,))
+    scale = self.param("scale", self.scale_init, (x.shape[-1],))
+    bias = self.param("bias", zeros, (x.shape[-1],))
+    y = (x - mean) * lax.rsqrt(variance + self.epsilon) * scale + bias
+    return y.astype(self.dtype or x.dtype)
+
+
+class FrozenBatchNorm(nn.Module):
+  """Batch norm whose statistics and affine weights never change, for fine-tuning on small batches.
+
+  All four arrays lie in the collection `batch_stats`, so that no optimiser or weight decay reaches
+  them; `freeze_batch_norm` moves a trained batch norm there.
+
+  Attributes:
+    epsilon: added to the variance.
+    dtype: of the result; default: the input's.
+    scale_init: initial scale.
+  """
+
+  epsilon: float = EPSILON
+  dtype: Any = None
+  scale_init: Initializer = ones
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Returns (x - mean) / sqrt(var + epsilon) * scale + bias, per channel."""
+    shape = (x.shape[-1],)
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape).value
+    variance = self.variable("batch_stats", "var", jnp.ones, shape).value
+    scale = self.variable("batch_stats", "scale", self.scale_init, jax.random.key(0), shape).value
+    bias = self.variable("batch_stats", "bias", jnp.zeros, shape).value
+    factor = lax.rsqrt(variance + self.epsilon) * scale
+    return (x * factor + (bias - mean * factor)).astype(self.dtype or x.dtype)
+
+
+class MeanOnlyBatchNorm(nn.Module):
+  """Subtracts the batch mean and adds a bias: weight norm's companion (arXiv:1602.07868, 4).
+
+  Attributes:
+    use_running_average: use the moving average of the mean, as in evaluation.
+    momentum: of the moving average.
+    dtype: of the result; default: the input's.
+  """
+
+  use_running_average: bool
+  momentum: float = MOMENTUM
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Centres [batch, ..., channels] per channel."""
+    shape = (x.shape[-1],)
+    average = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    bias = self.param("bias", zeros, shape)
+    if self.use_running_average:
+      mean = average.value
+    else:
+      mean = x.astype(jnp.float32).mean(tuple(range(x.ndim - 1)))
+      if not self.is_initializing():
+        average.value = self.momentum * average.value + (1 - self.momentum) * mean
+    return (x - mean + bias).astype(self.dtype or x.dtype)
+
+
+class LocalResponseNorm(nn.Module):
+  """Local response normalisation across channels, without parameters; see `local_response_norm`."""
+
+  size: int = 5
+  alpha: float = 1e-4
+  beta: float = 0.75
+  k: float = 2.0
+  form: str = "alexnet"
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalises [batch, ..., channels]."""
+    return local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.form)
+
+
+def local_response_norm(
+  x: jax.Array,
+  size: int = 5,
+  alpha: float = 1e-4,
+  beta: float = 0.75,
+  k: float = 2.0,
+  form: str = "alexnet",
+) -> jax.Array:
+  """Divides by (k + alpha * sum of squares of `size` neighbouring channels)^beta.
+
+  Args:
+    x: [..., channels].
+    size: number of channels n in a window; the window is cut off at the first and last channel.
+    alpha: factor of the sum.
+    beta: exponent.
+    k: constant; AlexNet (section 3.3) has 2, PyTorch and Caffe 1.
+    form: 'alexnet' multiplies the sum by alpha, 'pytorch' by alpha / size.
+
+  Raises:
+    ConfigError: for an unknown form.
+  """
+  if form not in ("alexnet", "pytorch"):
+    raise ConfigError(unknown("form of local response norm", form, ("alexnet", "pytorch")))
+  factor = alpha if form == "alexnet" else alpha / size
+  squares = jnp.square(x.astype(jnp.float32))
+  edges = [(0, 0)] * (x.ndim - 1) + [(size // 2, (size - 1) // 2)]
+  padded = jnp.pad(squares, edges)
+  windows = [lax.slice_in_dim(padded, i, i + x.shape[-1], axis=-1) for i in range(size)]
+  return (x * jnp.power(k + factor * sum(windows), -beta)).astype(x.dtype)
+
+
+def freeze_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:
+  """Moves the affine weights of every batch norm into `batch_stats`, as `FrozenBatchNorm` has them.
+
+  Args:
+    variables: {'params': ..., 'batch_stats': ...} of a net with norm='batch'.
+
+  Returns:
+    Variables for the same net with norm='frozen_batch'; other collections as they are.
+  """
+  flat = traverse_util.flatten_dict
+  params, stats = flat(dict(variables["params"])), flat(dict(variables["batch_stats"]))
+  norms = {path[:-1] for path in stats}
+  moved = {path: leaf for path, leaf in params.items() if path[:-1] in norms}
+  kept = {path: leaf for path, leaf in params.items() if path not in moved}
+  unflat = traverse_util.unflatten_dict
+  return {**variables, "params": unflat(kept), "batch_stats": unflat({**stats, **moved})}

@@ -1,0 +1,69 @@
+"""Stochastic depth: residual branches that are dropped at random in training (arXiv:1603.09382)."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnnlab.errors import ConfigError, unknown
+
+SCHEDULES = ("linear", "uniform")
+
+
+def survival_probabilities(count: int, last: float, schedule: str = "linear") -> tuple[float, ...]:
+  """Returns the survival probability p_l of each of `count` residual blocks.
+
+  Args:
+    count: number of blocks L.
+    last: survival probability p_L of the last block, in (0, 1]; 1 switches dropping off.
+    schedule: 'linear' for p_l = 1 - l/L (1 - p_L), l = 1..L (section 3, eq. 4), 'uniform' for
+      p_l = p_L in all blocks.
+
+  Raises:
+    ConfigError: for an unknown schedule or a probability outside of (0, 1].
+  """
+  if schedule not in SCHEDULES:
+    raise ConfigError(unknown("survival_schedule", schedule, SCHEDULES))
+  if not 0 < last <= 1:
+    raise ConfigError(f"survival: {last} is not a probability in (0, 1]")
+  if schedule == "uniform":
+    return (last,) * count
+  return tuple(1 - block / count * (1 - last) for block in range(1, count + 1))
+
+
+class StochasticDepth(nn.Module):
+  """Multiplies a residual branch [batch, ...] by Bernoulli(survival) in training.
+
+  At test time the branch is multiplied by `survival` (eq. 5), so that it weighs what it weighed
+  on average. Draws from the `dropout` stream.
+
+  Attributes:
+    survival: probability that the branch is kept; with 1 the module is the identity.
+    per: 'batch' draws once for the batch, as the paper does; 'sample' once for each example.
+    scale: 'test' multiplies at test time as in the paper; 'train' divides by `survival` in
+      training instead, as later codebases do.
+  """
+
+  survival: float = 1.0
+  per: str = "sample"
+  scale: str = "test"
+
+  @nn.compact
+  def __call__(self, branch: jax.Array, *, train: bool) -> jax.Array:
+    """Returns the branch, dropped or scaled; ConfigError for unknown options."""
+    if self.per not in ("sample", "batch"):
+      raise ConfigError(unknown("stochastic depth's 'per'", self.per, ("sample", "batch")))
+    if self.scale not in ("test", "train"):
+      raise ConfigError(unknown("stochastic depth's 'scale'", self.scale, ("test", "train")))
+    if not 0 < self.survival <= 1:
+      raise ConfigError(f"survival: {self.survival} is not a probability in (0, 1]")
+    if self.survival == 1:
+      return branch
+    if not train:
+      return branch * self.survival if self.scale == "test" else branch
+    draws = branch.shape[0] if self.per == "sample" else 1
+    keep = jax.random.bernoulli(self.make_rng("dropout"), self.survival, (draws,))
+    keep = keep.reshape((draws,) + (1,) * (branch.ndim - 1))
+    kept = branch / self.survival if self.scale == "train" else branch
+    return jnp.where(keep, kept, jnp.zeros((), branch.dtype))

@@ -1,0 +1,112 @@
+"""Switchable normalisation: each layer learns its mixture of three norms (arXiv:1806.10779)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+from jax import lax
+
+from cnnlab.errors import ShapeError
+from cnnlab.nn.init import Initializer
+from cnnlab.nn.norm import EPSILON, MOMENTUM, moments
+
+STATISTICS = ("instance", "layer", "batch")
+
+
+class SwitchableNorm(nn.Module):
+  """Normalises with a weighted mean of instance, layer and batch statistics (eq. 3 to 5).
+
+  Parameters: `scale` and `bias` [channels]; `mean_weight` and `var_weight` [3], whose softmax
+  weighs the means and the variances of `STATISTICS`, in this order. `batch_stats` has the moving
+  averages `mean` and `var` that stand for the batch's in evaluation.
+
+  Attributes:
+    use_running_average: use the moving averages, as in evaluation.
+    momentum: of the moving averages.
+    epsilon: added to the variance.
+    dtype: of the result; default: the input's.
+    scale_init: initial scale.
+  """
+
+  use_running_average: bool
+  momentum: float = MOMENTUM
+  epsilon: float = EPSILON
+  dtype: Any = None
+  scale_init: Initializer = nn.initializers.ones
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalises [batch, ..., channels]; ShapeError if there is no space between these axes."""
+    if x.ndim < 3:
+      raise ShapeError(f"switchable norm {self.name!r}: {x.shape} has no space to average over")
+    channels = x.shape[-1]
+    scale = self.param("scale", self.scale_init, (channels,))
+    bias = self.param("bias", nn.initializers.zeros, (channels,))
+    mean_weight = jax.nn.softmax(self.param("mean_weight", nn.initializers.ones, (3,)))
+    var_weight = jax.nn.softmax(self.param("var_weight", nn.initializers.ones, (3,)))
+    instance_mean, instance_var = moments(x, tuple(range(1, x.ndim - 1)))
+    # Layer and batch statistics follow from the instances' (eq. 4).
+    second = instance_var + jnp.square(instance_mean)
+    layer_mean = instance_mean.mean(-1, keepdims=True)
+    layer_var = second.mean(-1, keepdims=True) - jnp.square(layer_mean)
+    batch_mean, batch_var = self._batch_statistics(instance_mean, second)
+    means = (instance_mean, layer_mean, batch_mean)
+    variances = (instance_var, layer_var, batch_var)
+    mean = sum(mean_weight[i] * value for i, value in enumerate(means))
+    variance = sum(var_weight[i] * value for i, value in enumerate(variances))
+    y = (x - mean) * lax.rsqrt(variance + self.epsilon) * scale + bias
+    return y.astype(self.dtype or x.dtype)
+
+  def _batch_statistics(
+    self, instance_mean: jax.Array, second: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns mean and variance [channels] of the batch, or their moving averages."""
+    shape = instance_mean.shape[-1:]
+    average_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    average_var = self.variable("batch_stats", "var", jnp.ones, shape)
+    if self.use_running_average:
+      return average_mean.value, average_var.value
+    axes = tuple(range(instance_mean.ndim - 1))
+    mean = instance_mean.mean(axes)
+    variance = second.mean(axes) - jnp.square(mean)
+    if not self.is_initializing():
+      rate = 1 - self.momentum
+      average_mean.value = self.momentum * average_mean.value + rate * mean
+      average_var.value = self.momentum * average_var.value + rate * variance
+    return mean, variance
+
+
+class Importance(NamedTuple):
+  """Softmax weights of a switchable norm, each (instance, layer, batch), summing to 1."""
+
+  mean: tuple[float, ...]
+  variance: tuple[float, ...]
+
+
+def importance_weights(params: Mapping[str, Any]) -> dict[str, Importance]:
+  """Reads what each switchable norm of a net has learned to prefer.
+
+  Args:
+    params: the net's `params`.
+
+  Returns:
+    Path of the layer ('stage1_block1/norm1') -> its weights, in the order of `params`; empty if
+    the net has no switchable norm.
+  """
+  flat = traverse_util.flatten_dict(dict(params), sep="/")
+
+  def softmax(path: str) -> tuple[float, ...]:
+    values = np.exp(np.asarray(flat[path], np.float64) - np.max(flat[path]))
+    return tuple(float(value) for value in values / values.sum())
+
+  layers = [path.removesuffix("/mean_weight") for path in flat if path.endswith("/mean_weight")]
+  return {
+    layer: Importance(softmax(f"{layer}/mean_weight"), softmax(f"{layer}/var_weight"))
+    for layer in layers
+  }
