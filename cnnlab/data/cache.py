@@ -1,0 +1,98 @@
+"""Decoded arrays kept on disk, so that a data set is decoded once and not at every start.
+
+An entry is a folder named by the hash of what it was made from; it is written beside its place and
+renamed into it, so that several processes may make the same one. An entry that is incomplete or
+whose checksums do not match is made again. Nothing depends on the cache: delete it at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Entry = tuple[dict[str, np.ndarray], Any]
+
+_FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+def cache_dir() -> Path | None:
+  """Returns $CNNLAB_CACHE/decoded or ~/.cache/cnnlab/decoded; None if CNNLAB_CACHE is 'off'."""
+  place = os.environ.get("CNNLAB_CACHE", "")
+  if place.lower() == "off":
+    return None
+  return Path(place or Path.home() / ".cache" / "cnnlab") / "decoded"
+
+
+def cached(key: Any, make: Callable[[], Entry]) -> Entry:
+  """Returns (arrays, notes) of a cache entry, or makes and stores it.
+
+  Args:
+    key: JSON-able description of everything that the result depends on.
+    make: returns named arrays and a JSON-able value. Its errors pass through, nothing is stored.
+  """
+  root = cache_dir()
+  if root is None:
+    return make()
+  text = json.dumps([_FORMAT, key], sort_keys=True, default=str)
+  place = root / hashlib.sha256(text.encode()).hexdigest()[:32]
+  entry = _read(place)
+  if entry is None:
+    entry = make()
+    _write(place, entry)
+  return entry
+
+
+def _checksum(array: np.ndarray) -> int:
+  return zlib.crc32(np.ascontiguousarray(array).data.cast("B")) if array.size else 0
+
+
+def _read(place: Path) -> Entry | None:
+  if not place.exists():
+    return None
+  try:
+    index = json.loads((place / "index.json").read_text())
+    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in index["checksums"]}
+    broken = [
+      name for name, array in arrays.items() if _checksum(array) != index["checksums"][name]
+    ]
+    if not broken:
+      return arrays, index["notes"]
+  # A damaged entry may fail in any way; whatever it is, the answer is to make it again.
+  except Exception as error:
+    _log.warning("decoded cache entry %s is unreadable (%s); made again", place, error)
+  else:
+    _log.warning("decoded cache entry %s fails its checksum (%s); made again", place, broken)
+  shutil.rmtree(place, ignore_errors=True)
+  return None
+
+
+def _write(place: Path, entry: Entry) -> None:
+  arrays, notes = entry
+  try:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+  except OSError as error:
+    _log.warning("decoded data are not cached: %s", error)
+    return
+  try:
+    for name, array in arrays.items():
+      np.save(fresh / f"{name}.npy", array)
+    checksums = {name: _checksum(array) for name, array in arrays.items()}
+    (fresh / "index.json").write_text(json.dumps({"checksums": checksums, "notes": notes}))
+    os.replace(fresh, place)
+  # A full disk, or another process that was faster: the arrays in memory serve either way.
+  except OSError as error:
+    shutil.rmtree(fresh, ignore_errors=True)
+    if not place.exists():
+      _log.warning("decoded data are not cached: %s", error)

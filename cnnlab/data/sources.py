@@ -1,0 +1,203 @@
+"""What every data set is to the pipeline: numbered examples, their classes, and a fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from cnnlab.data.cache import cached
+from cnnlab.data.images import BadImage, Size, fit_array
+from cnnlab.errors import DataError
+
+Example = dict[str, Any]
+
+
+class Source(Protocol):
+  """Numbered examples of one split. Must be picklable: worker processes read it."""
+
+  @property
+  def parallel_reads(self) -> bool:
+    """Whether several threads read faster than one."""
+
+  @property
+  def name(self) -> str:
+    """What errors call it."""
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """Names of the classes, by label."""
+
+  @property
+  def channels(self) -> int:
+    """Channels of its images as they are stored."""
+
+  def size(self) -> Size | None:
+    """Returns the (height, width) that all its images have, None where they differ."""
+
+  def __len__(self) -> int: ...
+
+  def labels(self) -> np.ndarray:
+    """Returns the label of each example, int32 [n], without decoding images if it can."""
+
+  def read(
+    self, indices: Sequence[int], size: Size | None, channels: int
+  ) -> list[Example | BadImage]:
+    """Returns examples {'image': uint8 [h, w, channels], 'label': int}, or what is wrong with them.
+
+    With a size, images are fitted to it as in `images.to_array`.
+    """
+
+  def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where caching gains nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySource:
+  """Examples that are in memory already: images uint8 [n, h, w, c], labels int32 [n]."""
+
+  name: str
+  class_names: tuple[str, ...]
+  images: np.ndarray
+  targets: np.ndarray
+  parallel_reads: bool = False
+
+  @property
+  def channels(self) -> int:
+    return self.images.shape[3]
+
+  def size(self) -> Size | None:
+    return self.images.shape[1], self.images.shape[2]
+
+  def __len__(self) -> int:
+    return len(self.images)
+
+  def labels(self) -> np.ndarray:
+    return self.targets
+
+  def read(
+    self, indices: Sequence[int], size: Size | None, channels: int
+  ) -> list[Example | BadImage]:
+    return [
+      {"image": fit_array(self.images[i], size, channels), "label": int(self.targets[i])}
+      for i in indices
+    ]
+
+  def fingerprint(self) -> Any:
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
+  """Some examples of another source, in the order of `indices`."""
+
+  source: Source
+  indices: np.ndarray
+
+  @property
+  def parallel_reads(self) -> bool:
+    return self.source.parallel_reads
+
+  @property
+  def name(self) -> str:
+    return self.source.name
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    return self.source.class_names
+
+  @property
+  def channels(self) -> int:
+    return self.source.channels
+
+  def size(self) -> Size | None:
+    return self.source.size()
+
+  def __len__(self) -> int:
+    return len(self.indices)
+
+  def labels(self) -> np.ndarray:
+    return self.source.labels()[self.indices]
+
+  def read(
+    self, indices: Sequence[int], size: Size | None, channels: int
+  ) -> list[Example | BadImage]:
+    return self.source.read([int(self.indices[i]) for i in indices], size, channels)
+
+  def fingerprint(self) -> Any:
+    whole = self.source.fingerprint()
+    if whole is None:
+      return None
+    digest = hashlib.sha256(self.indices.astype(np.int64).tobytes()).hexdigest()
+    return [whole, len(self.indices), digest]
+
+
+def digits() -> ArraySource:
+  """Returns scikit-learn's 1,797 handwritten digits, uint8 [1797, 8, 8, 1] scaled to 0..255.
+
+  E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (its test part).
+  """
+  # Importing scikit-learn takes over a second; the cache spares it from the second start on.
+  arrays, names = cached(["digits", importlib.metadata.version("scikit-learn")], _read_digits)
+  return ArraySource("digits", tuple(names), arrays["image"], arrays["label"])
+
+
+def _read_digits() -> tuple[dict[str, np.ndarray], Any]:
+  from sklearn.datasets import load_digits
+
+  data = load_digits()
+  images = np.round(data.images * (255 / 16)).astype(np.uint8)[..., None]
+  names = [str(name) for name in data.target_names]
+  return {"image": images, "label": data.target.astype(np.int32)}, names
+
+
+def _rank_in_class(labels: np.ndarray) -> np.ndarray:
+  """Returns for each example how many of its class come before it."""
+  order = np.argsort(labels, kind="stable")
+  ordered = labels[order]
+  ranks = np.empty(len(labels), np.int64)
+  ranks[order] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
+  return ranks
+
+
+def holdout(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+  """Splits examples into (train, eval) indices, the same fraction of every class, ascending.
+
+  The choice is random but fixed: it depends on the labels alone, never on the run's seed, so that
+  all runs are judged on the same examples.
+
+  Raises:
+    DataError: the fraction leaves one side empty.
+  """
+  if not 0 < fraction < 1:
+    raise DataError(f"data.eval_fraction must lie between 0 and 1, not {fraction}")
+  bits = np.random.Philox(key=np.array([0x5EED, 0], np.uint64)).random_raw(len(labels))
+  shuffled = np.argsort(bits, kind="stable")
+  ranks = np.empty(len(labels), np.int64)
+  ranks[shuffled] = _rank_in_class(labels[shuffled])
+  sizes = np.bincount(labels)
+  quota = np.floor(sizes * fraction + 0.5).astype(np.int64)
+  held = ranks < quota[labels]
+  if held.all() or not held.any():
+    raise DataError(
+      f"data.eval_fraction {fraction} of {len(labels)} examples leaves one of the two splits empty"
+    )
+  return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def balanced_subset(labels: np.ndarray, count: int, what: str) -> np.ndarray:
+  """Returns the indices, ascending, of the first `count` examples with classes in equal numbers.
+
+  Classes that run out leave their share to the others.
+
+  Raises:
+    DataError: there are fewer examples than asked for; `what` names the config key.
+  """
+  if count < 0 or count > len(labels):
+    raise DataError(f"{what} is {count}; the split has {len(labels)} examples (0 takes all)")
+  order = np.lexsort((labels, _rank_in_class(labels)))
+  return np.sort(order[:count])

@@ -1,0 +1,159 @@
+"""One split of a data set as the train loop sees it, and the kind that lives on the device."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data import order
+from cnnlab.data.cache import Entry, cached
+from cnnlab.data.images import BadImage, Size
+from cnnlab.data.sources import Source
+from cnnlab.errors import DataError
+
+Batch = dict[str, np.ndarray]
+
+_CHUNK = 256
+
+
+class Split(abc.ABC):
+  """Batches of one split, in an order that is a function of (seed, step).
+
+  Attributes:
+    num_examples: readable examples.
+    skipped: what is wrong with each unreadable one, as 'name: reason'.
+    constants: arrays to put on the device once; empty for a streamed split.
+    plan: which examples each batch holds.
+  """
+
+  def __init__(self, num_examples: int, skipped: list[str], plan: order.Plan):
+    self.num_examples = num_examples
+    self.skipped = skipped
+    self.plan = plan
+    self.constants: dict[str, np.ndarray] = {}
+
+  @property
+  def steps_per_epoch(self) -> int:
+    """Whole training batches in an epoch.
+
+    Raises:
+      DataError: the batch is larger than the split.
+    """
+    return order.steps_per_epoch(self.num_examples, self.plan.batch_size)
+
+  @property
+  def num_eval_batches(self) -> int:
+    """Evaluation batches that cover the split once."""
+    return self.plan.num_eval_batches(self.num_examples)
+
+  @abc.abstractmethod
+  def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
+    """Yields the batches of steps `start_step`, `start_step` + 1, ... without end."""
+
+  @abc.abstractmethod
+  def eval_batches(self) -> Iterator[Batch]:
+    """Yields batches that cover each example once, with 'mask' bool [batch], False on padding."""
+
+  @abc.abstractmethod
+  def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+    """Returns {'image': uint8 [b, h, w, c], 'label': int32 [b], ...} of a batch; traceable.
+
+    Args:
+      constants: `self.constants`, on the device.
+      batch: from `train_batches` or `eval_batches`. Its 'mask', where it has one, is kept.
+    """
+
+  def close(self) -> None:  # noqa: B027, a split without workers has nothing to end
+    """Ends worker processes, if there are any."""
+
+
+class DeviceSplit(Split):
+  """All images, decoded once, are constants on the device; a batch is only their indices."""
+
+  def __init__(self, images: np.ndarray, labels: np.ndarray, skipped: list[str], plan: order.Plan):
+    """Takes uint8 images [n, h, w, c] and int32 labels [n]."""
+    super().__init__(len(images), skipped, plan)
+    self.constants = {"image": images, "label": labels}
+
+  def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
+    step = start_step
+    while True:
+      yield {"index": self.plan.train(step, self.num_examples)}
+      step += 1
+
+  def eval_batches(self) -> Iterator[Batch]:
+    for step in range(self.num_eval_batches):
+      indices, mask = self.plan.eval(step, self.num_examples)
+      yield {"index": indices, "mask": mask}
+
+  def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+    import jax.numpy as jnp
+
+    rest = {name: value for name, value in batch.items() if name != "index"}
+    rows = {
+      name: jnp.take(array, batch["index"], axis=0, mode="clip")
+      for name, array in constants.items()
+    }
+    return {**rows, **rest}
+
+
+def check_skipped(skipped: list[str], limit: int, name: str) -> None:
+  """Raises DataError, listing them, where more images are unreadable than the config allows."""
+  if len(skipped) > limit:
+    shown = "\n  ".join(skipped[:10])
+    more = f"\n  ... and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+    raise DataError(
+      f"{name}: {len(skipped)} unreadable image{'s' * (len(skipped) > 1)}, more than "
+      f"data.max_bad_images allows ({limit}):\n  {shown}{more}"
+    )
+
+
+def check_label(label: int, source: Source) -> None:
+  """Raises DataError where a label is none of the source's classes."""
+  if not 0 <= label < len(source.class_names):
+    raise DataError(
+      f"{source.name}: label {label} is outside the classes 0..{len(source.class_names) - 1} "
+      "(test splits of challenges often have no labels: choose another split)"
+    )
+
+
+def decode_all(source: Source, size: Size, channels: int) -> tuple[Batch, list[str]]:
+  """Decodes a whole split, or returns it from the cache.
+
+  Returns:
+    ({'image': uint8 [n, *size, channels], 'label': int32 [n]}, what is wrong with those left out).
+  """
+  fingerprint = source.fingerprint()
+  if fingerprint is None:
+    return _decode_all(source, size, channels)
+  key = ["decoded", fingerprint, list(size), channels]
+  return cached(key, lambda: _decode_all(source, size, channels))
+
+
+def _decode_all(source: Source, size: Size, channels: int) -> Entry:
+  images = np.empty((len(source), *size, channels), np.uint8)
+  labels = np.empty(len(source), np.int32)
+  bad: dict[int, str] = {}
+
+  def fill(start: int) -> None:
+    indices = range(start, min(start + _CHUNK, len(source)))
+    for index, example in zip(indices, source.read(indices, size, channels), strict=True):
+      if isinstance(example, BadImage):
+        bad[index] = str(example)
+      else:
+        check_label(example["label"], source)
+        images[index], labels[index] = example["image"], example["label"]
+
+  # Threads help where decoding releases the interpreter lock; they slow TFDS's parsing down.
+  threads = (os.cpu_count() or 1) if source.parallel_reads else 1
+  with ThreadPoolExecutor(threads) as pool:
+    list(pool.map(fill, range(0, len(source), _CHUNK)))
+  if bad:
+    keep = np.setdiff1d(np.arange(len(source)), list(bad))
+    images, labels = images[keep], labels[keep]
+  return {"image": images, "label": labels}, [bad[index] for index in sorted(bad)]

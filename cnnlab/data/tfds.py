@@ -1,0 +1,214 @@
+"""Data sets that TensorFlow Datasets has prepared as ArrayRecord, read without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data.cache import cached
+from cnnlab.data.images import BadImage, Size, fit_array
+from cnnlab.data.sources import Example
+from cnnlab.errors import DataError, unknown
+
+USUAL_TRAIN = ("train",)
+USUAL_EVAL = ("validation", "val", "test")
+
+
+def _tfds() -> Any:
+  # Its import costs half a second and it logs at once which optional packages it lacks.
+  for name in ("absl", "tensorflow_datasets"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+  import tensorflow_datasets
+
+  return tensorflow_datasets
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsSource:
+  """One split of a prepared data set that has an 'image' and a 'label'."""
+
+  directory: str
+  split: str
+  class_names: tuple[str, ...]
+  shape: tuple[int | None, int | None, int]
+  parallel_reads: bool = False
+
+  @property
+  def channels(self) -> int:
+    return self.shape[2]
+
+  def size(self) -> Size | None:
+    height, width, _ = self.shape
+    return (height, width) if height and width else None
+
+  @property
+  def name(self) -> str:
+    path = Path(self.directory)
+    return f"tfds:{path.parent.name}/{path.name}[{self.split}]"
+
+  # Readers are rebuilt in each process instead of being pickled with their open files.
+  def __getstate__(self) -> dict[str, Any]:
+    return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+  @functools.cached_property
+  def _records(self) -> Any:
+    return _tfds().builder_from_directory(self.directory).as_data_source(split=self.split)
+
+  def __len__(self) -> int:
+    return len(self._records)
+
+  def labels(self) -> np.ndarray:
+    arrays, _ = cached(["labels", self.fingerprint()], self._scan_labels)
+    return arrays["label"]
+
+  def _scan_labels(self) -> tuple[dict[str, np.ndarray], Any]:
+    tfds = _tfds()
+    builder = tfds.builder_from_directory(self.directory)
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    records = builder.as_data_source(split=self.split, decoders=decoders)
+    labels: list[int] = []
+    for start in range(0, len(records), 1000):
+      chunk = records.__getitems__(list(range(start, min(start + 1000, len(records)))))
+      labels.extend(int(example["label"]) for example in chunk)
+    return {"label": np.array(labels, np.int32)}, None
+
+  def read(
+    self, indices: Sequence[int], size: Size | None, channels: int
+  ) -> list[Example | BadImage]:
+    plain = [int(i) for i in indices]
+    try:
+      found = self._records.__getitems__(plain)
+    # Which record is broken is found by asking for each alone; what it raises depends on the codec.
+    except Exception:
+      return [self._read_one(index, size, channels) for index in plain]
+    return [_example(raw, size, channels) for raw in found]
+
+  def _read_one(self, index: int, size: Size | None, channels: int) -> Example | BadImage:
+    try:
+      return _example(self._records[index], size, channels)
+    except Exception as error:
+      return BadImage(f"{self.name} record {index}", f"{type(error).__name__}: {error}")
+
+  def fingerprint(self) -> Any:
+    # Preparing a set again rewrites this file, whatever its version says.
+    info = Path(self.directory, "dataset_info.json").stat()
+    return ["tfds", os.path.abspath(self.directory), self.split, info.st_size, info.st_mtime_ns]
+
+
+def _of(features: Any, name: str) -> Any:
+  return features[name] if name in features else None
+
+
+def _example(raw: dict[str, Any], size: Size | None, channels: int) -> Example:
+  return {"image": fit_array(raw["image"], size, channels), "label": int(raw["label"])}
+
+
+def prepared_sets(data_dir: str) -> list[str]:
+  """Returns the names of the data sets that lie prepared in a TFDS data_dir."""
+  found = set()
+  for info in Path(data_dir).glob("*/**/dataset_info.json"):
+    found.add(info.parent.parent.relative_to(data_dir).as_posix())
+  return sorted(found)
+
+
+def find_set(name: str, data_dir: str) -> str:
+  """Returns the directory of a prepared data set's newest, or named, version.
+
+  Args:
+    name: as TFDS writes it: `cifar10`, `cifar10:3.0.2`, `name/config`.
+    data_dir: TFDS's data_dir; '' = $TFDS_DATA_DIR or ~/tensorflow_datasets, as TFDS has it.
+
+  Raises:
+    DataError: it is not there; the message says how to prepare it. Nothing is downloaded.
+  """
+  place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+  root = Path(place).expanduser()
+  name, _, version = name.partition(":")
+  prepare = (
+    "to download and prepare a data set once (cnnlab itself never downloads): python -c "
+    f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{root}', "
+    "file_format='array_record').download_and_prepare()\""
+  )
+  if not root.is_dir():
+    raise DataError(f"data.dir {str(root)!r} does not exist (data.name 'tfds:{name}'); {prepare}")
+  allowed = prepared_sets(str(root))
+  if name not in allowed:
+    raise DataError(f"{unknown('data set', name, allowed)} (in {root}); {prepare}")
+  versions = [info.parent.name for info in root.glob(f"{name}/*/dataset_info.json")]
+  if version and version not in versions:
+    raise DataError(
+      f"{unknown(f'version of tfds:{name}', version, versions)} (in {root}); {prepare}"
+    )
+  newest = max(versions, key=lambda v: [int(part) for part in re.findall(r"\d+", v)])
+  return str(root / name / (version or newest))
+
+
+class TfdsSet:
+  """The splits of a prepared data set."""
+
+  def __init__(self, name: str, data_dir: str):
+    """Opens its description; see `find_set` for arguments and errors."""
+    self.directory = find_set(name, data_dir)
+    info = json.loads(Path(self.directory, "dataset_info.json").read_text())
+    if info.get("fileFormat") != "array_record":
+      raise DataError(
+        f"{self.directory} was prepared as {info.get('fileFormat') or 'tfrecord'}, which only "
+        "TensorFlow reads; prepare it with file_format='array_record'"
+      )
+    self._info = _tfds().builder_from_directory(self.directory).info
+    features = self._info.features
+    if "image" not in features or not getattr(_of(features, "label"), "names", None):
+      raise DataError(
+        f"tfds:{name} has the features {', '.join(features)}; classification needs "
+        "'image' and a class 'label'"
+      )
+
+  @property
+  def splits(self) -> tuple[str, ...]:
+    """Names of its splits."""
+    return tuple(self._info.splits)
+
+  def usual(self, candidates: Sequence[str], key: str) -> str:
+    """Returns the first candidate that is a split; `key` is the config key to set instead.
+
+    Raises:
+      DataError: none is.
+    """
+    for candidate in candidates:
+      if candidate in self.splits:
+        return candidate
+    raise DataError(
+      f"{self.directory} has no split named {' or '.join(candidates)}: set {key} to one of "
+      f"{', '.join(self.splits)}, or to a part such as '{self.splits[0]}[:80%]'"
+    )
+
+  def source(self, split: str) -> TfdsSource:
+    """Returns one split, which may be a slice such as `train[:90%]`.
+
+    Raises:
+      DataError: unknown split, or one without examples.
+    """
+    for part in split.split("+"):
+      base = part.partition("[")[0].strip()
+      if base not in self.splits and base != "all":
+        raise DataError(f"{unknown('split', base, self.splits)} (in {self.directory})")
+    label, image = self._info.features["label"], self._info.features["image"]
+    height, width, channels = image.shape
+    shape = (height, width, channels or 3)
+    source = TfdsSource(self.directory, split, tuple(label.names), shape)
+    try:
+      count = len(source)
+    except (ValueError, AssertionError) as error:
+      raise DataError(f"split {split!r} of {self.directory}: {error}") from error
+    if not count:
+      raise DataError(f"split {split!r} of {self.directory} has no examples")
+    return source
