@@ -1,0 +1,38 @@
+"""Evaluate a run's newest good checkpoint on every example of its evaluation split.
+
+  cnnlab eval --workdir=runs/x
+  cnnlab eval --workdir=runs/x/checkpoints/500 --config.data.eval_split=train
+
+Only the run or checkpoint directory and the data set are needed. Keys of `data` and
+`eval_batch_size` can be overridden. The last line is a JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the verb's arguments."""
+  parser.add_argument(
+    "--workdir", required=True, metavar="DIR", help="a run or checkpoint directory"
+  )
+  parser.add_argument(
+    "--config.data.KEY", metavar="VALUE", help="override where or what the data is"
+  )
+
+
+def run(arguments: argparse.Namespace) -> int:
+  """Evaluates; returns the exit code."""
+  from cnnlab.config import parse_overrides
+  from cnnlab.defaults import default_config
+  from cnnlab.train.restore import evaluate_run
+
+  overrides = parse_overrides(arguments.overrides, default_config())
+  metrics = evaluate_run(arguments.workdir, overrides)
+  print(f"{metrics['eval/count']} examples, step {metrics['step']}")
+  print(json.dumps(metrics))
+  return 0

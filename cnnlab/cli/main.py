@@ -1,0 +1,91 @@
+"""`cnnlab VERB`: finds the verb, runs it, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from cnnlab.errors import CnnlabError, unknown
+
+# A verb is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit code`.
+# The help texts stand here so that `--help` imports none of them.
+VERBS = {
+  "train": "train a network from a config page; the same command resumes it",
+  "eval": "evaluate a run's newest checkpoint on every example of a split",
+  "predict": "class names and probabilities of images, from a run or checkpoint",
+  "models": "list the models, and the options of one",
+  "bench": "time the real training step on synthetic data",
+  "sweep": "train all variants and seeds of an experiment, then report",
+  "report": "rebuild an experiment's table and plots from its directories alone",
+  "runs": "a table of every run below a directory",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+  """Returns the parser of `cnnlab --help`."""
+  width = max(map(len, VERBS))
+  verbs = "\n".join(f"  {name:<{width}}  {text}" for name, text in VERBS.items())
+  parser = argparse.ArgumentParser(
+    prog="cnnlab",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    description="Convolutional networks as a laboratory.",
+    epilog=f"verbs:\n{verbs}\n\n`cnnlab VERB --help` explains one.",
+  )
+  parser.add_argument("verb", metavar="VERB", help="what to do (below)")
+  parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+  return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs one verb; returns the exit code: 0 done, 2 user error, 3 diverged, 128 + n signal n."""
+  top = build_parser().parse_args(argv)
+  logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+  logging.getLogger("cnnlab").setLevel(logging.INFO)
+  logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every file
+  try:
+    if top.verb not in VERBS:
+      raise CnnlabError(unknown("verb", top.verb, VERBS))
+    verb = importlib.import_module(f"cnnlab.cli.{top.verb}")
+    parser = argparse.ArgumentParser(
+      prog=f"cnnlab {top.verb}",
+      description=verb.__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False,
+    )
+    verb.add_arguments(parser)
+    return _run(verb, parser, top.arguments)
+  except CnnlabError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
+  except KeyboardInterrupt:
+    print("interrupted", file=sys.stderr)
+    return 130
+  except BrokenPipeError:
+    return 141  # the reader of our output has gone, as in `cnnlab runs DIR | head`
+
+
+def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+  """Parses the verb's arguments, `--config.KEY=VALUE` overrides apart where it takes them."""
+  if not getattr(verb, "TAKES_OVERRIDES", False):
+    return verb.run(parser.parse_args(arguments))  # type: ignore[attr-defined]
+  overrides, rest = [], []
+  pending = list(arguments)
+  while pending:
+    argument = pending.pop(0)
+    if argument.startswith("--config."):
+      if "=" not in argument and pending and not pending[0].startswith("--"):
+        argument += "=" + pending.pop(0)
+      overrides.append(argument)
+    else:
+      rest.append(argument)
+  parsed = parser.parse_args(rest)
+  parsed.overrides = overrides
+  return verb.run(parsed)  # type: ignore[attr-defined]
+
+
+def entry_point() -> None:
+  """The `cnnlab` command."""
+  sys.exit(main())

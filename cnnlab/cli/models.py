@@ -1,0 +1,33 @@
+"""List the models whose names match a pattern, or the options of one.
+
+cnnlab models 'resnet*'
+cnnlab models resnet20 --options
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the verb's arguments."""
+  parser.add_argument(
+    "pattern", nargs="?", default="*", help="a name, or a pattern such as 'resnet*'"
+  )
+  parser.add_argument("--options", action="store_true", help="show the options with their defaults")
+
+
+def run(arguments: argparse.Namespace) -> int:
+  """Prints the names; returns the exit code."""
+  from cnnlab.errors import ConfigError, unknown
+  from cnnlab.models import list_models, model_options
+
+  names = list_models(arguments.pattern)
+  if not names:
+    raise ConfigError(unknown("model", arguments.pattern, list_models()))
+  for name in names:
+    print(name)
+    if arguments.options:
+      for option, (kind, default) in model_options(name).items():
+        print(f"  {option} = {default!r}  ({getattr(kind, '__name__', kind)})")
+  return 0

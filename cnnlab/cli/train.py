@@ -1,0 +1,46 @@
+"""Train a network from a config page; the same command resumes an interrupted run.
+
+  cnnlab train --config=configs/digits.py --config.optim.learning_rate=0.1 --workdir=runs/x
+  cnnlab train --config=configs/cifar.py:resnet20 --config.data.dir=DATA_DIR --workdir=runs/y
+
+Every key and its default: cnnlab/defaults.py, or `cnnlab train --config=PAGE --print_config`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the verb's arguments."""
+  parser.add_argument("--config", required=True, metavar="PAGE[:FORM]", help="a page of configs/")
+  parser.add_argument("--workdir", metavar="DIR", help="the run's directory")
+  parser.add_argument("--print_config", action="store_true", help="print the config and stop")
+  parser.add_argument("--config.KEY", metavar="VALUE", help="override a key; any number of these")
+
+
+def run(arguments: argparse.Namespace) -> int:
+  """Trains; returns the exit code."""
+  from cnnlab.config import apply_overrides, load_page, parse_overrides, to_plain
+  from cnnlab.errors import ConfigError
+
+  page = load_page(arguments.config)
+  overrides = parse_overrides(arguments.overrides, page)
+  config = apply_overrides(page, overrides)
+  if arguments.print_config:
+    print(json.dumps(to_plain(config), indent=2))
+    return 0
+  if not arguments.workdir:
+    raise ConfigError("--workdir is missing: where shall the run's directory be?")
+
+  from cnnlab.cli.progress import TrainProgress, describe_row
+  from cnnlab.train import train
+
+  with TrainProgress(config.model.name) as bar:
+    row = train(config, arguments.workdir, asked=overrides, progress=bar.step, report=bar.report)
+  print(f"done: step {row['step']}  {describe_row(row)}")
+  print(f"run directory: {arguments.workdir}")
+  return 0

@@ -1,0 +1,214 @@
+"""Config pages: load one, override it by dotted keys, and know which keys were read.
+
+A page is a Python file with `get_config(arg='') -> ConfigDict`, named on the command
+line as `configs/cifar.py:resnet20`. Every key and its default stands in
+`cnnlab/defaults.py`; only the `model` section is open, since its keys are the options
+of the model that it names (`cnnlab.models.model_options`).
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnnlab.errors import ConfigError, unknown
+
+OPEN_SECTION = "model"  # its keys are checked by the model registry, not by the page
+_PROJECT = Path(__file__).resolve().parent.parent
+
+
+def load_page(page: str) -> ConfigDict:
+  """Returns the config of a page given as `path.py` or `path.py:argument`.
+
+  A relative path is looked for in the working directory, then in the project.
+
+  Raises:
+    ConfigError: no such file, no `get_config` in it, or the page set an unknown key.
+  """
+  path, _, argument = page.partition(":")
+  found = next((p for p in (Path(path), _PROJECT / path) if p.is_file()), None)
+  if found is None:
+    pages = [
+      f"configs/{p.name}" for p in (_PROJECT / "configs").glob("*.py") if p.stem != "__init__"
+    ]
+    raise ConfigError(unknown("config page", path, pages))
+  spec = importlib.util.spec_from_file_location(f"cnnlab_page_{found.stem}", found)
+  if spec is None or spec.loader is None:
+    raise ConfigError(f"{path}: not a Python file")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, "get_config"):
+    raise ConfigError(f"{path}: defines no get_config(arg='')")
+  try:
+    config = module.get_config(argument)
+  except (KeyError, AttributeError, TypeError) as error:
+    # ConfigDict's own refusal of an unknown key or of a value of another type.
+    raise ConfigError(f"{page}: {_first_line(error)}") from error
+  return config
+
+
+def _first_line(error: Exception) -> str:
+  return str(error.args[0] if error.args else error).strip().splitlines()[0]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Returns `{dotted.key: value}` of every leaf of a nested config."""
+  flat: dict[str, Any] = {}
+  for key, value in config.items():
+    if isinstance(value, (ConfigDict, Mapping)):
+      flat |= flatten(value, f"{prefix}{key}.")
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def to_plain(config: ConfigDict) -> dict[str, Any]:
+  """Returns the config as JSON holds it: nested dicts, tuples as lists."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def parse_value(text: str, like: Any = None) -> Any:
+  """Returns the value that `text` spells: a Python literal, else the text itself.
+
+  Args:
+    text: as written on the command line; `true`, `false` and `none` in any case.
+    like: the value that it replaces; where this is a string, the text is taken as it is.
+  """
+  if isinstance(like, str):
+    return text
+  named = {"true": True, "false": False, "none": None}
+  if text.lower() in named:
+    return named[text.lower()]
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+def parse_overrides(arguments: Iterable[str], config: ConfigDict) -> dict[str, Any]:
+  """Returns `{dotted.key: value}` of arguments such as `--config.optim.momentum=0.8`.
+
+  Raises:
+    ConfigError: an argument of another form.
+  """
+  current = flatten(config)
+  overrides = {}
+  for argument in arguments:
+    name, equals, text = argument.partition("=")
+    if not name.startswith("--config.") or not equals:
+      raise ConfigError(f"cannot read {argument!r}: an override is written --config.KEY=VALUE")
+    key = name.removeprefix("--config.")
+    overrides[key] = parse_value(text, current.get(key))
+  return overrides
+
+
+def apply_overrides(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigDict:
+  """Returns a copy of the config with the dotted keys set.
+
+  Raises:
+    ConfigError: an unknown key (the nearest ones are named) or a value of another type.
+  """
+  changed = ConfigDict(config.to_dict())
+  known = flatten(config)
+  for key, value in overrides.items():
+    *sections, leaf = key.split(".")
+    if sections == [OPEN_SECTION]:
+      with changed.unlocked():
+        changed[OPEN_SECTION][leaf] = value
+      continue
+    if key not in known:
+      raise ConfigError(unknown("config key", key, known))
+    target = changed
+    for section in sections:
+      target = target[section]
+    target[leaf] = _as_type(key, value, known[key])
+  return changed
+
+
+def _as_type(key: str, value: Any, old: Any) -> Any:
+  """Returns the value in the type of the one that it replaces; an int is taken for a float."""
+  if isinstance(old, tuple) and isinstance(value, (list, tuple)):
+    return tuple(value)
+  if isinstance(old, tuple) and isinstance(value, (int, float)):
+    return (value,)
+  if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+    return float(value)
+  if type(value) is not type(old):
+    raise ConfigError(
+      f"config key {key!r} takes {type(old).__name__} (such as {old!r}), not {value!r}"
+    )
+  return value
+
+
+class TrackedConfig:
+  """A read-only view of a config that remembers which keys were read.
+
+  Sections and leaves are read as attributes. `unread()` names those that nothing asked for.
+  """
+
+  def __init__(self, config: ConfigDict, prefix: str = "", reads: set[str] | None = None):
+    self._config = config
+    self._prefix = prefix
+    self._reads: set[str] = set() if reads is None else reads
+
+  def __getattr__(self, name: str) -> Any:
+    if name.startswith("_"):
+      raise AttributeError(name)
+    if name not in self._config:
+      keys = [self._prefix + key for key in self._config]
+      raise ConfigError(unknown("config key", self._prefix + name, keys))
+    value = self._config[name]
+    if isinstance(value, ConfigDict):
+      return TrackedConfig(value, f"{self._prefix}{name}.", self._reads)
+    self._reads.add(self._prefix + name)
+    return value
+
+  def as_dict(self) -> dict[str, Any]:
+    """Returns the section as a dict; counts as reading all of it."""
+    return {key: getattr(self, key) for key in self._config}
+
+  def unread(self) -> list[str]:
+    """Returns the dotted keys that were never read, sorted."""
+    return sorted(set(flatten(self._config)) - self._reads)
+
+
+def refuse_unread(tracked: TrackedConfig, config: ConfigDict, asked: Iterable[str]) -> None:
+  """Raises where a key was set to something, and nothing in the run reads it.
+
+  Set means: given as an override (`asked`), or different from its default. A default
+  that this run has no use for (Adam's b2 in a run with SGD) is no error.
+
+  Raises:
+    ConfigError: naming each such key, its value, and the nearest key that is read.
+  """
+  from cnnlab.defaults import default_config
+
+  defaults = flatten(default_config())
+  values = flatten(config)
+  unread = set(tracked.unread())
+  asked = set(asked)
+  wrong = [
+    key
+    for key in sorted(unread)
+    if key in asked or key not in defaults or values[key] != defaults[key]
+  ]
+  if not wrong:
+    return
+  read = sorted(set(values) - unread)
+  lines = []
+  for key in wrong:
+    section = key.rpartition(".")[0]
+    selector = f"{section}.name"
+    chosen = f" with {selector}={values[selector]!r}" if selector in values else ""
+    siblings = [name for name in read if name.rpartition(".")[0] == section and name != selector]
+    lines.append(
+      f"config key {key!r} is set to {values[key]!r}, but nothing in this run reads it{chosen}"
+      f" (read there: {', '.join(siblings) or 'nothing'})"
+    )
+  raise ConfigError("\n".join(lines))

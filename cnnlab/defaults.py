@@ -1,0 +1,96 @@
+"""Every config key with its default value, unit and allowed values: the one page to read.
+
+A page in `configs/` starts from `default_config()` and changes what it must. Keys that
+depend on others (steps from epochs, the scaled learning rate) are not here: they are
+derived once, after all overrides, and stored under `derived` in the run's config.json.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+
+def default_config() -> ConfigDict:
+  """Returns a locked ConfigDict of all keys; assigning an unknown one raises."""
+  config = ConfigDict()
+  config.seed = 0  # weights, data order, augmentation and dropout all follow from it
+  config.batch_size = 128  # over all devices
+  config.eval_batch_size = 500
+  config.epochs = 10.0
+  config.max_steps = 0  # where > 0, training ends there even if the epochs ask for more
+  config.dtype = "float32"  # of activations: float32 or bfloat16; parameters stay float32
+  config.ema_decay = (
+    0.0  # exponential moving average of the parameters, used in evaluation; 0 = off
+  )
+  config.parallel = "jit"  # jit: batch statistics over the global batch; pmap: per device
+
+  config.log_every_steps = 50
+  config.eval_every_epochs = 1.0  # 0 = at the end only
+  config.checkpoint_every_epochs = 1.0  # 0 = at the end only
+  config.checkpoint_every_steps = 0  # where > 0, also at every multiple of this
+  config.checkpoint_keep = 2  # newest ones; the best by the task's main metric is kept as well
+
+  config.task = ConfigDict()
+  config.task.name = "classification"
+  config.task.label_smoothing = 0.0
+  config.task.auxiliary_weight = 0.3  # of each auxiliary classifier's loss, where the net has some
+
+  config.model = ConfigDict()  # `name` and any option of that model
+  config.model.name = "resnet20"
+
+  config.data = _data()
+  config.optim = _optim()
+  config.schedule = _schedule()
+  return config.lock()
+
+
+def _data() -> ConfigDict:
+  data = ConfigDict()
+  data.name = "digits"  # digits, tfds:<name>, folder:<path>
+  data.dir = ""  # the TFDS data_dir; empty = TFDS's own default
+  data.train_split = ""  # empty = the set's usual split
+  data.eval_split = ""
+  data.eval_fraction = 0.2  # held out for evaluation where the set has one split only
+  data.train_examples = 0  # a class-balanced subset of this size; 0 = all
+  data.eval_examples = 0
+  data.image_size = 0  # side of the network's input in pixels; 0 = the set's own
+  data.resize = 0  # short side in pixels before cropping; 0 = image_size
+  data.channels = 0  # 1 or 3; 0 = the set's own
+  data.centring = "channel"  # channel mean, mean image, symmetric ([-1, 1]), none ([0, 1])
+  data.scale = "std"  # std: divide by the standard deviation per channel; unit: [0, 1] units
+  data.crop_padding = 0  # pixels on each side before the random crop
+  data.pad_mode = "constant"  # constant (the mean, 0 after centring) or reflect
+  data.flip = False  # left to right, at random
+  data.placement = "auto"  # device, stream (Grain workers), auto (device if it fits)
+  data.device_limit_mb = 2048  # largest split that auto puts on the device
+  data.workers = 2  # processes that decode a streamed set
+  data.max_bad_images = 0  # unreadable files to skip, named and counted, before the run stops
+  return data
+
+
+def _optim() -> ConfigDict:
+  optim = ConfigDict()
+  optim.name = "sgd"  # sgd, adam, adamw, rmsprop, adagrad
+  optim.learning_rate = 0.1  # peak
+  optim.reference_batch = 0  # where > 0, learning_rate is for this batch size and scaled linearly
+  optim.weight_decay = 0.0001
+  optim.decay_all = True  # False: weight decay skips biases and norms (all 1-d parameters)
+  optim.clip_norm = 0.0  # global gradient norm; 0 = off
+  optim.momentum = 0.9  # sgd, rmsprop
+  optim.nesterov = False  # sgd
+  optim.b1 = 0.9  # adam, adamw
+  optim.b2 = 0.999  # adam, adamw
+  optim.eps = 1e-8  # adam, adamw, rmsprop, adagrad
+  optim.decay = 0.9  # rmsprop: of the running mean square
+  return optim
+
+
+def _schedule() -> ConfigDict:
+  schedule = ConfigDict()
+  schedule.name = "cosine"  # constant, step, cosine, plateau
+  schedule.warmup_epochs = 0.0  # linear, from 0
+  schedule.boundaries = (0.5, 0.75)  # step: fractions of the training after which the rate drops
+  schedule.factor = 0.1  # step, plateau: the rate is multiplied by this
+  schedule.final_factor = 0.0  # cosine: last rate / peak rate
+  schedule.patience = 5  # plateau: evaluations without a better main metric
+  return schedule

@@ -1,0 +1,243 @@
+"""Checkpoints of a run: written asynchronously by Orbax, checked when they are read.
+
+Each `checkpoints/<step>/` holds the state's arrays, the preprocessing's arrays, and JSON
+of the config, the metrics and a checksum per array, so that it says what it is on its own.
+A checkpoint that cannot be read, or whose checksums do not match, is passed over for the
+one before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.errors import RunError
+
+log = logging.getLogger(__name__)
+
+STATE, PREPROCESS, ABOUT = "state", "preprocess", "about"
+
+
+def checksums(tree: Any) -> dict[str, str]:
+  """Returns `{path: crc32}` of every array of a pytree, of its bytes, dtype and shape."""
+  import jax
+
+  sums = {}
+  for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    array = np.asarray(leaf)
+    head = f"{array.dtype}{array.shape}".encode()
+    body = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    sums[_name(path)] = f"{zlib.crc32(body, zlib.crc32(head)):08x}"
+  return sums
+
+
+def _name(path: tuple) -> str:
+  """Returns a leaf's path in a form that is the same for tuples, namedtuples and their dicts."""
+  return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+
+
+class Checkpoints:
+  """The checkpoints of one run.
+
+  Args:
+    run: the run's directory; they lie in its `checkpoints/`.
+    keep: how many of the newest are kept.
+    best: (metric, 'min'|'max'); the best by it is kept as well.
+  """
+
+  def __init__(self, run: Path, *, keep: int = 2, best: tuple[str, str] | None = None):
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint import checkpoint_managers as policies
+
+    kept: list[Any] = [policies.LatestN(keep)]
+    if best:
+      metric, mode = best
+      worst = float("inf") if mode == "min" else float("-inf")
+      kept.append(
+        policies.BestN(
+          get_metric_fn=lambda metrics: metrics.get(metric, worst), reverse=mode == "min", n=1
+        )
+      )
+    self._directory = Path(run).absolute() / "checkpoints"
+    self._manager = ocp.CheckpointManager(
+      self._directory,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(kept),
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=True,
+      ),
+    )
+    self._ocp = ocp
+
+  def save(
+    self, step: int, state: Any, about: Mapping[str, Any], preprocess: Mapping[str, Any]
+  ) -> None:
+    """Starts to save; returns once the arrays are copied.
+
+    Args:
+      step: number of finished training steps.
+      state: the whole training state, a pytree.
+      about: JSON values: `config` and `metrics` (name -> float, of the last evaluation).
+      preprocess: arrays of the preprocessing.
+
+    Raises:
+      OSError: the save before this one could not be written (a full disk, say).
+    """
+    args = self._ocp.args
+    self._manager.save(
+      step,
+      args=args.Composite(
+        **{
+          STATE: args.StandardSave(state),
+          PREPROCESS: args.StandardSave(dict(preprocess)),
+          ABOUT: args.JsonSave({**about, "checksums": checksums(state)}),
+        }
+      ),
+      metrics=dict(about["metrics"]) or None,
+    )
+
+  def wait(self) -> None:
+    """Returns once everything that was asked for is on the disk; raises what went wrong there."""
+    self._manager.wait_until_finished()
+
+  def steps(self) -> list[int]:
+    """Returns the steps of the checkpoints that exist, oldest first."""
+    return sorted(self._manager.all_steps())
+
+  def restore_latest(self, template: Any) -> tuple[int, Any] | None:
+    """Returns (step, state) of the newest good checkpoint, or None where there is none at all.
+
+    Damaged ones are named in a warning and removed, since the run will write those steps again.
+
+    Args:
+      template: a pytree of the state's structure, of `jax.ShapeDtypeStruct` with sharding.
+
+    Raises:
+      RunError: there are checkpoints, and not one can be read.
+    """
+    damaged = []
+    for step in reversed(self.steps()):
+      try:
+        state = self._read(step, template)
+      except Exception as error:  # any error of Orbax's or a checksum's means the same to a run
+        log.warning("checkpoint %s/%d is damaged (%s)", self._directory, step, brief(error))
+        damaged.append(step)
+        continue
+      for bad in damaged:
+        log.warning("going on from step %d; removing the damaged checkpoint %d", step, bad)
+        self._manager.delete(bad)
+      return step, state
+    if damaged:
+      raise RunError(f"{self._directory}: none of the checkpoints {damaged} can be read")
+    return None
+
+  def _read(self, step: int, template: Any) -> Any:
+    args = self._ocp.args
+    read = self._manager.restore(
+      step,
+      args=args.Composite(**{STATE: args.StandardRestore(template), ABOUT: args.JsonRestore()}),
+    )
+    verify(read[STATE], read[ABOUT]["checksums"])
+    return read[STATE]
+
+  def close(self) -> None:
+    """Waits for what is being written, and lets go."""
+    self._manager.close()
+
+
+def brief(error: BaseException) -> str:
+  """Returns the kind and the first line of an error."""
+  lines = str(error).strip().splitlines()
+  return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
+
+
+def verify(state: Any, expected: Mapping[str, str]) -> None:
+  """Raises RunError naming the arrays whose bytes are not those that were saved."""
+  found = checksums(state)
+  wrong = sorted(name for name, value in expected.items() if found.get(name) != value)
+  if wrong:
+    raise RunError(
+      f"checksum mismatch in {', '.join(wrong[:5])} ({len(wrong)} of {len(expected)} arrays)"
+    )
+
+
+def checkpoint_steps(directory: Path) -> list[Path]:
+  """Returns the finished checkpoints of a run, `checkpoints/` or single checkpoint directory, oldest first."""
+  from orbax.checkpoint.utils import is_checkpoint_finalized
+
+  directory = Path(directory).absolute()
+  if directory.name.isdigit() and (directory / ABOUT).is_dir():
+    return [directory]
+  inside = directory / "checkpoints" if (directory / "checkpoints").is_dir() else directory
+  found = [p for p in inside.glob("*") if p.name.isdigit() and is_checkpoint_finalized(p)]
+  return sorted(found, key=lambda p: int(p.name))
+
+
+def read_about(directory: Path) -> dict[str, Any]:
+  """Returns the JSON of the newest checkpoint below `directory`: config, metrics, checksums.
+
+  Raises:
+    RunError: there is no checkpoint there.
+  """
+  from cnnlab.runs.directory import read_json
+
+  steps = checkpoint_steps(directory)
+  if not steps:
+    raise RunError(f"{directory}: no checkpoint there")
+  return read_json(steps[-1] / ABOUT / "metadata")
+
+
+def restore(directory: Path) -> dict[str, Any]:
+  """Returns the newest good checkpoint below `directory` as plain nested dicts of NumPy arrays.
+
+  Returns:
+    {'step', 'state', 'preprocess', 'about', 'directory'}.
+
+  Raises:
+    RunError: there is no checkpoint, or none that can be read.
+  """
+  steps = checkpoint_steps(directory)
+  if not steps:
+    raise RunError(f"{directory}: no checkpoint there")
+  for path in reversed(steps):
+    try:
+      state, preprocess = _read_arrays(path / STATE), _read_arrays(path / PREPROCESS)
+      about = read_about(path)
+      verify(state, about["checksums"])
+    except Exception as error:  # as in restore_latest
+      log.warning("checkpoint %s is damaged (%s); trying the one before it", path, brief(error))
+      continue
+    return {
+      "step": int(path.name),
+      "state": state,
+      "preprocess": preprocess,
+      "about": about,
+      "directory": path,
+    }
+  raise RunError(f"{directory}: none of the checkpoints {[int(p.name) for p in steps]} can be read")
+
+
+def restore_variables(directory: Path) -> dict[str, Any]:
+  """Returns the variables for `model.apply` from the newest good checkpoint below `directory`."""
+  return variables_of(restore(directory)["state"])
+
+
+def variables_of(state: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the variables for `model.apply` of a restored state; the averaged ones if it has them."""
+  return {"params": state["ema"] or state["params"], **state["model_state"]}
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+  """Returns a saved pytree as NumPy arrays, whatever devices it was saved from."""
+  import jax
+  import orbax.checkpoint as ocp
+
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    metadata = checkpointer.metadata(path).item_metadata.tree
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
+    return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))

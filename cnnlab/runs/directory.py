@@ -1,0 +1,221 @@
+"""Writing a run's directory: config, environment, status and metrics, each readable as plain JSON.
+
+    config.json       the resolved config, with what was derived from it under `derived`
+    environment.json  versions, devices, git commit, command
+    status.json       queued, running, interrupted, done, diverged or failed, and why
+    metrics.jsonl     a line a logged step; no clock times, so that a resumed run's is the same
+    timing.jsonl      seconds and images per second of the same steps
+    checkpoints/      Orbax (cnnlab.runs.checkpoint)
+    tensorboard/      the same numbers as events
+
+Files that change are replaced atomically; the two `.jsonl` are appended to, a line a write.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import json
+import os
+import socket
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from cnnlab.config import flatten
+from cnnlab.errors import DivergedError, RunError
+
+STATUSES = ("queued", "running", "interrupted", "done", "diverged", "failed")
+
+
+def write_json(path: Path, value: Any) -> None:
+  """Replaces a JSON file atomically: a reader sees the old or the new one, never a part."""
+  write_text(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+  """Replaces a text file atomically, and only once its bytes are on the disk."""
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  try:
+    with temporary.open("w", encoding="utf-8") as file:
+      file.write(text)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+  """Returns a JSON file's content.
+
+  Raises:
+    RunError: the file is missing or is no JSON; the message names it.
+  """
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError as error:
+    raise RunError(f"{path}: no such file; is {path.parent} a run directory?") from error
+  except (ValueError, OSError) as error:
+    raise RunError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def now() -> str:
+  """Returns the time as ISO 8601 in UTC, to the second."""
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
+  """Returns `{dotted.key: (old, new)}` where two configs differ, derived values left out."""
+  flat_old, flat_new = flatten(old), flatten(new)
+  keys = sorted(flat_old.keys() | flat_new.keys())
+  return {
+    key: (flat_old.get(key), flat_new.get(key))
+    for key in keys
+    if not key.startswith("derived.") and flat_old.get(key) != flat_new.get(key)
+  }
+
+
+class RunDirectory:
+  """One run's directory, held by one process at a time.
+
+  Args:
+    path: created where it does not exist.
+    config: the resolved config as plain JSON values, `derived` included.
+
+  Raises:
+    RunError: the directory belongs to a run with another config, to no run although it
+      holds files, or another process is training in it.
+  """
+
+  def __init__(self, path: str | Path, config: Mapping[str, Any]):
+    self.path = Path(path).absolute()
+    self._refuse_strangers(config)
+    self.path.mkdir(parents=True, exist_ok=True)
+    self._lock = _hold(self.path)
+    if not (self.path / "config.json").exists():
+      write_json(self.path / "config.json", config)
+    self._status = self.read_status()
+
+  def _refuse_strangers(self, config: Mapping[str, Any]) -> None:
+    existing = self.path / "config.json"
+    if existing.exists():
+      differences = config_differences(read_json(existing), config)
+      if differences:
+        shown = "; ".join(
+          f"{key} is {a!r} there, {b!r} here" for key, (a, b) in differences.items()
+        )
+        raise RunError(
+          f"{self.path} holds a run with another config: {shown}. Use another --workdir, or move that one away"
+        )
+    elif self.path.is_dir():
+      strange = sorted(
+        p.name for p in self.path.iterdir() if p.name not in (".lock", "status.json")
+      )
+      if strange:
+        raise RunError(
+          f"{self.path} is not empty and holds no run (no config.json): {', '.join(strange[:5])}. Use another --workdir"
+        )
+    elif self.path.exists():
+      raise RunError(f"{self.path} is a file, not a directory; use another --workdir")
+
+  def read_status(self) -> dict[str, Any]:
+    """Returns status.json, or {} where the run has none yet."""
+    path = self.path / "status.json"
+    return read_json(path) if path.exists() else {}
+
+  def set_status(self, status: str, **fields: Any) -> None:
+    """Replaces status.json; fields that are not given keep their values."""
+    if status not in STATUSES:
+      raise ValueError(f"status {status!r} is none of {STATUSES}")
+    if status == "running":
+      self._status |= {
+        "reason": None,
+        "error": None,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+      }
+      self._status.setdefault("started", now())
+    self._status = (
+      {"status": status} | self._status | {"status": status} | fields | {"updated": now()}
+    )
+    write_json(self.path / "status.json", self._status)
+
+  def append(self, name: str, row: Mapping[str, Any]) -> None:
+    """Appends a row to `metrics` or `timing` in one write, so that a kill tears at most one line."""
+    line = (json.dumps(dict(row)) + "\n").encode()
+    descriptor = os.open(self.path / f"{name}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+      if os.write(descriptor, line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / f"{name}.jsonl"))
+    finally:
+      os.close(descriptor)
+
+  def truncate_after(self, step: int) -> None:
+    """Drops the rows of later steps, which a run that resumes at `step` will write again."""
+    for name in ("metrics", "timing"):
+      path = self.path / f"{name}.jsonl"
+      if path.exists():
+        rows = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+        write_text(path, "".join(row + "\n" for row in rows))
+
+  def last_step(self) -> int:
+    """Returns the step of the last row of metrics, 0 where there is none."""
+    path = self.path / "metrics.jsonl"
+    rows = path.read_text().splitlines() if path.exists() else []
+    return int(_step_of(rows[-1])) if rows else 0
+
+  def seconds_until(self, step: int) -> float:
+    """Returns the training seconds that earlier sessions had spent when they reached `step`."""
+    path = self.path / "timing.jsonl"
+    rows = path.read_text().splitlines() if path.exists() else []
+    return max((json.loads(row)["seconds"] for row in rows if _step_of(row) <= step), default=0.0)
+
+  def close(self) -> None:
+    """Lets go of the directory."""
+    self._lock.close()
+
+
+def _step_of(line: str) -> float:
+  """Returns the step of a row; a torn line counts as infinitely late, so that it is dropped."""
+  try:
+    return json.loads(line)["step"]
+  except (ValueError, KeyError, TypeError):
+    return float("inf")
+
+
+def _hold(path: Path) -> TextIO:
+  """Takes the directory's lock, which the system lets go of when this process ends in any way."""
+  lock = (path / ".lock").open("a+")
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    lock.seek(0)
+    owner = lock.read().strip() or "another process"
+    lock.close()
+    raise RunError(f"{path} is in use: {owner} is training there") from error
+  lock.seek(0)
+  lock.truncate()
+  lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+  lock.flush()
+  return lock
+
+
+def record_failure(path: str | Path, error: BaseException) -> None:
+  """Writes why a run failed or diverged into its status.json, also where the run never began.
+
+  A directory that another process holds, or that belongs to another config, is left as it is.
+  """
+  directory = Path(path)
+  directory.mkdir(parents=True, exist_ok=True)
+  status_path = directory / "status.json"
+  status = read_json(status_path) if status_path.exists() else {}
+  status |= {
+    "status": "diverged" if isinstance(error, DivergedError) else "failed",
+    "reason": f"{type(error).__name__}: {error}",
+    "error": "".join(traceback.format_exception(error)),
+    "updated": now(),
+  }
+  write_json(status_path, status)

@@ -1,0 +1,7 @@
+"""Training: state, step, optimisers and schedules, devices, and the one loop."""
+
+from cnnlab.train.interrupt import Interrupted
+from cnnlab.train.loop import train
+from cnnlab.train.setup import Setup, prepare
+
+__all__ = ["Interrupted", "Setup", "prepare", "train"]

@@ -1,0 +1,41 @@
+"""XLA's persistent compilation cache, on by default, so that a program is compiled once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+
+def cache_root() -> Path:
+  """Returns the folder of all of cnnlab's caches: $CNNLAB_CACHE, else one below the user's cache folder."""
+  if os.environ.get("CNNLAB_CACHE"):
+    return Path(os.environ["CNNLAB_CACHE"])
+  return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnlab"
+
+
+def enable_compile_cache() -> None:
+  """Turns the cache on, unless the user has set JAX_COMPILATION_CACHE_DIR or JAX's own option."""
+  if jax.config.jax_compilation_cache_dir is None:
+    # A home folder may be shared by machines; code compiled for one processor can crash another.
+    directory = cache_root() / "xla" / _processor()
+    try:
+      directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+      return  # a read-only home folder costs time, not the run
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+  # Some fifty small programs are compiled at start-up; all are worth keeping.
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+  jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _processor() -> str:
+  try:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:
+    lines = []
+  flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+  return f"{platform.machine()}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"

@@ -1,0 +1,268 @@
+"""The one train loop: every task, every model, from the first step or from a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+from tensorboardX import SummaryWriter
+
+from cnnlab.errors import DivergedError
+from cnnlab.runs.checkpoint import Checkpoints
+from cnnlab.runs.directory import RunDirectory, record_failure, write_json
+from cnnlab.runs.environment import describe_environment
+from cnnlab.train.compile_cache import enable_compile_cache
+from cnnlab.train.evaluate import evaluate
+from cnnlab.train.interrupt import Interrupted, Interrupts
+from cnnlab.train.setup import Setup, prepare
+from cnnlab.train.state import State, zero_metrics
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+Report = Callable[[dict[str, Any]], None]
+
+IN_FLIGHT = 2  # steps the host may be ahead of the device: enough to hide its own work
+
+
+def train(
+  config: ConfigDict,
+  workdir: str | Path,
+  *,
+  asked: Iterable[str] = (),
+  progress: Progress | None = None,
+  report: Report | None = None,
+) -> dict[str, Any]:
+  """Trains to the end, starting from the run's newest checkpoint where it has one.
+
+  Args:
+    config: a page with overrides applied.
+    workdir: the run's directory.
+    asked: dotted keys that were overridden (each must be read by something).
+    progress: called with (finished steps, total steps) after every step.
+    report: called with every row of metrics.
+
+  Returns:
+    The last row of metrics.
+
+  Raises:
+    ConfigError, DataError, ShapeError: before anything is written.
+    RunError: the directory belongs to another config or process.
+    DivergedError: a loss or gradient that is not finite; the last good checkpoint is kept.
+    Interrupted: SIGINT or SIGTERM came; the run is saved.
+  """
+  enable_compile_cache()
+  setup = prepare(config, asked)
+  run = RunDirectory(workdir, setup.resolved)
+  try:
+    status = run.read_status()
+    if status.get("status") == "done":
+      return status["metrics"]
+    if status.get("status") == "diverged":
+      raise DivergedError(f"{run.path}: {status['reason']} (the same config would do so again)")
+    return Session(setup, run, progress, report).run_to_end()
+  except Interrupted:
+    raise
+  except BaseException as error:
+    record_failure(run.path, error)
+    raise
+  finally:
+    run.close()
+    setup.data.close()
+
+
+class Session:
+  """One process's part of a run, from a checkpoint or the start to the end or an interruption."""
+
+  def __init__(
+    self, setup: Setup, run: RunDirectory, progress: Progress | None, report: Report | None
+  ):
+    self.setup, self.run, self.plan = setup, run, setup.plan
+    self.progress = progress or (lambda step, total: None)
+    self.report = report or (lambda row: None)
+    recipe, parallel = setup.recipe, setup.parallel
+    self.constants = parallel.put(setup.data.train.constants)
+    self.step_fn = parallel.train(recipe)
+    self.evaluate = evaluate(setup)
+    self.key = parallel.put(setup.key)
+    self.best = recipe.task.main_metric
+    self.checkpoints = Checkpoints(run.path, keep=self.plan.checkpoint_keep, best=self.best)
+    self.saved_step = -1
+    self.row: dict[str, Any] = {}
+    self.seconds_before = 0.0  # spent by earlier sessions
+    self.started = self.window_started = time.perf_counter()
+    self.window_steps = 0
+
+  def run_to_end(self) -> dict[str, Any]:
+    """Trains until the last step; returns the last row of metrics."""
+    plan, run = self.plan, self.run
+    write_json(run.path / "environment.json", describe_environment())
+    run.set_status("running", total_steps=plan.total_steps)
+    state = self._restore_or_init()
+    step = int(state.step)
+    self.writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
+    self.started = self.window_started = time.perf_counter()
+    try:
+      with Interrupts() as interrupts:
+        if step and self._hooks_missing(step):
+          state = self._hooks(state, step)
+        batches = self.setup.data.train.train_batches(step)
+        running: deque[Array] = deque()
+        while step < plan.total_steps:
+          if interrupts.received is not None:
+            self._stop(state, step, interrupts.received)
+          batch = self.setup.parallel.put_batch(next(batches))
+          state, loss = self.step_fn(state, self.constants, batch, self.key)
+          running.append(loss)
+          if len(running) > IN_FLIGHT:
+            running.popleft().block_until_ready()
+          step, self.window_steps = step + 1, self.window_steps + 1
+          state = self._hooks(state, step)
+          self.progress(step, plan.total_steps)
+      self.checkpoints.wait()
+      run.set_status("done", step=step, seconds=self._seconds(), metrics=self.row)
+      return self.row
+    finally:
+      self.checkpoints.close()
+      self.writer.close()
+
+  def _restore_or_init(self) -> State:
+    """Returns the newest good checkpoint's state, else a fresh one; drops rows written after it."""
+    setup = self.setup
+    first = setup.parallel.put_batch(next(setup.data.train.train_batches(0)))
+    init = setup.parallel.init(setup.recipe)
+    template = setup.parallel.template(jax.eval_shape(init, self.constants, first, self.key))
+    restored = self.checkpoints.restore_latest(template)
+    step, state = restored or (0, init(self.constants, first, self.key))
+    self.run.truncate_after(step)
+    self.seconds_before = self.run.seconds_until(step)
+    self.saved_step = step
+    if restored:
+      log.info("resuming %s at step %d", self.run.path, step)
+    return state
+
+  def _hooks_missing(self, step: int) -> bool:
+    """Says whether the run was interrupted between this step and the row that belongs to it."""
+    due = self.plan.logs(step) or self.plan.evaluates(step)
+    return due and self.run.last_step() != step
+
+  def _hooks(self, state: State, step: int) -> State:
+    """Logs, evaluates and saves where it is due after this step."""
+    plan = self.plan
+    due = (plan.logs(step), plan.evaluates(step), plan.saves(step))
+    if not any(due):
+      return state
+    logs, evaluates, saves = due
+    training = self._training_metrics(state, step)  # also checks that all is finite before a save
+    row: dict[str, Any] = {}
+    evaluation: dict[str, float] = {}
+    speed = self.window_steps * self.setup.resolved["batch_size"] / self._window_seconds()
+    if logs:
+      row |= training
+      state = state.replace(metrics=self.setup.parallel.put(zero_metrics(state.metrics)))
+    if evaluates:
+      evaluation = self._evaluate(state, step)
+      row |= evaluation
+      state = self._plateau(state, evaluation)
+    if row:
+      self._write(step, row, speed)
+    if saves:
+      self._save(state, step, evaluation)
+    self.window_started, self.window_steps = time.perf_counter(), 0
+    return state
+
+  def _window_seconds(self) -> float:
+    return max(time.perf_counter() - self.window_started, 1e-9)
+
+  def _evaluate(self, state: State, step: int) -> dict[str, float]:
+    metrics = self.evaluate(state)
+    if not all(math.isfinite(value) for value in metrics.values()):
+      raise DivergedError(
+        f"at step {step} the evaluation gave {metrics}; the last good checkpoint is {self._last_saved()}"
+      )
+    return metrics
+
+  def _training_metrics(self, state: State, step: int) -> dict[str, float]:
+    """Returns the means over the steps since the last logged one.
+
+    Raises:
+      DivergedError: the loss or the gradient was not finite in one of them.
+    """
+    sums = {name: np.asarray(value) for name, value in jax.device_get(state.metrics).items()}
+    steps, rate = float(sums.pop("steps")), float(sums.pop("learning_rate"))
+    if not steps:
+      return {}
+    loss, norm = float(sums.pop("loss")) / steps, float(sums.pop("grad_norm")) / steps
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+      raise DivergedError(
+        f"at step {step} the training loss is {loss} and the gradient norm {norm} (learning rate {rate:.4g}); "
+        f"the last good checkpoint is {self._last_saved()}"
+      )
+    summary = self.setup.recipe.task.summarise(sums)
+    summary.pop("count")
+    train = {"loss": loss, "grad_norm": norm} | summary
+    return {"learning_rate": rate} | {f"train/{name}": value for name, value in train.items()}
+
+  def _last_saved(self) -> str:
+    self.checkpoints.wait()
+    steps = self.checkpoints.steps()
+    return f"step {steps[-1]}" if steps else "none"
+
+  def _plateau(self, state: State, evaluation: dict[str, float]) -> State:
+    plateau = self.setup.recipe.plateau
+    if plateau is None:
+      return state
+    updated = plateau.update(jax.device_get(state.plateau), evaluation[self.best[0]])
+    return state.replace(plateau=self.setup.parallel.put(updated))
+
+  def _write(self, step: int, row: dict[str, Any], images_per_second: float) -> None:
+    """Appends the row, its timing and its events, and updates the status."""
+    self.row = {"step": step, "epoch": round(step / self.plan.steps_per_epoch, 4)} | row
+    timing = {
+      "step": step,
+      "seconds": round(self._seconds(), 3),
+      "images_per_second": round(images_per_second, 2),
+    }
+    self.run.append("metrics", self.row)
+    self.run.append("timing", timing)
+    for name, value in row.items():
+      self.writer.add_scalar(name, value, step)
+    self.run.set_status("running", step=step, seconds=timing["seconds"])
+    self.report(self.row | timing)
+
+  def _seconds(self) -> float:
+    return self.seconds_before + time.perf_counter() - self.started
+
+  def _save(self, state: State, step: int, evaluation: dict[str, float]) -> None:
+    if step == self.saved_step:
+      return
+    preprocess = self.setup.data.preprocess
+    about = {
+      "step": step,
+      "config": self.setup.resolved,
+      "metrics": evaluation,
+      "preprocess": preprocess.settings(),
+    }
+    self.checkpoints.save(step, state, about, preprocess.arrays())
+    self.saved_step = step
+
+  def _stop(self, state: State, step: int, signum: int) -> None:
+    """Saves and leaves.
+
+    Raises:
+      Interrupted: always.
+    """
+    self._save(state, step, {})
+    self.checkpoints.wait()
+    message = f"stopped at step {step} of {self.plan.total_steps}, saved; the same command goes on from there"
+    self.run.set_status("interrupted", reason=message, step=step, seconds=self._seconds())
+    raise Interrupted(f"{self.run.path}: {message}", signum)

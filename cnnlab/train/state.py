@@ -1,0 +1,65 @@
+"""The whole training state as one pytree, and the keys that all randomness follows from."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jax import Array
+
+
+@struct.dataclass
+class State:
+  """Everything that a run needs to go on, bit for bit.
+
+  Attributes:
+    step: finished training steps, int32.
+    params: the network's parameters.
+    model_state: its other collections, such as batch statistics.
+    opt_state: the optimiser's.
+    ema: averaged parameters, or {} where they are off.
+    plateau: state of the plateau rule, or {}.
+    metrics: sums since the last logged step, so that a window may span an interruption.
+  """
+
+  step: Array
+  params: Any
+  model_state: Any
+  opt_state: Any
+  ema: Any
+  plateau: Any
+  metrics: dict[str, Array]
+
+
+def named_key(key: Array, name: str, step: Array | int | None = None) -> Array:
+  """Returns the key of a named use of randomness, at a step where one is given.
+
+  No key is ever stored: each follows from the seed, a name and the step.
+  """
+  key = jax.random.fold_in(key, zlib.crc32(name.encode()))
+  return key if step is None else jax.random.fold_in(key, step)
+
+
+def init_variables(model: nn.Module, key: Array, image: Array) -> tuple[Any, Any]:
+  """Returns (params, model_state) of a network.
+
+  Args:
+    model: the network.
+    key: the run's key. Flax derives each parameter's key from its module's path, so two
+      networks start from the same weights wherever a path and a shape agree.
+    image: preprocessed images, [batch, height, width, channels]; their values matter only
+      to data-dependent initialisation.
+  """
+  rngs = {"params": named_key(key, "params"), "dropout": named_key(key, "init_dropout")}
+  variables = dict(model.init(rngs, image, train=True))
+  params = variables.pop("params")
+  return params, variables
+
+
+def zero_metrics(sums: Any) -> Any:
+  """Returns zeros in the structure of metric sums."""
+  return jax.tree.map(jnp.zeros_like, sums)
