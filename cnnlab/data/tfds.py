@@ -105,7 +105,10 @@ class TfdsSource:
 
 
 def _of(features: Any, name: str) -> Any:
-  return features[name] if name in features else None
+  try:
+    return features[name]
+  except KeyError:
+    return None
 
 
 def _example(raw: dict[str, Any], size: Size | None, channels: int) -> Example:

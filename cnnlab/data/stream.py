@@ -1,0 +1,157 @@
+"""A split too large for the device: batches decoded ahead by Grain's worker processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data.images import BadImage, Size
+from cnnlab.data.order import Plan
+from cnnlab.data.sources import Source
+from cnnlab.data.splits import Batch, Split, check_label, check_skipped
+from cnnlab.errors import DataError
+
+ENDLESS = 2**40  # steps; Grain wants a length
+_AHEAD = 2  # batches that each worker holds ready
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+  """Random access to whole decoded batches: item i is this host's part of batch i.
+
+  An unreadable training image is replaced by the next readable one of the data set, so that the
+  batch stays whole and the rest of the order as it is; in evaluation it is masked. Their indices
+  and reasons travel with the batch under 'bad'.
+  """
+
+  source: Source
+  size: Size
+  channels: int
+  plan: Plan
+  training: bool
+  start: int = 0
+
+  def __len__(self) -> int:
+    return ENDLESS if self.training else self.plan.num_eval_batches(len(self.source))
+
+  def __getitem__(self, step: int) -> dict[str, Any]:
+    # An error that crosses from a worker arrives as another type with a foreign traceback; as a
+    # message it stays what it is.
+    try:
+      return self._batch(step)
+    except DataError as error:
+      return {"error": str(error)}
+
+  def _batch(self, step: int) -> dict[str, Any]:
+    count = len(self.source)
+    if self.training:
+      indices = self.plan.train(self.start + int(step), count)
+      mask = None
+    else:
+      indices, mask = self.plan.eval(int(step) % len(self), count)
+    bad: dict[int, str] = {}
+    images = np.zeros((len(indices), *self.size, self.channels), np.uint8)
+    labels = np.zeros(len(indices), np.int32)
+    for row, example in enumerate(self.source.read(indices.tolist(), self.size, self.channels)):
+      if isinstance(example, BadImage):
+        bad[int(indices[row])] = str(example)
+        if mask is not None:
+          mask[row] = False
+          continue
+        example = self._next_readable(int(indices[row]), bad)
+      check_label(example["label"], self.source)
+      images[row], labels[row] = example["image"], example["label"]
+    batch = {"image": images, "label": labels, "bad": bad}
+    return batch if mask is None else {**batch, "mask": mask}
+
+  def _next_readable(self, index: int, bad: dict[int, str]) -> dict[str, Any]:
+    for ahead in range(1, len(self.source)):
+      candidate = (index + ahead) % len(self.source)
+      (example,) = self.source.read([candidate], self.size, self.channels)
+      if not isinstance(example, BadImage):
+        return example
+      bad[candidate] = str(example)
+    raise DataError(f"{self.source.name}: no image of it can be read")
+
+
+class StreamSplit(Split):
+  """Batches arrive from the host as uint8 images; nothing stays on the device."""
+
+  def __init__(
+    self, source: Source, size: Size, channels: int, workers: int, max_bad: int, plan: Plan
+  ):
+    """Takes a source whose images are fitted to `size`, decoded by `workers` processes (0: none).
+
+    `max_bad` unreadable images are skipped; `skipped` names those met so far.
+    """
+    super().__init__(len(source), [], plan)
+    self._source = source
+    self._format = (size, channels)
+    self._workers = workers
+    self._max_bad = max_bad
+    self._bad: dict[int, str] = {}
+    self._open: dict[str, Any] = {}
+    self._round_done = True
+
+  def _iterate(self, kind: str, batches: Batches, repeat: bool) -> Iterator[dict[str, Any]]:
+    # Grain takes a second to import; sets that live on the device never need it.
+    import grain
+    from absl import flags
+
+    # Grain reads its absl flags when workers start; without absl's app.run nobody parsed them.
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    self._end(kind)
+    dataset = grain.MapDataset.source(batches)
+    if repeat:
+      dataset = dataset.repeat()
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+    stream = dataset.to_iter_dataset(options)
+    if self._workers:
+      stream = stream.mp_prefetch(
+        grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=_AHEAD)
+      )
+    self._open[kind] = iter(stream)
+    return self._open[kind]
+
+  def _checked(self, batch: dict[str, Any]) -> Batch:
+    if "error" in batch:
+      raise DataError(batch["error"])
+    bad = batch.pop("bad")
+    if bad:
+      self._bad |= bad
+      self.skipped = [self._bad[index] for index in sorted(self._bad)]
+      check_skipped(self.skipped, self._max_bad, self._source.name)
+    return batch
+
+  def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
+    batches = Batches(self._source, *self._format, self.plan, training=True, start=start_step)
+    for batch in self._iterate("train", batches, repeat=False):
+      yield self._checked(batch)
+
+  def eval_batches(self) -> Iterator[Batch]:
+    # One endless iterator serves every evaluation, so that workers are started once; one that was
+    # broken off is in the middle of a round, and is replaced.
+    if "eval" not in self._open or not self._round_done:
+      batches = Batches(self._source, *self._format, self.plan, training=False)
+      self._iterate("eval", batches, repeat=True)
+    iterator = self._open["eval"]
+    self._round_done = False
+    for _ in range(self.num_eval_batches):
+      yield self._checked(next(iterator))
+    self._round_done = True
+
+  def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+    return batch
+
+  def _end(self, kind: str) -> None:
+    iterator = self._open.pop(kind, None)
+    if iterator is not None:
+      iterator.close()
+
+  def close(self) -> None:
+    for kind in list(self._open):
+      self._end(kind)
