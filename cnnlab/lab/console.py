@@ -37,14 +37,12 @@ def summary_table(experiment: Experiment, summary: pd.DataFrame) -> Table:
 
 def _summary_cells(row: dict, experiment: Experiment, factor: float) -> list[Text]:
   base = row["variant"] == experiment.base
-  mean, difference = (
-    [row[name] * factor for name in (key, f"{prefix}low", f"{prefix}high")]
-    for key, prefix in (("mean", ""), ("difference", "difference_"))
-  )
+  low, high = row["difference_low"] * factor, row["difference_high"] * factor
+  difference = wording.with_interval(row["difference"] * factor, low, high, sign=True)
   cells = [
     row["variant"],
-    wording.with_interval(*mean),
-    "base" if base else wording.with_interval(*difference, sign=True),
+    wording.with_interval(row["mean"] * factor, row["low"] * factor, row["high"] * factor),
+    "base" if base else difference,
     "" if base else wording.probability(row["p_value"]),
     wording.count(row["parameters"]),
     wording.count(row["multiply_adds"]),

@@ -1,0 +1,1 @@
+"""Pooling versus strided convolution on handwritten digits: the quickstart."""

@@ -1,0 +1,102 @@
+"""A worker process of the local launcher: executes one run after the other, and reports by a pipe.
+
+It imports nothing heavy before it has claimed its share of the machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from launch.hardware import Share
+
+REPORT_EVERY = 0.1  # seconds: more often, the bar would cost what it shows
+
+
+def main(connection: Connection, execute: str, share: Share) -> None:
+  """Executes what the connection brings until it closes.
+
+  Args:
+    connection: brings (spec as a dict, log file or None); takes ('progress', step, total) and
+      ('outcome', dict).
+    execute: `module:function` of `execute(spec, report) -> outcome`.
+    share: the part of the machine that is this worker's.
+  """
+  # A session of its own, so that Ctrl-C reaches the launcher alone, which passes it on once.
+  os.setsid()
+  share.claim()
+  _follow_parent()
+  try:
+    function = _import(execute)
+    while True:
+      spec, log = connection.recv()
+      _redirect(log)
+      outcome = _execute(function, spec, _Reporter(connection))
+      connection.send(("outcome", outcome))
+  except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    return
+
+
+def _execute(function: Any, spec: dict[str, Any], report: _Reporter) -> dict[str, Any]:
+  try:
+    return dict(function(spec, report))
+  except KeyboardInterrupt:
+    return {"status": "interrupted", "reason": "interrupted"}
+  except BaseException as error:
+    traceback.print_exc()
+    return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+
+
+class _Reporter:
+  """Sends progress, seldom enough not to slow the training down."""
+
+  def __init__(self, connection: Connection):
+    self._connection = connection
+    self._last = 0.0
+
+  def __call__(self, step: int, total: int) -> None:
+    now = time.monotonic()
+    if now - self._last < REPORT_EVERY and step < total:
+      return
+    self._last = now
+    self._connection.send(("progress", int(step), int(total)))
+
+
+def _import(dotted: str) -> Any:
+  module, _, name = dotted.partition(":")
+  return getattr(importlib.import_module(module), name)
+
+
+def _redirect(log: str | None) -> None:
+  """Sends what the run prints, from compiled code as well, to its log: the terminal has the bar."""
+  if log is None:
+    return
+  Path(log).parent.mkdir(parents=True, exist_ok=True)
+  descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os.dup2(descriptor, 1)
+  os.dup2(descriptor, 2)
+  os.close(descriptor)
+
+
+def _follow_parent() -> None:
+  """Has the run saved and ended when the launcher is gone, even by kill -9."""
+  parent = multiprocessing.parent_process()
+  if parent is None:
+    return
+
+  def watch() -> None:
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  threading.Thread(target=watch, daemon=True).start()
