@@ -46,6 +46,6 @@ def unknown(kind: str, given: str, allowed: Iterable[str], limit: int = 20) -> s
   """Returns the message for an unknown name: what was given, the nearest names, what is allowed."""
   names = sorted({str(name) for name in allowed})
   close = nearest(str(given), names)
-  hint = f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+  hint = f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else "."
   shown = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
   return f"unknown {kind} {given!r}{hint} Allowed: {shown or 'none'}"
