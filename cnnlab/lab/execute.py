@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,19 @@ def execute_run(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> 
   Returns:
     `status` (as in status.json), `reason` (empty where all is well), `result` (last metric, in words).
   """
-  from cnnlab.train import train
+  from cnnlab.train import Interrupted, train
 
   directory = Path(spec["directory"])
   try:
-    train(resolve(spec), directory, progress=report)
-  except RunError as error:
-    # Another config's or another process's directory: nothing may be written there.
-    return {"status": "refused", "reason": str(error), "result": ""}
+    train(resolve(spec), directory, asked=spec["overrides"], progress=report)
+  except (Interrupted, RunError) as error:
+    # A RunError: the directory is another config's or process's, and nothing may be written there.
+    status = "interrupted" if isinstance(error, Interrupted) else "refused"
+    return {"status": status, "reason": str(error), "result": ""}
   except Exception as error:  # whatever stops one run must not stop the sweep
-    record_failure(directory, error)
+    traceback.print_exc()
+    if not (directory / "config.json").exists():
+      record_failure(directory, error)  # it never began; a run that did has recorded it itself
     reason = f"{type(error).__name__}: {error}"
     return {"status": run_state(directory), "reason": reason, "result": ""}
   return {"status": run_state(directory), "reason": "", "result": _last_metric(directory)}
@@ -43,10 +47,10 @@ def execute_run(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> 
 
 def _last_metric(directory: Path) -> str:
   rows = read_json_lines(directory / "metrics.jsonl")
-  name = main_metric([key for row in rows for key in row])
-  if name is None:
+  name, _ = main_metric(directory)
+  last = next((row[name] for row in reversed(rows) if name in row), None)
+  if last is None:
     return ""
   metric = wording.describe_metric(name)
-  last = next(row[name] for row in reversed(rows) if name in row)
   unit = f" {metric.unit}" if metric.unit else ""
   return f"{metric.name} {wording.number(last * metric.factor)}{unit}"

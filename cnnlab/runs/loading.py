@@ -80,12 +80,9 @@ class Run:
     """The network (a Flax module) that the config names, with as many classes as it was trained for."""
     from cnnlab.models import create_model
 
-    options = self.config.model.to_dict()
-    name = options.pop("name")
-    classes = self.config.get("derived", {}).get("num_classes")
-    if classes is not None:
-      options.setdefault("num_classes", classes)
-    return create_model(name, **options)
+    options = {"num_classes": self.config.derived.num_classes, "dtype": self.config.dtype}
+    options |= self.config.model.to_dict()
+    return create_model(options.pop("name"), **options)
 
   @cached_property
   def variables(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import find_runs, read_json_lines
 from cnnlab.runs.state import effective_status
 
-MAIN_METRICS = ("eval/error", "eval/top1", "eval/loss", "train/loss")
+MAIN_METRIC = ("eval/error", "min")  # of a config that names none
 COLUMNS = ("run", "status", "step", "total_steps", "metric", "best", "last", "differs")
 
 
@@ -67,19 +67,22 @@ def flat_config(directory: Path) -> dict[str, Any]:
   return {k: v for k, v in flatten(config).items() if not k.startswith("derived.")}
 
 
-def main_metric(names: Sequence[str]) -> str | None:
-  """Returns the metric by which a run is judged among those it logged, None where there is none."""
-  return next((name for name in MAIN_METRICS if name in names), None)
+def main_metric(directory: Path) -> tuple[str, str]:
+  """Returns the metric by which a run's task judges it, and which value is better (min or max).
 
-
-def lower_is_better(metric: str) -> bool:
-  """Returns whether a smaller value of the metric is the better one."""
-  return metric.rpartition("/")[2] in ("error", "loss", "cross_entropy", "top5_error")
+  Raises:
+    RunError: config.json is missing or broken.
+  """
+  name, mode = (
+    read_json(directory / "config.json").get("derived", {}).get("main_metric", MAIN_METRIC)
+  )
+  return (name if "/" in name else f"eval/{name}"), mode
 
 
 def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
   row: dict[str, Any] = {"status": "queued", "reason": ""}
   config = None
+  metric, mode = MAIN_METRIC
   try:
     if (directory / "status.json").is_file():
       status = read_json(directory / "status.json")
@@ -87,13 +90,13 @@ def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
       row |= {"step": status.get("step"), "total_steps": status.get("total_steps")}
     if (directory / "config.json").is_file():
       config = flat_config(directory)
+      metric, mode = main_metric(directory)
     lines = read_json_lines(directory / "metrics.jsonl")
   except RunError as error:
     return row | {"status": "broken", "reason": str(error)}, config
-  metric = main_metric([name for line in lines for name in line])
-  if metric is not None:
-    values = [line[metric] for line in lines if line.get(metric) is not None]
-    best = min(values) if lower_is_better(metric) else max(values)
+  values = [line[metric] for line in lines if line.get(metric) is not None]
+  if values:
+    best = min(values) if mode == "min" else max(values)
     row |= {"metric": metric, "best": best, "last": values[-1]}
   return row, config
 

@@ -1,0 +1,279 @@
+"""The report's figures: learning curves with bands, error bars, paired differences, accuracy against cost.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; beyond eight
+variants line style and marker differ as well. Figures are drawn without any display.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from cnnlab.lab import wording
+from cnnlab.lab.experiment import Experiment
+from cnnlab.lab.statistics import estimate
+
+OKABE_ITO = (
+  "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#9A8A00",
+)  # fmt: skip
+_LINES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_STYLE: Any = {
+  "font.size": 9,
+  "axes.titlesize": 10,
+  "axes.titleweight": "bold",
+  "axes.titlelocation": "left",
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.grid": True,
+  "axes.axisbelow": True,
+  "grid.color": "#dddddd",
+  "grid.linewidth": 0.6,
+  "legend.frameon": False,
+  "svg.fonttype": "path",
+  "svg.hashsalt": "cnnlab",
+}
+_MAX_POINTS = 400  # of a curve: more than a page can show
+
+
+class Look(NamedTuple):
+  """How a variant is drawn, the same in every figure of a report."""
+
+  colour: str
+  line: str
+  marker: str
+
+
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+  """Returns how each variant is drawn."""
+  many = len(OKABE_ITO)
+  return {
+    label: Look(OKABE_ITO[i % many], _LINES[i // many % 4], _MARKERS[(i + i // many) % 8])
+    for i, label in enumerate(labels)
+  }
+
+
+def learning_curves(
+  experiment: Experiment, curves: Mapping[str, Sequence[pd.DataFrame]], metric: str
+) -> Figure | None:
+  """Returns a metric against epochs, a line a variant: mean over seeds, band from lowest to highest.
+
+  Args:
+    experiment: gives the order of the variants.
+    curves: for each variant the `Run.metrics` of its runs.
+    metric: a column of them.
+
+  Returns:
+    The figure, None where no run has logged the metric.
+  """
+  shown = wording.describe_metric(metric)
+  with matplotlib.rc_context(_STYLE):
+    figure, axes = _page(7.2, 3.9)
+    for label, look in looks(list(experiment.variants)).items():
+      curve = _across_seeds([t for t in curves.get(label, ()) if metric in t], metric, shown.factor)
+      if curve is None:
+        continue
+      axes.plot(curve.index, curve["mean"], look.line, color=look.colour, label=label, lw=1.5)
+      axes.fill_between(
+        curve.index, curve["low"], curve["high"], color=look.colour, alpha=0.16, lw=0
+      )
+    if not axes.lines:
+      return None
+    axes.set_title(f"{shown.name[0].upper()}{shown.name[1:]} during training")
+    axes.set_xlabel("epochs of training")
+    axes.set_ylabel(shown.label)
+    _spread_out(axes)
+    _legend(axes, len(axes.lines))
+    _note(figure, "Line: mean over seeds. Band: lowest to highest seed.")
+  return figure
+
+
+def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
+  """Returns each variant's mean with its 95 % interval, the single seeds, and the paper's figure.
+
+  Args:
+    experiment: gives the order, the metric and the paper's figures.
+    runs: the table of `results.collect`.
+  """
+  shown = wording.describe_metric(experiment.metric)
+  labels = list(experiment.variants)
+  if runs["value"].notna().sum() == 0:
+    return None
+  with matplotlib.rc_context(_STYLE):
+    figure, axes = _rows(len(labels))
+    for row, (label, look) in enumerate(looks(labels).items()):
+      own = runs.loc[runs["variant"] == label, "value"].dropna().astype(float) * shown.factor
+      _estimate_row(axes, row, own.to_list(), look)
+      if label in experiment.paper:
+        value = experiment.paper[label].value * shown.factor
+        axes.plot(value, row, "D", ms=7, mfc="none", mec="black", mew=1.2, zorder=4, label="paper")
+    axes.set_xlabel(shown.label)
+    axes.set_title(f"{shown.name[0].upper()}{shown.name[1:]} by variant")
+    _name_rows(axes, labels)
+    paper = " Diamond: the paper's figure." if experiment.paper else ""
+    _note(figure, f"Bar: mean and 95 % t interval over seeds. Small dots: single seeds.{paper}")
+  return figure
+
+
+def differences(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
+  """Returns each variant's differences to the base, seed by seed, with mean and 95 % interval."""
+  shown = wording.describe_metric(experiment.metric)
+  values = runs.pivot_table(index="seed", columns="variant", values="value", aggfunc="first")
+  labels = [x for x in experiment.variants if x != experiment.base]
+  if experiment.base not in values or not any(label in values for label in labels):
+    return None
+  every = looks(list(experiment.variants))
+  with matplotlib.rc_context(_STYLE):
+    figure, axes = _rows(len(labels))
+    axes.axvline(0, color="black", lw=1)
+    for row, label in enumerate(labels):
+      if label in values:
+        gaps = (values[label] - values[experiment.base]).dropna().astype(float) * shown.factor
+        _estimate_row(axes, row, gaps.to_list(), every[label])
+    unit = f" ({shown.difference_unit})" if shown.difference_unit else ""
+    better = "left" if experiment.mode == "min" else "right"
+    axes.set_xlabel(f"{shown.name} minus that of {experiment.base}, same seed{unit}")
+    axes.set_title(f"Paired difference to {experiment.base}: further {better} is better")
+    _name_rows(axes, labels)
+    _note(figure, "Bar: mean and 95 % t interval of the differences. Small dots: single seeds.")
+  return figure
+
+
+def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figure | None:
+  """Returns the metric against multiply-adds and against parameters, with 95 % intervals.
+
+  Args:
+    experiment: gives the metric.
+    summary: the table of `statistics.summarise`.
+  """
+  shown = wording.describe_metric(experiment.metric)
+  known = summary[summary["mean"].notna()]
+  costs = [c for c in ("multiply_adds", "parameters") if known[c].notna().any()]
+  if not costs:
+    return None
+  every = looks(list(experiment.variants))
+  with matplotlib.rc_context(_STYLE):
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
+    for axes, cost in zip(panels, costs, strict=True):
+      for row in known.to_dict("records"):
+        _cost_point(axes, row, cost, every[row["variant"]], shown.factor)
+      _cost_axis(axes, cost, known[cost])
+    panels[0].set_ylabel(shown.label)
+    panels[0].set_title(f"{shown.name[0].upper()}{shown.name[1:]} against cost")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    _note(figure, "Bars: 95 % t interval over seeds.")
+  return figure
+
+
+def save(figure: Figure, folder: Path, name: str) -> Path:
+  """Writes a figure as `<name>.svg` and `<name>.png`, and returns the path of the former."""
+  folder.mkdir(parents=True, exist_ok=True)
+  with matplotlib.rc_context(_STYLE):
+    # Without a date the same results give the same file.
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", dpi=144)
+  return folder / f"{name}.svg"
+
+
+def _page(width: float, height: float) -> tuple[Figure, Axes]:
+  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+  figure = Figure(figsize=(width, height), layout="constrained")
+  return figure, figure.subplots()
+
+
+def _rows(count: int) -> tuple[Figure, Axes]:
+  return _page(7.2, 1.5 + 0.34 * count)
+
+
+def _note(figure: Figure, text: str) -> None:
+  figure.supxlabel(text, fontsize=7.5, color="#555555", x=0.01, ha="left")
+
+
+def _estimate_row(axes: Axes, row: int, values: Sequence[float], look: Look) -> None:
+  if not values:
+    axes.text(0.5, row, "no finished run", transform=axes.get_yaxis_transform(), ha="center",
+              va="center", fontsize=8, color="#555555")  # fmt: skip
+    return
+  found = estimate(values)
+  # A jitter that depends on nothing but the order keeps equal seeds apart.
+  heights = row + 0.22 + 0.05 * (np.arange(len(values)) % 3)
+  axes.plot(values, heights, "o", ms=3, color=look.colour, alpha=0.55, mew=0)
+  if not math.isnan(found.low):
+    axes.plot([found.low, found.high], [row, row], color=look.colour, lw=2, solid_capstyle="butt")
+    for edge in (found.low, found.high):
+      axes.plot([edge, edge], [row - 0.1, row + 0.1], color=look.colour, lw=2)
+  axes.plot(found.mean, row, look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=3)
+
+
+def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
+  axes.set_yticks(range(len(labels)), labels)
+  axes.set_ylim(len(labels) - 0.5, -0.5)
+  axes.set_ylabel("variant")
+  axes.grid(visible=False, axis="y")
+
+
+def _cost_point(axes: Axes, row: Mapping, cost: str, look: Look, factor: float) -> None:
+  if math.isnan(row[cost]):
+    return
+  low, mean, high = (row[name] * factor for name in ("low", "mean", "high"))
+  if not math.isnan(low):
+    axes.plot([row[cost]] * 2, [low, high], color=look.colour, lw=1.5)
+  axes.plot(
+    row[cost], mean, look.marker, ms=7, color=look.colour, mec="white", label=row["variant"]
+  )
+
+
+def _cost_axis(axes: Axes, cost: str, values: pd.Series) -> None:
+  if values.max() > 4 * values.min():
+    axes.set_xscale("log")
+  else:
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.locator_params(axis="x", nbins=5)
+  axes.margins(x=0.12)
+  axes.set_xlabel({"multiply_adds": "multiply-adds per image", "parameters": "parameters"}[cost])
+
+
+def _across_seeds(
+  tables: Sequence[pd.DataFrame], metric: str, factor: float
+) -> pd.DataFrame | None:
+  """Returns mean, low and high over the seeds at each epoch that any of them logged."""
+  columns = []
+  for table in tables:
+    logged = table.dropna(subset=[metric])
+    where = logged["epoch"] if "epoch" in logged else logged["step"]
+    columns.append(pd.Series(logged[metric].to_numpy(float) * factor, index=where.to_numpy(float)))
+  columns = [c[~c.index.duplicated(keep="last")] for c in columns if len(c)]
+  if not columns:
+    return None
+  joined = pd.concat(columns, axis=1).sort_index()
+  # A seed that is shorter than the others ends; it must not bend their mean afterwards.
+  joined = joined[joined.notna().sum(axis=1) == joined.notna().sum(axis=1).max()]
+  joined = joined.iloc[:: max(1, len(joined) // _MAX_POINTS)]
+  bands = {"mean": joined.mean(axis=1), "low": joined.min(axis=1), "high": joined.max(axis=1)}
+  return pd.DataFrame(bands)
+
+
+def _spread_out(axes: Axes) -> None:
+  """Takes a logarithmic scale where the values of a falling curve span more than a decade."""
+  heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+  heights = heights[np.isfinite(heights)]
+  if len(heights) and heights.min() > 0 and heights.max() > 12 * heights.min():
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}" if heights.max() < 80 * heights.min() else "")
+    axes.tick_params(axis="y", which="minor", labelsize=6.5)
+
+
+def _legend(axes: Axes, count: int) -> None:
+  axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8 if count <= 12 else 6.5)
