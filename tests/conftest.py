@@ -1,0 +1,26 @@
+"""Fixtures that every test shares."""
+
+import os
+import pathlib
+
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+
+# Two workers share two cores; JAX is told before it is first imported.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(scope="session")
+def project() -> pathlib.Path:
+  """The repository's root."""
+  return PROJECT
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+  """The folder of data sets and fixtures beside the repository; tests that need it skip without it."""
+  folder = pathlib.Path(os.environ.get("CNNLAB_SHARED", PROJECT.parent / "shared"))
+  if not folder.is_dir():
+    pytest.skip(f"needs the shared data and fixtures at {folder} (or $CNNLAB_SHARED)")
+  return folder
