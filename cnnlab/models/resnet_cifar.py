@@ -43,7 +43,8 @@ class Block(nn.Module):
     projection: the shortcut is a 1x1 convolution; else subsampling and zero channels (option A).
     preact: norm and act before each convolution instead of after.
     first: the net's first block, which with `preact` activates before the two paths split.
-    drop: stochastic depth for the branch.
+    drop: options of the branch's `StochasticDepth`.
+    skip: do not compute a dropped branch.
   """
 
   layers: Layers
@@ -55,26 +56,35 @@ class Block(nn.Module):
   preact: bool
   first: bool
   drop: dict[str, Any]
+  skip: bool
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     """Returns the block's output."""
-    conv, norm, act = self.layers.conv, self.layers.norm, self.layers.act
-    wide = {"padding": self.dilation, "dilation": self.dilation}
+    norm, act = self.layers.norm, self.layers.act
     shortcut = x
     if self.preact:
       x = act(norm(name="norm1")(x))
       if self.first or self.projection:
         shortcut = x
-    y = conv(self.features, 3, stride=self.stride, name="conv1", **wide)(x)
-    y = act(norm(name="norm2" if self.preact else "norm1")(y))
-    y = conv(self.features, 3, name="conv2", **wide)(y)
-    if not self.preact:
-      y = norm(name="norm2")(y)
-    if self.residual:
-      y = StochasticDepth(**self.drop, name="drop")(y, train=train)
-      y = y + self._shortcut(shortcut)
+    if not self.residual:
+      y = self._branch(x)
+    else:
+      shortcut = self._shortcut(shortcut)
+      drop = StochasticDepth(**self.drop, name="drop")
+      if self.skip:
+        y = drop.skip(self, Block._branch, x, like=shortcut, train=train) + shortcut
+      else:
+        y = drop(self._branch(x), train=train) + shortcut
     return y if self.preact else act(y)
+
+  def _branch(self, x: jax.Array) -> jax.Array:
+    conv, norm, act = self.layers.conv, self.layers.norm, self.layers.act
+    wide = {"padding": self.dilation, "dilation": self.dilation}
+    x = conv(self.features, 3, stride=self.stride, name="conv1", **wide)(x)
+    x = act(norm(name="norm2" if self.preact else "norm1")(x))
+    x = conv(self.features, 3, name="conv2", **wide)(x)
+    return x if self.preact else norm(name="norm2")(x)
 
   def _shortcut(self, x: jax.Array) -> jax.Array:
     if self.projection:
@@ -99,6 +109,7 @@ class ResNetCifar(nn.Module):
     survival: probability that the last block's branch survives (arXiv:1603.09382); 1 is off.
     survival_schedule: 'linear' or 'uniform', see `survival_probabilities`.
     survival_per: 'batch' drops a block for the whole batch as the paper does, or 'sample'.
+    survival_skip: do not compute what is dropped for the batch; see `StochasticDepth.skip`.
     downsample: 'stride' in a stage's first convolution and shortcut, or 'max' or 'avg': 2x2
       pooling before the block, both paths of which then have stride 1.
     output_stride: 4 as published; 2 and 1 dilate instead of halving, for dense prediction.
@@ -116,6 +127,7 @@ class ResNetCifar(nn.Module):
   survival: float = 1.0
   survival_schedule: Literal["linear", "uniform"] = "linear"
   survival_per: Literal["batch", "sample"] = "batch"
+  survival_skip: bool = False
   downsample: Downsample = "stride"
   output_stride: Literal[4, 2, 1] = 4
   dtype: str = "float32"
@@ -164,6 +176,7 @@ class ResNetCifar(nn.Module):
         preact=self.preact,
         first=stage == 0 and block == 0,
         drop={"survival": survivals[stage * self.blocks + block], "per": self.survival_per},
+        skip=self.survival_skip and self.survival < 1,
         name=f"stage{stage + 1}_block{block + 1}",
       )(x, train=train)
     return x

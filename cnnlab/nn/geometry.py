@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
+from jax import lax
+
 from cnnlab.errors import ConfigError, ShapeError, unknown
 
 Fit = Literal["exact", "crop", "pad"]
@@ -27,6 +31,9 @@ class Axis(NamedTuple):
   out: int
   low: int
   high: int
+
+
+Axes = tuple[Axis, Axis]
 
 
 def pair(value: int | Sequence[int], field: str = "value", minimum: int = 1) -> Pair:
@@ -125,7 +132,7 @@ def fit_image(
   dilation: int | Sequence[int] = 1,
   fit: str = "exact",
   what: str = "layer",
-) -> tuple[Axis, Axis]:
+) -> Axes:
   """Places a window on (height, width); see `fit_axis`, whose errors it names the axis in."""
   windows, strides = pair(window, "window"), pair(stride, "stride")
   dilations, pads = pair(dilation, "dilation"), padding_pairs(padding)
@@ -142,6 +149,14 @@ def fit_image(
     for i, axis in enumerate(("height", "width"))
   )
   return vertical, horizontal
+
+
+def pad_image(x: jax.Array, axes: Axes, value: float) -> jax.Array:
+  """Pads or crops [batch, height, width, channels] as `fit_image` found, with a constant."""
+  if not any(axis.low or axis.high for axis in axes):
+    return x
+  edges = [(0, 0, 0), *((axis.low, axis.high, 0) for axis in axes), (0, 0, 0)]
+  return lax.pad(x, jnp.asarray(value, x.dtype), edges)
 
 
 def output_size(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -49,21 +52,63 @@ class StochasticDepth(nn.Module):
   per: str = "sample"
   scale: str = "test"
 
-  @nn.compact
   def __call__(self, branch: jax.Array, *, train: bool) -> jax.Array:
     """Returns the branch, dropped or scaled; ConfigError for unknown options."""
+    self._check()
+    if self.survival == 1 or not train:
+      return self._weigh(branch, train)
+    keep = self._draw(branch.shape[0] if self.per == "sample" else 1)
+    keep = keep.reshape((-1,) + (1,) * (branch.ndim - 1))
+    return jnp.where(keep, self._weigh(branch, train), jnp.zeros((), branch.dtype))
+
+  def skip(
+    self,
+    module: nn.Module,
+    branch: Callable[[Any, jax.Array], jax.Array],
+    x: jax.Array,
+    *,
+    like: jax.Array,
+    train: bool,
+  ) -> jax.Array:
+    """Does what `__call__(branch(module, x))` does, but computes a branch only if it survives.
+
+    A dropped branch costs nothing and its batch norms keep their moving averages. For
+    accelerators: XLA:CPU computes gradients of convolutions in a conditional 70 times slower.
+
+    Args:
+      module: the module that owns the branch's layers.
+      branch: a function of the module and the branch's input.
+      x: the branch's input.
+      like: an array of the branch's output shape and type, such as the shortcut.
+      train: as in `__call__`.
+
+    Raises:
+      ConfigError: if `per` is not 'batch'.
+    """
+    self._check()
+    if self.per != "batch":
+      raise ConfigError(f"stochastic depth: per={self.per!r} cannot skip, only 'batch' can")
+    if self.survival == 1 or not train or module.is_initializing():
+      return self._weigh(branch(module, x), train)
+    keep = self._draw(1)[0]
+
+    def run(module: Any, x: jax.Array) -> jax.Array:
+      return self._weigh(branch(module, x), train)
+
+    return nn.cond(keep, run, lambda module, x: jnp.zeros_like(like), module, x)
+
+  def _draw(self, count: int) -> jax.Array:
+    return jax.random.bernoulli(self.make_rng("dropout"), self.survival, (count,))
+
+  def _weigh(self, branch: jax.Array, train: bool) -> jax.Array:
+    if train and self.scale == "train":
+      return branch / self.survival
+    return branch if train or self.scale == "train" else branch * self.survival
+
+  def _check(self) -> None:
     if self.per not in ("sample", "batch"):
       raise ConfigError(unknown("stochastic depth's 'per'", self.per, ("sample", "batch")))
     if self.scale not in ("test", "train"):
       raise ConfigError(unknown("stochastic depth's 'scale'", self.scale, ("test", "train")))
     if not 0 < self.survival <= 1:
       raise ConfigError(f"survival: {self.survival} is not a probability in (0, 1]")
-    if self.survival == 1:
-      return branch
-    if not train:
-      return branch * self.survival if self.scale == "test" else branch
-    draws = branch.shape[0] if self.per == "sample" else 1
-    keep = jax.random.bernoulli(self.make_rng("dropout"), self.survival, (draws,))
-    keep = keep.reshape((draws,) + (1,) * (branch.ndim - 1))
-    kept = branch / self.survival if self.scale == "train" else branch
-    return jnp.where(keep, kept, jnp.zeros((), branch.dtype))

@@ -1,0 +1,124 @@
+"""Convolutions in two cheaper steps: depthwise-separable and spatially separable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from cnnlab.nn import geometry
+from cnnlab.nn.conv import Conv, require_images
+from cnnlab.nn.init import Initializer, kaiming_fan_out
+
+
+class DepthwiseSeparableConv(nn.Module):
+  """A convolution within each channel, then a 1x1 convolution across channels (arXiv:1610.02357).
+
+  F·F·C·m + C·m·K weights instead of F·F·C·K. Parameters: those of the `Conv`s `depthwise` (in *
+  multiplier features) and `pointwise`. For a norm or activation between the two, put two `Conv`s.
+
+  Attributes:
+    features: output channels K.
+    kernel_size: window F of the depthwise step.
+    stride: of the depthwise step.
+    padding: of the depthwise step.
+    dilation: of the depthwise step.
+    multiplier: depthwise filters m for each input channel.
+    use_bias: of the pointwise step; the depthwise step has none.
+    dtype: type to compute in.
+    fit: see `Conv`.
+    conv: factory of both steps, for instance `Layers.conv`.
+    kernel_init: default Kaiming fan-out.
+  """
+
+  features: int
+  kernel_size: int | Sequence[int]
+  stride: int | Sequence[int] = 1
+  padding: geometry.Padding = 0
+  dilation: int | Sequence[int] = 1
+  multiplier: int = 1
+  use_bias: bool = True
+  dtype: Any = None
+  fit: str = "exact"
+  conv: Callable[..., Any] = Conv
+  kernel_init: Initializer = kaiming_fan_out()
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, height, width, in] to [batch, out height, out width, features]."""
+    require_images(x, f"separable conv {self.name!r}")
+    shared = {"dtype": self.dtype, "kernel_init": self.kernel_init}
+    x = self.conv(
+      x.shape[3] * self.multiplier,
+      self.kernel_size,
+      stride=self.stride,
+      padding=self.padding,
+      dilation=self.dilation,
+      groups=x.shape[3],
+      use_bias=False,
+      fit=self.fit,
+      name="depthwise",
+      **shared,
+    )(x)
+    return self.conv(self.features, 1, use_bias=self.use_bias, name="pointwise", **shared)(x)
+
+
+class SpatiallySeparableConv(nn.Module):
+  """A column of F pixels, then a row of F pixels, instead of an FxF window (arXiv:1512.00567, 3.2).
+
+  With one channel in and out the two kernels' outer product is the window that they replace.
+  Parameters: those of the `Conv`s `vertical` (without bias) and `horizontal`.
+
+  Attributes:
+    features: output channels.
+    kernel_size: window, one int or (height of the column, width of the row).
+    stride: one int or (height, width).
+    padding: see `Conv`.
+    between: channels between the two steps; default: `features`.
+    use_bias: of the second step.
+    dtype: type to compute in.
+    fit: see `Conv`.
+    conv: factory of both steps.
+    kernel_init: default Kaiming fan-out.
+  """
+
+  features: int
+  kernel_size: int | Sequence[int]
+  stride: int | Sequence[int] = 1
+  padding: geometry.Padding = 0
+  between: int | None = None
+  use_bias: bool = True
+  dtype: Any = None
+  fit: str = "exact"
+  conv: Callable[..., Any] = Conv
+  kernel_init: Initializer = kaiming_fan_out()
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, height, width, in] to [batch, out height, out width, features]."""
+    height, width = geometry.pair(self.kernel_size, "kernel_size")
+    down, across = geometry.pair(self.stride, "stride")
+    pads = geometry.padding_pairs(self.padding)
+    vertical = "same" if isinstance(pads, str) else (pads[0], (0, 0))
+    horizontal = "same" if isinstance(pads, str) else ((0, 0), pads[1])
+    shared = {"dtype": self.dtype, "kernel_init": self.kernel_init, "fit": self.fit}
+    x = self.conv(
+      self.between or self.features,
+      (height, 1),
+      stride=(down, 1),
+      padding=vertical,
+      use_bias=False,
+      name="vertical",
+      **shared,
+    )(x)
+    return self.conv(
+      self.features,
+      (1, width),
+      stride=(1, across),
+      padding=horizontal,
+      use_bias=self.use_bias,
+      name="horizontal",
+      **shared,
+    )(x)

@@ -1,0 +1,96 @@
+"""Transposed convolution, the gradient of a convolution with respect to its input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from flax import linen as nn
+from jax import lax
+
+from cnnlab.errors import ConfigError
+from cnnlab.nn import geometry
+from cnnlab.nn.conv import check_groups, kernel_shape, require_images
+from cnnlab.nn.init import Initializer, kaiming_fan_out
+
+
+class ConvTranspose(nn.Module):
+  """Upsamples [batch, height, width, in]: every input pixel adds its multiple of the kernel.
+
+  Output size: (W - 1)S - (P_before + P_after) + d(F - 1) + 1 + output_padding, as in PyTorch.
+  Parameters: `kernel` [window height, window width, in / groups, features], `bias` [features].
+  With `kernel_init=init.bilinear`, kernel 2S and padding S/2 it starts as bilinear upsampling
+  (FCN, arXiv:1411.4038, 3.3); with groups = in = features, channel by channel.
+
+  Attributes:
+    features: output channels.
+    kernel_size: window F.
+    stride: factor S of upsampling.
+    padding: pixels taken off the borders of the output: int, pair, ((top, bottom), (left, right)),
+      'valid' (none), or 'same' for an output of exactly W·S.
+    output_padding: pixels added at the bottom and right, less than the stride or dilation.
+    dilation: distance d between the window's taps.
+    groups: so many independent layers side by side.
+    use_bias: adds `bias`.
+    dtype: type to compute in; parameters are float32.
+    kernel_init: default Kaiming fan-out.
+    bias_init: default zero.
+  """
+
+  features: int
+  kernel_size: int | Sequence[int]
+  stride: int | Sequence[int] = 1
+  padding: geometry.Padding = 0
+  output_padding: int | Sequence[int] = 0
+  dilation: int | Sequence[int] = 1
+  groups: int = 1
+  use_bias: bool = True
+  dtype: Any = None
+  kernel_init: Initializer = kaiming_fan_out()
+  bias_init: Initializer = nn.initializers.zeros
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Upsamples `x`; ShapeError or ConfigError if sizes do not fit."""
+    what = f"transposed conv {self.name!r}"
+    require_images(x, what)
+    check_groups(x.shape[3], self.features, self.groups, what)
+    shape = kernel_shape(x, self.kernel_size, self.features, self.groups)
+    kernel = self.param("kernel", self.kernel_init, shape)
+    bias = self.param("bias", self.bias_init, (self.features,)) if self.use_bias else None
+    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+    dilation = geometry.pair(self.dilation, "dilation")
+    y = lax.conv_general_dilated(
+      x,
+      kernel[::-1, ::-1],
+      (1, 1),
+      self._borders(shape[:2], dilation, what),
+      lhs_dilation=geometry.pair(self.stride, "stride"),
+      rhs_dilation=dilation,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      feature_group_count=self.groups,
+    )
+    return y if bias is None else y + bias
+
+  def _borders(
+    self, window: Sequence[int], dilation: geometry.Pair, what: str
+  ) -> list[geometry.Pair]:
+    """Returns how many zeros the equivalent convolution puts before and after each axis."""
+    strides = geometry.pair(self.stride, "stride")
+    extras = geometry.pair(self.output_padding, "output_padding", 0)
+    pads = geometry.padding_pairs(self.padding)
+    borders = []
+    for axis in (0, 1):
+      reach, extra = dilation[axis] * (window[axis] - 1), extras[axis]
+      if extra and extra >= max(strides[axis], dilation[axis]):
+        raise ConfigError(
+          f"{what}: output_padding={self.output_padding!r} is not less than the stride or dilation"
+        )
+      if isinstance(pads, str):
+        surplus = reach + 1 - strides[axis]
+        low, high = max(surplus, 0) // 2, surplus - max(surplus, 0) // 2
+      else:
+        low, high = pads[axis]
+      borders.append((reach - low, reach - high + extra))
+    return borders
