@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
@@ -54,6 +54,13 @@ class Look(NamedTuple):
   marker: str
 
 
+class Curve(NamedTuple):
+  """A run's `Run.metrics`, and whether it came to its end."""
+
+  metrics: pd.DataFrame
+  whole: bool
+
+
 def looks(labels: Sequence[str]) -> dict[str, Look]:
   """Returns how each variant is drawn."""
   many = len(OKABE_ITO)
@@ -64,14 +71,16 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
 
 
 def learning_curves(
-  experiment: Experiment, curves: Mapping[str, Sequence[pd.DataFrame]], metric: str
+  experiment: Experiment, curves: Mapping[str, Sequence[Curve]], metric: str
 ) -> Figure | None:
   """Returns a metric against epochs, a line a variant: mean over seeds, band from lowest to highest.
 
+  Runs that did not come to their end are drawn one by one, dotted, with a cross at the last point.
+
   Args:
     experiment: gives the order of the variants.
-    curves: for each variant the `Run.metrics` of its runs.
-    metric: a column of them.
+    curves: the runs of each variant.
+    metric: a column of their tables.
 
   Returns:
     The figure, None where no run has logged the metric.
@@ -80,21 +89,27 @@ def learning_curves(
   with matplotlib.rc_context(_STYLE):
     figure, axes = _page(7.2, 3.9)
     for label, look in looks(list(experiment.variants)).items():
-      curve = _across_seeds([t for t in curves.get(label, ()) if metric in t], metric, shown.factor)
-      if curve is None:
-        continue
-      axes.plot(curve.index, curve["mean"], look.line, color=look.colour, label=label, lw=1.5)
-      axes.fill_between(
-        curve.index, curve["low"], curve["high"], color=look.colour, alpha=0.16, lw=0
-      )
+      runs = [c for c in curves.get(label, ()) if metric in c.metrics]
+      whole = _across_seeds([c.metrics for c in runs if c.whole], metric, shown.factor)
+      if whole is not None:
+        axes.plot(whole.index, whole["mean"], look.line, color=look.colour, label=label, lw=1.5)
+        band = (whole.index, whole["low"], whole["high"])
+        axes.fill_between(*band, color=look.colour, alpha=0.16, lw=0)
+      for part in (c.metrics for c in runs if not c.whole):
+        line = _across_seeds([part], metric, shown.factor)
+        if line is not None:
+          axes.plot(line.index, line["mean"], ":", color=look.colour, lw=1)
+          axes.plot(line.index[-1:], line["mean"].iloc[-1:], "x", color=look.colour, ms=6)
     if not axes.lines:
       return None
     axes.set_title(f"{shown.name[0].upper()}{shown.name[1:]} during training")
-    axes.set_xlabel("epochs of training")
+    axes.set_xlabel("training time (epochs)")
     axes.set_ylabel(shown.label)
     _spread_out(axes)
-    _legend(axes, len(axes.lines))
-    _note(figure, "Line: mean over seeds. Band: lowest to highest seed.")
+    _legend(axes)
+    crosses = any(not c.whole for runs in curves.values() for c in runs)
+    unfinished = " Dotted, ending in a cross: a run that did not finish." if crosses else ""
+    _note(figure, f"Line: mean over seeds. Band: lowest to highest seed.{unfinished}")
   return figure
 
 
@@ -166,13 +181,14 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
     for axes, cost in zip(panels, costs, strict=True):
-      for row in known.to_dict("records"):
-        _cost_point(axes, row, cost, every[row["variant"]], shown.factor)
+      at = _side_by_side(known[cost].astype(float).to_numpy())
+      for row, x in zip(known.to_dict("records"), at, strict=True):
+        _cost_point(axes, row, x, every[str(row["variant"])], shown.factor)
       _cost_axis(axes, cost, known[cost])
     panels[0].set_ylabel(shown.label)
     panels[0].set_title(f"{shown.name[0].upper()}{shown.name[1:]} against cost")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
-    _note(figure, "Bars: 95 % t interval over seeds.")
+    _note(figure, "Bars: 95 % t interval over seeds. Variants of equal cost stand side by side.")
   return figure
 
 
@@ -208,7 +224,7 @@ def _estimate_row(axes: Axes, row: int, values: Sequence[float], look: Look) -> 
   found = estimate(values)
   # A jitter that depends on nothing but the order keeps equal seeds apart.
   heights = row + 0.22 + 0.05 * (np.arange(len(values)) % 3)
-  axes.plot(values, heights, "o", ms=3, color=look.colour, alpha=0.55, mew=0)
+  axes.plot(values, heights, "o", ms=4, color=look.colour, alpha=0.6, mew=0)
   if not math.isnan(found.low):
     axes.plot([found.low, found.high], [row, row], color=look.colour, lw=2, solid_capstyle="butt")
     for edge in (found.low, found.high):
@@ -223,19 +239,32 @@ def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
   axes.grid(visible=False, axis="y")
 
 
-def _cost_point(axes: Axes, row: Mapping, cost: str, look: Look, factor: float) -> None:
-  if math.isnan(row[cost]):
+def _side_by_side(costs: np.ndarray) -> np.ndarray:
+  """Returns the costs, equal ones moved apart by a fraction of what the axis spans."""
+  logarithmic = _spans_much(costs)
+  at = np.log(costs) if logarithmic else costs.copy()
+  gap = 0.02 * (np.nanmax(at) - np.nanmin(at) or abs(np.nanmax(at)) or 1.0)
+  for value in np.unique(at[np.isfinite(at)]):
+    equal = np.flatnonzero(at == value)
+    at[equal] += gap * (np.arange(len(equal)) - (len(equal) - 1) / 2)
+  return np.exp(at) if logarithmic else at
+
+
+def _spans_much(costs: np.ndarray) -> bool:
+  return bool(np.nanmax(costs) > 4 * np.nanmin(costs) > 0)
+
+
+def _cost_point(axes: Axes, row: Mapping, x: float, look: Look, factor: float) -> None:
+  if math.isnan(x):
     return
   low, mean, high = (row[name] * factor for name in ("low", "mean", "high"))
   if not math.isnan(low):
-    axes.plot([row[cost]] * 2, [low, high], color=look.colour, lw=1.5)
-  axes.plot(
-    row[cost], mean, look.marker, ms=7, color=look.colour, mec="white", label=row["variant"]
-  )
+    axes.plot([x, x], [low, high], color=look.colour, lw=1.5)
+  axes.plot(x, mean, look.marker, ms=7, color=look.colour, mec="white", label=row["variant"])
 
 
 def _cost_axis(axes: Axes, cost: str, values: pd.Series) -> None:
-  if values.max() > 4 * values.min():
+  if _spans_much(values.to_numpy(float)):
     axes.set_xscale("log")
   else:
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -257,9 +286,8 @@ def _across_seeds(
   if not columns:
     return None
   joined = pd.concat(columns, axis=1).sort_index()
-  # A seed that is shorter than the others ends; it must not bend their mean afterwards.
-  joined = joined[joined.notna().sum(axis=1) == joined.notna().sum(axis=1).max()]
-  joined = joined.iloc[:: max(1, len(joined) // _MAX_POINTS)]
+  # Counted from the end, so that a thinned curve still ends where the training did.
+  joined = joined.iloc[:: -max(1, len(joined) // _MAX_POINTS)][::-1]
   bands = {"mean": joined.mean(axis=1), "low": joined.min(axis=1), "high": joined.max(axis=1)}
   return pd.DataFrame(bands)
 
@@ -270,10 +298,12 @@ def _spread_out(axes: Axes) -> None:
   heights = heights[np.isfinite(heights)]
   if len(heights) and heights.min() > 0 and heights.max() > 12 * heights.min():
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}" if heights.max() < 80 * heights.min() else "")
-    axes.tick_params(axis="y", which="minor", labelsize=6.5)
+    axes.yaxis.set_minor_formatter("")
 
 
-def _legend(axes: Axes, count: int) -> None:
-  axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8 if count <= 12 else 6.5)
+def _legend(axes: Axes) -> None:
+  if axes.get_legend_handles_labels()[1]:
+    size = 8 if len(axes.lines) <= 12 else 6.5
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=size)

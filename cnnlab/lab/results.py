@@ -116,15 +116,15 @@ def _read_run(run: Run, expected: Mapping[str, Any], experiment: Experiment) -> 
     row["best"] = min(values) if experiment.mode == "min" else max(values)
     # A run that has not come to its end is no estimate of what its variant reaches.
     row["value"] = values[-1] if row["status"] == "done" else None
-  return row | {"ms_per_step": _step_time(run)}
+  return row | {"ms_per_step": _step_time(run, config["batch_size"])}
 
 
-def _step_time(run: Run) -> float | None:
+def _step_time(run: Run, batch_size: int) -> float | None:
+  """Returns milliseconds of a training step: the median over the run, evaluations apart."""
   timing = run.timing
-  if len(timing) < 3 or "seconds" not in timing:
+  if "images_per_second" not in timing:
     return None
-  spent = timing["seconds"].diff() / timing["step"].diff()
-  return float(spent[spent > 0].median() * 1000)
+  return 1000 * batch_size / float(timing["images_per_second"].median())
 
 
 def _same(found: Any, asked: Any) -> bool:

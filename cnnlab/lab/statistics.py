@@ -22,13 +22,13 @@ class Estimate(NamedTuple):
   """A mean over seeds with its t interval.
 
   Attributes:
-    count: how many seeds.
+    size: how many seeds.
     mean, low, high: in the unit of the values; NaN where too few seeds say nothing about them.
     p_value: two-sided, of a mean of zero (paired t test where the values are differences).
     deviation: sample standard deviation.
   """
 
-  count: int
+  size: int
   mean: float
   low: float
   high: float
@@ -115,7 +115,7 @@ def _difference(found: Estimate) -> dict[str, float]:
     "difference_low": found.low,
     "difference_high": found.high,
     "p_value": found.p_value,
-    "pairs": found.count,
+    "pairs": found.size,
   }
 
 

@@ -1,0 +1,238 @@
+"""The report of a sweep, from its directories alone: Markdown, CSV and one self-contained HTML page.
+
+Neither JAX nor model code is needed: an old sweep stays readable when the code has moved on.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from cnnlab.errors import RunError
+from cnnlab.lab import plots, wording
+from cnnlab.lab.experiment import Experiment, read_experiment
+from cnnlab.lab.results import collect, strangers
+from cnnlab.lab.statistics import summarise
+from cnnlab.runs.directory import write_text
+from cnnlab.runs.loading import Run
+
+FOLDER = "report"
+
+
+@dataclass(frozen=True)
+class Report:
+  """Where a report's files lie, and the tables it was made from.
+
+  Attributes:
+    experiment: as experiment.json has it.
+    runs: the table of `results.collect`.
+    summary: the table of `statistics.summarise`.
+    html, markdown, results, table: report.html, report.md, results.csv (a row a run), summary.csv.
+    figures: the SVG files; a PNG of the same name lies beside each.
+  """
+
+  experiment: Experiment
+  runs: pd.DataFrame
+  summary: pd.DataFrame
+  html: Path
+  markdown: Path
+  results: Path
+  table: Path
+  figures: tuple[Path, ...]
+
+
+def write_report(
+  directory: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
+) -> Report:
+  """Writes a sweep's report, replacing an earlier one, and returns its parts.
+
+  Args:
+    directory: the sweep's, `<root>/<experiment>`.
+    out: the folder to write to; None for `report/` in the sweep's directory.
+
+  Raises:
+    RunError: the directory is no sweep.
+  """
+  sweep = Path(directory)
+  folder = sweep / FOLDER if out is None else Path(out)
+  folder.mkdir(parents=True, exist_ok=True)
+  experiment = read_experiment(sweep)
+  runs = collect(sweep, experiment)
+  summary = summarise(runs, experiment.base)
+  figures = _figures(sweep, experiment, runs, summary, folder / "figures")
+  write_text(folder / "results.csv", runs.to_csv(index=False))
+  write_text(folder / "summary.csv", summary.to_csv(index=False))
+  content = _content(sweep, experiment, runs, summary)
+  pages = _environment()
+  for name in ("report.md", "report.html"):
+    page = pages.get_template(f"{name}.j2").render(**content, figures=_shown(figures, folder))
+    write_text(folder / name, page)
+  html, markdown = folder / "report.html", folder / "report.md"
+  tables = folder / "results.csv", folder / "summary.csv"
+  return Report(experiment, runs, summary, html, markdown, *tables, tuple(figures.values()))
+
+
+def _figures(
+  sweep: Path, experiment: Experiment, runs: pd.DataFrame, summary: pd.DataFrame, folder: Path
+) -> dict[str, Path]:
+  """Draws and saves what the results allow; returns title -> SVG file."""
+  curves = _curves(sweep, runs)
+  split, _, _ = experiment.metric.rpartition("/")
+  during = [experiment.metric] + (["train/loss"] if split == "eval" else [])
+  drawn: dict[str, Callable[[], Any]] = {
+    "differences": lambda: plots.differences(experiment, runs),
+    "error_bars": lambda: plots.error_bars(experiment, runs),
+    "accuracy_cost": lambda: plots.accuracy_against_cost(experiment, summary),
+  }
+  for metric in during:
+    name = f"curves_{metric.replace('/', '_')}"
+    drawn[name] = functools.partial(plots.learning_curves, experiment, curves, metric)
+  figures = ((name, draw()) for name, draw in drawn.items())
+  return {name: plots.save(figure, folder, name) for name, figure in figures if figure is not None}
+
+
+def _curves(sweep: Path, runs: pd.DataFrame) -> dict[str, list[plots.Curve]]:
+  curves: dict[str, list[plots.Curve]] = {}
+  for row in runs.to_dict("records"):
+    if row["status"] in ("missing", "broken", "other config"):
+      continue
+    try:
+      metrics = Run(sweep / row["directory"]).metrics
+    except RunError:
+      continue  # the table of runs says what is wrong with it
+    curves.setdefault(row["variant"], []).append(plots.Curve(metrics, row["status"] == "done"))
+  return curves
+
+
+def _shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
+  """Returns for each figure its name, its path relative to the report, and its bytes as a data URI."""
+  return [
+    {
+      "name": name.replace("_", " "),
+      "path": path.with_suffix(".png").relative_to(folder).as_posix(),
+      "uri": "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode(),
+    }
+    for name, path in figures.items()
+  ]
+
+
+def _content(
+  sweep: Path, experiment: Experiment, runs: pd.DataFrame, summary: pd.DataFrame
+) -> dict[str, Any]:
+  metric = wording.describe_metric(experiment.metric)
+  trouble = runs[runs["status"] != "done"]
+  return {
+    "experiment": experiment,
+    "metric": metric,
+    "rows": [_row(row, experiment, metric.factor) for row in summary.to_dict("records")],
+    "runs": [_run(row, metric.factor) for row in runs.to_dict("records")],
+    "done": len(runs) - len(trouble),
+    "trouble": [_run(row, metric.factor) for row in trouble.to_dict("records")],
+    "strangers": strangers(sweep, experiment),
+    "environments": _environments(sweep, runs),
+    "overrides": {
+      label: {key: json.dumps(value) for key, value in overrides.items()}
+      for label, overrides in experiment.variants.items()
+    },
+    "has_paper": bool(experiment.paper),
+  }
+
+
+def _row(row: Mapping, experiment: Experiment, factor: float) -> dict[str, str]:
+  """Returns a variant's cells as they are shown."""
+  low, high = row["difference_low"] * factor, row["difference_high"] * factor
+  base = row["variant"] == experiment.base
+  published = experiment.paper.get(row["variant"])
+  return {
+    "variant": row["variant"],
+    "base": "yes" if base else "",
+    "mean": wording.with_interval(row["mean"] * factor, row["low"] * factor, row["high"] * factor),
+    "difference": "base"
+    if base
+    else wording.with_interval(row["difference"] * factor, low, high, sign=True),
+    "p_value": "" if base else wording.probability(row["p_value"]),
+    "paper": wording.number(published.value * factor) if published else "–",
+    "paper_source": published.source if published else "",
+    "parameters": wording.count(row["parameters"]),
+    "multiply_adds": wording.count(row["multiply_adds"]),
+    "seconds": wording.duration(row["seconds"]),
+    "ms_per_step": wording.number(row["ms_per_step"], 1),
+    "runs": f"{row['done']} of {row['asked']}",
+    "trouble": row["trouble"],
+  }
+
+
+def _run(row: Mapping, factor: float) -> dict[str, str]:
+  step = "" if pd.isna(row["step"]) else f"{row['step']:.0f}"
+  if step and not pd.isna(row["total_steps"]):
+    step += f" of {row['total_steps']:.0f}"
+  value, best = (
+    wording.number(None if pd.isna(row[name]) else row[name] * factor) for name in ("value", "best")
+  )
+  return {
+    "variant": row["variant"],
+    "seed": str(row["seed"]),
+    "status": row["status"],
+    "step": step,
+    "value": value,
+    "best": best,
+    "seconds": wording.duration(row["seconds"]),
+    "reason": "" if pd.isna(row["reason"]) else str(row["reason"]),
+  }
+
+
+def _environments(sweep: Path, runs: pd.DataFrame) -> list[dict[str, str]]:
+  """Returns the distinct environments of the runs, in words, with how many ran in each."""
+  counts: dict[str, int] = {}
+  for relative in runs["directory"]:
+    try:
+      found = Run(sweep / relative).environment
+    except RunError:
+      continue
+    if found:
+      counts[_describe(found)] = counts.get(_describe(found), 0) + 1
+  return [{"text": text, "runs": str(count)} for text, count in counts.items()]
+
+
+def _describe(environment: Mapping[str, Any]) -> str:
+  devices = environment.get("devices") or {}
+  git = environment.get("git") or {}
+  packages = environment.get("packages") or {}
+  commit = str(git.get("commit") or "unknown")[:12]
+  state = " with uncommitted changes" if git.get("dirty") else ""
+  versions = ", ".join(f"{name} {version}" for name, version in packages.items())
+  return (
+    f"{devices.get('count', '?')} x {devices.get('kind', 'unknown device')} "
+    f"({devices.get('platform', '?')}), {environment.get('cpu_count', '?')} CPU cores, "
+    f"{environment.get('platform', '')}, Python {environment.get('python', '?')}; "
+    f"commit {commit}{state}; {versions}"
+  )
+
+
+def _environment() -> Environment:
+  environment = Environment(
+    loader=PackageLoader("cnnlab.lab"),
+    autoescape=select_autoescape(["html.j2", "html"], default_for_string=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters["cell"] = _markdown_cell
+  return environment
+
+
+def _markdown_cell(text: object) -> str:
+  """Returns text that cannot break out of a Markdown table's cell, or turn into HTML."""
+  folded = " ".join(str(text).split())
+  for mark in "\\`*_[]|":
+    folded = folded.replace(mark, "\\" + mark)
+  return folded.replace("&", "&amp;").replace("<", "&lt;")
