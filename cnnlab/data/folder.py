@@ -137,7 +137,7 @@ def open_folder(
     eval_split: name of the evaluation folder; '' = 'val', 'validation' or 'test'.
 
   Returns:
-    (train, eval); or, for a root of class folders, the one source that has it all.
+    (train, eval); or, where there is one folder of classes only, the one source that has it all.
 
   Raises:
     DataError: a folder is missing or empty, or the two have different classes.
@@ -151,20 +151,24 @@ def open_folder(
   folders = _folders(place)
   if "train" not in folders and not train_split and not eval_split:
     return read_classes(place)
-  usual = next((name for name in USUAL_EVAL if name in folders), USUAL_EVAL[0])
-  wanted = (train_split or "train", eval_split or usual)
-  for split in wanted:
+  evaluation = eval_split or next((name for name in USUAL_EVAL if name in folders), "")
+  for split in (train_split or "train", *([evaluation] if evaluation else [])):
     if split not in folders:
       raise DataError(f"{unknown('split', split, folders)} (folders in {place})")
-  train, evaluation = (read_classes(place / split) for split in wanted)
-  if train.class_names != evaluation.class_names:
-    only = [
-      f"only in {a}: {', '.join(sorted(missing))}"
-      for a, missing in (
-        (wanted[0], set(train.class_names) - set(evaluation.class_names)),
-        (wanted[1], set(evaluation.class_names) - set(train.class_names)),
-      )
-      if missing
-    ]
-    raise DataError(f"{place}: class folders of the two splits differ; {'; '.join(only)}")
-  return train, evaluation
+  train = read_classes(place / (train_split or "train"))
+  if not evaluation:
+    return train
+  pair = train, read_classes(place / evaluation)
+  _check_same_classes(*pair)
+  return pair
+
+
+def _check_same_classes(train: FolderSource, evaluation: FolderSource) -> None:
+  if train.class_names == evaluation.class_names:
+    return
+  only = []
+  for one, other in ((train, evaluation), (evaluation, train)):
+    missing = sorted(set(one.class_names) - set(other.class_names))
+    if missing:
+      only.append(f"only in {one.root}: {', '.join(missing)}")
+  raise DataError(f"class folders of the two splits differ; {'; '.join(only)}")

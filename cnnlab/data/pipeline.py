@@ -88,6 +88,8 @@ def load(
     raise DataError(f"data.channels is {channels}; allowed: 1, 3, or 0 for the set's own")
   placement = _placement(config, train, evaluation, stored_size, channels)
   limit = config.max_bad_images if config.name != "digits" else 0
+  # Whether `auto` streams depends on the set: asking for workers then is no mistake.
+  workers = config.workers if config.placement != "device" else 0
 
   splits: list[Split] = []
   for source in (train, evaluation):
@@ -98,7 +100,7 @@ def load(
     else:
       from cnnlab.data.stream import StreamSplit
 
-      splits.append(StreamSplit(source, stored_size, channels, config.workers, limit, plan))
+      splits.append(StreamSplit(source, stored_size, channels, workers, limit, plan))
   order.steps_per_epoch(splits[0].num_examples, batch_size)
 
   mean, scale = centring_arrays(
@@ -146,6 +148,8 @@ def _open_tfds(name: str, config: Any) -> tuple[Source, Source]:
 
   opened = tfds.TfdsSet(name, config.dir)
   train = config.train_split or opened.usual(tfds.USUAL_TRAIN, "data.train_split")
+  if len(opened.splits) == 1 and not config.eval_split:
+    return _held_out(opened.source(train), config.eval_fraction)
   evaluation = config.eval_split or opened.usual(tfds.USUAL_EVAL, "data.eval_split")
   return opened.source(train), opened.source(evaluation)
 

@@ -139,7 +139,8 @@ def find_set(name: str, data_dir: str) -> str:
   prepare = (
     "to download and prepare a data set once (cnnlab itself never downloads): python -c "
     f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{root}', "
-    "file_format='array_record').download_and_prepare()\""
+    "file_format='array_record').download_and_prepare()\" (preparing may need tensorflow and "
+    "importlib_resources installed, reading does not)"
   )
   if not root.is_dir():
     raise DataError(f"data.dir {str(root)!r} does not exist (data.name 'tfds:{name}'); {prepare}")
@@ -211,7 +212,9 @@ class TfdsSet:
     try:
       count = len(source)
     except (ValueError, AssertionError) as error:
-      raise DataError(f"split {split!r} of {self.directory}: {error}") from error
+      raise DataError(
+        f"split {split!r} of {self.directory} has no examples or is misspelt: {error}"
+      ) from error
     if not count:
       raise DataError(f"split {split!r} of {self.directory} has no examples")
     return source
