@@ -119,7 +119,7 @@ def apply_overrides(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigD
   for key, value in overrides.items():
     *sections, leaf = key.split(".")
     if sections == [OPEN_SECTION]:
-      with changed.unlocked():
+      with changed.unlocked(), changed.ignore_type():  # the model's own types are checked
         changed[OPEN_SECTION][leaf] = value
       continue
     if key not in known:

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   top = build_parser().parse_args(argv)
   logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
   logging.getLogger("cnnlab").setLevel(logging.INFO)
-  logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every file
+  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells of every file
   try:
     if top.verb not in VERBS:
       raise CnnlabError(unknown("verb", top.verb, VERBS))

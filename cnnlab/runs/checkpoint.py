@@ -8,9 +8,13 @@ one before it.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import os
+import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +61,12 @@ class Checkpoints:
     kept: list[Any] = [policies.LatestN(keep)]
     if best:
       metric, mode = best
-      worst = float("inf") if mode == "min" else float("-inf")
       kept.append(
         policies.BestN(
-          get_metric_fn=lambda metrics: metrics.get(metric, worst), reverse=mode == "min", n=1
+          get_metric_fn=lambda metrics: metrics[metric],
+          reverse=mode == "min",
+          n=1,
+          keep_checkpoints_without_metrics=False,
         )
       )
     self._directory = Path(run).absolute() / "checkpoints"
@@ -86,24 +92,39 @@ class Checkpoints:
       preprocess: arrays of the preprocessing.
 
     Raises:
-      OSError: the save before this one could not be written (a full disk, say).
+      RunError: this save, or the one before it, could not be written (a full disk, say).
     """
     args = self._ocp.args
-    self._manager.save(
-      step,
-      args=args.Composite(
-        **{
-          STATE: args.StandardSave(state),
-          PREPROCESS: args.StandardSave(dict(preprocess)),
-          ABOUT: args.JsonSave({**about, "checksums": checksums(state)}),
-        }
-      ),
-      metrics=dict(about["metrics"]) or None,
-    )
+    items = {
+      STATE: args.StandardSave(state),
+      PREPROCESS: args.StandardSave(dict(preprocess)),
+      ABOUT: args.JsonSave({**about, "checksums": checksums(state)}),
+    }
+    with self._naming_the_reason():
+      metrics = dict(about["metrics"]) or None
+      self._manager.save(step, args=args.Composite(**items), metrics=metrics)
 
   def wait(self) -> None:
-    """Returns once everything that was asked for is on the disk; raises what went wrong there."""
-    self._manager.wait_until_finished()
+    """Returns once everything that was asked for is on the disk.
+
+    Raises:
+      RunError: something could not be written.
+    """
+    with self._naming_the_reason():
+      self._manager.wait_until_finished()
+
+  @contextlib.contextmanager
+  def _naming_the_reason(self) -> Iterator[None]:
+    """Turns what went wrong in a save into one error, and frees the space that the attempt took."""
+    try:
+      yield
+    except Exception as error:  # Orbax wraps the system's errors in several kinds
+      for unfinished in self._directory.glob("*orbax-checkpoint-tmp*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+      raise RunError(
+        f"cannot write a checkpoint to {self._directory}: {reason(error)}; "
+        f"the older ones ({', '.join(map(str, self.steps())) or 'none'}) are intact"
+      ) from error
 
   def steps(self) -> list[int]:
     """Returns the steps of the checkpoints that exist, oldest first."""
@@ -148,6 +169,14 @@ class Checkpoints:
   def close(self) -> None:
     """Waits for what is being written, and lets go."""
     self._manager.close()
+
+
+def reason(error: BaseException) -> str:
+  """Returns the system's own words where an error message holds some, such as a full disk's."""
+  text = str(error)
+  codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+  known = [os.strerror(code) for code in codes]
+  return next((words for words in known if words in text), brief(error))
 
 
 def brief(error: BaseException) -> str:

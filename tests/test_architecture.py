@@ -1,0 +1,93 @@
+"""The house rules that a machine can check: who imports whom, how long things are, what is documented."""
+
+import ast
+import pathlib
+
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+# Each room may import only from those before it.
+ROOMS = (
+  "cnnlab.errors",
+  "cnnlab.defaults",
+  "cnnlab.config",
+  "cnnlab.nn",
+  "cnnlab.models",
+  "cnnlab.tasks",
+  "cnnlab.data",
+  "cnnlab.runs",
+  "cnnlab.train",
+  "cnnlab.inspect",
+  "cnnlab.lab",
+  "configs",
+  "experiments",
+  "launch",
+  "cnnlab.cli",
+)
+LIBRARY = sorted(
+  path
+  for room in ("cnnlab", "configs", "experiments", "launch")
+  for path in (PROJECT / room).rglob("*.py")
+)
+SOURCES = LIBRARY + sorted((PROJECT / "tests").rglob("*.py"))
+# config.py compares with the defaults, which know nothing of it.
+MOST_LINES, MOST_FUNCTION_LINES, MOST_ARGUMENTS = 400, 80, 8
+
+
+def ids(path):
+  return str(path.relative_to(PROJECT))
+
+
+def dotted(path):
+  return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module):
+  found = [room for room in ROOMS if module == room or module.startswith(room + ".")]
+  return ROOMS.index(found[0]) if found else None
+
+
+def imports(path):
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      yield from (
+        f"{node.module}.{alias.name}" if node.module in ("cnnlab", "launch") else node.module
+        for alias in node.names
+      )
+
+
+def functions(path):
+  tree = ast.parse(path.read_text())
+  return [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=ids)
+def test_a_room_imports_only_from_those_above_it(path):
+  own = room_of(dotted(path))
+  if own is None:
+    pytest.skip("the package's front door")
+  below = {name for name in imports(path) if (other := room_of(name)) is not None and other > own}
+  assert not below, f"{ids(path)} is in {ROOMS[own]} and imports {sorted(below)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_a_file_fits_one_reading_and_a_function_a_screen(path):
+  assert len(path.read_text().splitlines()) <= MOST_LINES
+  for node in functions(path):
+    lines = node.end_lineno - node.lineno + 1
+    count = len(node.args.args) + len(node.args.kwonlyargs)
+    assert lines <= MOST_FUNCTION_LINES, f"{node.name} has {lines} lines"
+    assert count <= MOST_ARGUMENTS + (node.args.args[:1] != [] and node.args.args[0].arg == "self")
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=ids)
+def test_what_is_public_is_documented(path):
+  tree = ast.parse(path.read_text())
+  assert path.name == "__init__.py" or ast.get_docstring(tree), "the module has no docstring"
+  for node in tree.body:
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+      assert ast.get_docstring(node), f"{node.name} has no docstring"
+    if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+      assert node.returns is not None, f"{node.name} does not say what it returns"
