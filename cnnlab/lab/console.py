@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
 from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
+from cnnlab.lab.plan import RunSpec
 
 _COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
 
@@ -56,6 +59,20 @@ def _summary_cells(row: dict, experiment: Experiment, factor: float) -> list[Tex
   if row["trouble"]:
     shown[-1].stylize("red")
   return shown
+
+
+def plan_table(specs: Sequence[RunSpec]) -> Table:
+  """Returns the table of a dry run: each run, what became of it so far, and what a sweep would do."""
+  todo = sum(spec.to_do for spec in specs)
+  table = Table(title=Text(f"{todo} of {len(specs)} runs to do"), title_justify="left")
+  for heading in ("run", "state", "then", "overrides"):
+    table.add_column(heading, overflow="fold")
+  for spec in specs:
+    then = ("train" if spec.state == "absent" else "go on") if spec.to_do else "skip"
+    keys = " ".join(f"{key}={value!r}" for key, value in spec.overrides.items())
+    colour = _COLOURS.get(spec.state, "dim" if spec.state == "absent" else "red")
+    table.add_row(Text(spec.name), Text(spec.state, style=colour), Text(then), Text(keys))
+  return table
 
 
 def runs_table(runs: pd.DataFrame, root: str) -> Table:

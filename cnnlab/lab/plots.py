@@ -243,7 +243,7 @@ def _side_by_side(costs: np.ndarray) -> np.ndarray:
   """Returns the costs, equal ones moved apart by a fraction of what the axis spans."""
   logarithmic = _spans_much(costs)
   at = np.log(costs) if logarithmic else costs.copy()
-  gap = 0.02 * (np.nanmax(at) - np.nanmin(at) or abs(np.nanmax(at)) or 1.0)
+  gap = 0.035 * (np.nanmax(at) - np.nanmin(at) or abs(np.nanmax(at)) or 1.0)
   for value in np.unique(at[np.isfinite(at)]):
     equal = np.flatnonzero(at == value)
     at[equal] += gap * (np.arange(len(equal)) - (len(equal) - 1) / 2)
