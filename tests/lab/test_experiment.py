@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from cnnlab.errors import ConfigError, RunError
+from cnnlab.lab.experiment import Claim, Published, from_json, load_experiment, read_experiment
+from tests.lab.conftest import make_experiment
+
+
+def test_json_and_back():
+  experiment = make_experiment(
+    variants={"base": {}, "better": {"model.features": [1, 2]}}, paper={}
+  )
+  assert from_json(json.loads(json.dumps(experiment.to_json()))) == experiment
+
+
+def test_json_of_a_later_version_is_read():
+  value = make_experiment().to_json() | {"invented_later": 1}
+  assert from_json(value).claims[0].margin == 0.01
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"base": "bas"}, "variant as base 'bas'.*'base'"),
+    ({"mode": "minimum"}, "unknown mode"),
+    ({"seeds": ()}, "seeds must be distinct"),
+    ({"seeds": (1, 1)}, "seeds must be distinct"),
+    ({"variants": {"base": {"seed": 3}, "better": {}}}, "sets 'seed'"),
+    ({"variants": {"base": {}, "../up": {}}}, "names a folder"),
+    ({"name": "a/b"}, "names a folder"),
+    ({"claims": (Claim("c", "better", "=<", "base", "s"),)}, "unknown relation '=<'"),
+    ({"claims": (Claim("c", "betta", "<", "base", "s"),)}, "did you mean 'better'"),
+    ({"paper": {"bse": Published(0.1, "s")}}, "paper's figure 'bse'"),
+  ],
+)
+def test_what_cannot_be_used_is_named(changes, message):
+  with pytest.raises(ConfigError, match=message):
+    make_experiment(**changes)
+
+
+def test_incomplete_json():
+  value = make_experiment().to_json()
+  del value["question"]
+  with pytest.raises(ConfigError, match="question"):
+    from_json(value)
+
+
+def test_read_experiment_needs_a_sweep(tmp_path):
+  with pytest.raises(RunError, match="is no sweep"):
+    read_experiment(tmp_path)
+  (tmp_path / "experiment.json").write_text("{}")
+  with pytest.raises(RunError, match=r"experiment\.json: not an experiment"):
+    read_experiment(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    "downsampling_digits",
+    "experiments/downsampling_digits",
+    "experiments/downsampling_digits/experiment.py",
+  ],
+)
+def test_loads_by_name_folder_and_file(name):
+  experiment = load_experiment(name)
+  assert experiment.name == "downsampling_digits"
+  assert list(experiment.variants) == ["max", "avg", "stride", "conv"]
+
+
+def test_unknown_experiment_and_recipe_name_the_nearest():
+  with pytest.raises(ConfigError, match=r"downsampling_digit'.*experiments/downsampling_digits"):
+    load_experiment("experiments/downsampling_digit")
+  with pytest.raises(ConfigError, match="unknown recipe 'tinny'.*'tiny'"):
+    load_experiment("downsampling_digits", "tinny")
+
+
+@pytest.mark.parametrize(
+  ("code", "message"),
+  [
+    ("x = 1", "defines no get_experiment"),
+    ("def get_experiment(recipe=''): return 3", "returned int"),
+  ],
+)
+def test_file_that_gives_no_experiment(tmp_path, code, message):
+  (tmp_path / "experiment.py").write_text(code)
+  with pytest.raises(ConfigError, match=message):
+    load_experiment(str(tmp_path))

@@ -1,0 +1,104 @@
+import json
+import os
+import socket
+
+import pytest
+
+from cnnlab.config import to_plain
+from cnnlab.errors import ConfigError, RunError
+from cnnlab.lab.experiment import load_experiment, read_experiment
+from cnnlab.lab.plan import plan, prepare, resolve
+from tests.runs.synthetic import write_json
+
+
+@pytest.fixture
+def experiment():
+  return load_experiment("downsampling_digits", "tiny")
+
+
+def test_every_variant_and_seed_seeds_first(experiment, tmp_path):
+  specs = plan(experiment, tmp_path)
+  assert [spec.name for spec in specs[:5]] == [
+    "max/seed0",
+    "avg/seed0",
+    "stride/seed0",
+    "conv/seed0",
+    "max/seed1",
+  ]
+  assert len(specs) == 12
+  assert all(spec.state == "absent" and spec.to_do for spec in specs)
+  assert specs[4].directory == str(tmp_path / "downsampling_digits" / "max" / "seed1")
+  assert json.loads(json.dumps(specs[4].to_dict())) == specs[4].to_dict()
+
+
+def test_config_of_a_run_is_the_page_with_its_overrides(experiment, tmp_path):
+  config = resolve(plan(experiment, tmp_path)[5])
+  assert (config.seed, config.model.downsample, config.data.name) == (1, "avg", "digits")
+
+
+def test_part_of_a_plan(experiment, tmp_path):
+  names = [spec.name for spec in plan(experiment, tmp_path, only="s* max", seeds=[7])]
+  assert names == ["max/seed7", "stride/seed7"]
+  assert len(plan(experiment, tmp_path, seeds=5)) == 20
+  with pytest.raises(ConfigError, match=r"'strid'.*'stride'"):
+    plan(experiment, tmp_path, only="strid")
+  with pytest.raises(ConfigError, match="seeds must be"):
+    plan(experiment, tmp_path, seeds=0)
+
+
+def make_run(spec, status=None, **changes):
+  directory = os.path.join(spec.directory)
+  os.makedirs(directory)
+  config = to_plain(resolve(spec)) | {"derived": {"total_steps": 2}} | changes
+  write_json(_in(directory, "config.json"), config)
+  if status:
+    content = {"status": status, "pid": os.getpid(), "host": socket.gethostname()}
+    write_json(_in(directory, "status.json"), content)
+
+
+def _in(directory, name):
+  from pathlib import Path
+
+  return Path(directory) / name
+
+
+def test_state_of_each_run(experiment, tmp_path):
+  names = ("done", "interrupted", "failed", "diverged", "running", None)
+  specs = plan(experiment, tmp_path)
+  for spec, status in zip(specs, names, strict=False):
+    make_run(spec, status)
+  make_run(specs[6], "done", batch_size=63)
+  write_json_dead = {"status": "running", "pid": 2**22 - 3, "host": socket.gethostname()}
+  make_run(specs[7])
+  write_json(_in(specs[7].directory, "status.json"), write_json_dead)
+  found = plan(experiment, tmp_path)[:9]
+  assert [(spec.state, spec.to_do) for spec in found] == [
+    ("done", False),
+    ("interrupted", True),
+    ("failed", True),
+    ("diverged", False),
+    ("running", False),
+    ("interrupted", True),
+    ("other config", False),
+    ("dead", True),
+    ("absent", True),
+  ]
+
+
+def test_unusable_variant_is_named(experiment, tmp_path):
+  import dataclasses
+
+  wrong = dataclasses.replace(
+    experiment, variants={"max": {}, "typo": {"optim.momentun": 0.5}}, claims=()
+  )
+  with pytest.raises(ConfigError, match=r"variant 'typo'.*'optim.momentun'.*'optim.momentum'"):
+    plan(wrong, tmp_path)
+
+
+def test_prepare_keeps_earlier_seeds_and_refuses_another_recipe(experiment, tmp_path):
+  directory = prepare(experiment, tmp_path)
+  assert directory == tmp_path / "downsampling_digits"
+  prepare(experiment, tmp_path, seeds=[5])
+  assert read_experiment(directory).seeds == (0, 1, 2, 5)
+  with pytest.raises(RunError, match="recipe 'tiny', not ''"):
+    prepare(load_experiment("downsampling_digits"), tmp_path)
