@@ -50,8 +50,8 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
   mean = float(array.mean())
   if count == 1:
     return Estimate(1, mean, *[math.nan] * 4)
-  if np.ptp(array) == 0:
-    # No spread at all: SciPy divides by zero. All-zero differences mean that the variants
+  if np.ptp(array) <= 1e-12 * np.abs(array).max():
+    # No spread but rounding: SciPy divides by zero. All-zero differences mean that the variants
     # are the same run; an equal non-zero value says nothing about how far chance reaches.
     p_value, edge = (1.0, mean) if mean == 0 else (math.nan, math.nan)
     return Estimate(count, mean, edge, edge, p_value, 0.0)
