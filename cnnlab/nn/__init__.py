@@ -5,26 +5,70 @@ Arrays are [batch, height, width, channels].
 
 from cnnlab.nn.conv import Conv
 from cnnlab.nn.cost import count_parameters, multiply_adds
-from cnnlab.nn.geometry import check_image, output_size
+from cnnlab.nn.geometry import check_image, conv_parameters, output_size
 from cnnlab.nn.layers import ACTIVATIONS, NORMS, Layers, activation, make_layers
-from cnnlab.nn.pool import avg_pool, global_avg_pool, global_max_pool, max_pool
+from cnnlab.nn.local import LocallyConnected
+from cnnlab.nn.norm import (
+  FrozenBatchNorm,
+  GroupNorm,
+  LayerNorm,
+  LocalResponseNorm,
+  MeanOnlyBatchNorm,
+  freeze_batch_norm,
+  local_response_norm,
+)
+from cnnlab.nn.pool import (
+  avg_pool,
+  global_avg_pool,
+  global_max_pool,
+  max_pool,
+  max_pool_with_switches,
+  max_unpool,
+)
+from cnnlab.nn.separable import DepthwiseSeparableConv, SpatiallySeparableConv
+from cnnlab.nn.stack import Row, Window, nearest_sizes, stack
 from cnnlab.nn.stochastic_depth import StochasticDepth, survival_probabilities
+from cnnlab.nn.switchable import SwitchableNorm, importance_weights
+from cnnlab.nn.transposed import ConvTranspose
+from cnnlab.nn.weight_norm import WeightNormConv, WeightNormDense
 
 __all__ = [
   "ACTIVATIONS",
   "NORMS",
   "Conv",
+  "ConvTranspose",
+  "DepthwiseSeparableConv",
+  "FrozenBatchNorm",
+  "GroupNorm",
+  "LayerNorm",
   "Layers",
+  "LocalResponseNorm",
+  "LocallyConnected",
+  "MeanOnlyBatchNorm",
+  "Row",
+  "SpatiallySeparableConv",
   "StochasticDepth",
+  "SwitchableNorm",
+  "WeightNormConv",
+  "WeightNormDense",
+  "Window",
   "activation",
   "avg_pool",
   "check_image",
+  "conv_parameters",
   "count_parameters",
+  "freeze_batch_norm",
   "global_avg_pool",
   "global_max_pool",
+  "importance_weights",
+  "local_response_norm",
   "make_layers",
   "max_pool",
+  "max_pool_with_switches",
+  "max_unpool",
   "multiply_adds",
+  "nearest_sizes",
   "output_size",
+  "stack",
   "survival_probabilities",
 ]

@@ -38,7 +38,7 @@ Axes = tuple[Axis, Axis]
 
 def pair(value: int | Sequence[int], field: str = "value", minimum: int = 1) -> Pair:
   """Returns `value` as (height, width); ConfigError unless it is one int or two >= `minimum`."""
-  both = (value, value) if isinstance(value, int) else tuple(value)
+  both = tuple(value) if isinstance(value, Sequence) else (value, value)
   whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= minimum for v in both)
   if len(both) != 2 or not whole:
     raise ConfigError(f"{field}: {value!r} is not an int >= {minimum} or a pair of such ints")
@@ -58,12 +58,11 @@ def padding_pairs(padding: Padding) -> tuple[Pair, Pair] | str:
     if padding not in NAMED_PADDINGS:
       raise ConfigError(unknown("padding", padding, NAMED_PADDINGS))
     return "same" if padding == "same" else ((0, 0), (0, 0))
-  if not isinstance(padding, int) and any(not isinstance(p, int) for p in padding):
-    nested = tuple(padding)
-    if len(nested) != 2:
+  if isinstance(padding, Sequence) and any(isinstance(p, Sequence) for p in padding):
+    if len(padding) != 2:
       raise ConfigError(f"padding: {padding!r} is not ((top, bottom), (left, right))")
-    (low_high, left_right) = (pair(p, "padding", 0) for p in nested)  # type: ignore[arg-type]
-    return low_high, left_right
+    top_bottom, left_right = (pair(p, "padding", 0) for p in padding)  # type: ignore[arg-type]
+    return top_bottom, left_right
   vertical, horizontal = pair(padding, "padding", 0)  # type: ignore[arg-type]
   return (vertical, vertical), (horizontal, horizontal)
 
@@ -117,7 +116,7 @@ def fit_axis(
       return Axis(out - 1, low, high - remainder)
     return Axis(out, low, high + stride - remainder)
   below, above = size - remainder, size - remainder + stride
-  nearby = f"{below} and {above}" if below > 0 and below + low + high >= span else f"{above}"
+  nearby = f"{below} and {above}" if below > 0 else f"{above}"
   raise ShapeError(
     f"{what}: (W - F + 2P)/S + 1 = ({size} - {span} + {low + high})/{stride} + 1 is no integer; "
     f"the nearest sizes that fit are {nearby}, or ask for fit='crop' or fit='pad'"

@@ -13,11 +13,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax import lax
 
 from cnnlab.errors import ConfigError, ShapeError, unknown
 from cnnlab.nn import geometry
 from cnnlab.nn.conv import require_images
+
+# Beyond this many pixels in a window, compiling a view for each takes longer than it saves.
+LARGEST_UNROLLED = 64
 
 
 def max_pool(
@@ -44,6 +48,8 @@ def max_pool(
   """
   x, windows, strides, axes = _prepare(x, window, stride, padding, fit, "max_pool")
   padded = geometry.pad_image(x, axes, -jnp.inf)
+  if windows[0] * windows[1] > LARGEST_UNROLLED:
+    return nn.max_pool(padded, windows, strides)
   return _maximum(padded, windows, strides)
 
 
@@ -205,6 +211,7 @@ def _maximum_jvp(
   return best, route(tangents[0], index)
 
 
+@partial(jax.jit, static_argnums=(1, 2), inline=True)
 def first_maximum(
   x: jax.Array, windows: geometry.Pair, strides: geometry.Pair
 ) -> tuple[jax.Array, jax.Array]:
