@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -241,6 +242,7 @@ def _window_sum(x: jax.Array, windows: geometry.Pair, strides: geometry.Pair) ->
     batch, height, width, channels = x.shape
     blocks = (batch, height // windows[0], windows[0], width // windows[1], windows[1], channels)
     return x.reshape(blocks).sum((2, 4))
+  # JAX differentiates a window sum only if its start is a constant, which jnp.zeros need not be.
   return lax.reduce_window(
-    x, jnp.zeros((), x.dtype), lax.add, (1, *windows, 1), (1, *strides, 1), "VALID"
+    x, np.zeros((), x.dtype), lax.add, (1, *windows, 1), (1, *strides, 1), "VALID"
   )

@@ -67,7 +67,8 @@ class Row(NamedTuple):
   def sees(self, position: Sequence[int]) -> tuple[geometry.Pair, geometry.Pair]:
     """Returns the first and last pixel, as ((top, bottom), (left, right)), that a unit sees.
 
-    The padding counts: pixels before 0 and behind the image's last one may be among them.
+    The padding counts: pixels before 0 and behind the image's last one may be among them. Where a
+    layer crops, units at the far border see less.
     """
     first = [s + p * step for s, p, step in zip(self.start, position, self.stride, strict=True)]
     top, left = first

@@ -61,6 +61,8 @@ class StochasticDepth(nn.Module):
     keep = keep.reshape((-1,) + (1,) * (branch.ndim - 1))
     return jnp.where(keep, self._weigh(branch, train), jnp.zeros((), branch.dtype))
 
+  # Not wrapped by Flax, so that the branch finds its layers in `module` and not in this one.
+  @nn.nowrap
   def skip(
     self,
     module: nn.Module,

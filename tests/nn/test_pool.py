@@ -58,6 +58,13 @@ def test_max_pools_gradient_by_finite_differences():
   )
 
 
+@pytest.mark.parametrize(("window", "stride", "fit"), [(2, 2, "exact"), (3, 2, "pad")])
+def test_average_pools_gradient_is_its_transpose(window, stride, fit):
+  x, y = randoms(1, 6, 6, 2), randoms(1, 3, 3, 2, seed=1)
+  pooled, pull = jax.vjp(jax.jit(lambda x: avg_pool(x, window, stride, 0, fit)), x)
+  assert float((pooled * y).sum()) == pytest.approx(float((x * pull(y)[0]).sum()), abs=1e-4)
+
+
 def test_max_pool_lets_nan_and_minus_infinity_through():
   x = jnp.full((1, 4, 4, 1), -jnp.inf).at[0, 0, 0, 0].set(jnp.nan).at[0, 3, 3, 0].set(1.0)
   pooled = np.asarray(max_pool(x, 2))[0, :, :, 0]
