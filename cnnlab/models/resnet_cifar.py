@@ -38,7 +38,7 @@ class Block(nn.Module):
     layers: conv, norm and act.
     features: output channels.
     stride: of the first convolution and the shortcut.
-    dilation: of both convolutions.
+    dilation: of the first and the second convolution.
     residual: False for a plain net: no shortcut.
     projection: the shortcut is a 1x1 convolution; else subsampling and zero channels (option A).
     preact: norm and act before each convolution instead of after.
@@ -50,7 +50,7 @@ class Block(nn.Module):
   layers: Layers
   features: int
   stride: int
-  dilation: int
+  dilation: tuple[int, int]
   residual: bool
   projection: bool
   preact: bool
@@ -80,10 +80,10 @@ class Block(nn.Module):
 
   def _branch(self, x: jax.Array) -> jax.Array:
     conv, norm, act = self.layers.conv, self.layers.norm, self.layers.act
-    wide = {"padding": self.dilation, "dilation": self.dilation}
-    x = conv(self.features, 3, stride=self.stride, name="conv1", **wide)(x)
+    first, second = ({"padding": d, "dilation": d} for d in self.dilation)
+    x = conv(self.features, 3, stride=self.stride, name="conv1", **first)(x)
     x = act(norm(name="norm2" if self.preact else "norm1")(x))
-    x = conv(self.features, 3, name="conv2", **wide)(x)
+    x = conv(self.features, 3, name="conv2", **second)(x)
     return x if self.preact else norm(name="norm2")(x)
 
   def _shortcut(self, x: jax.Array) -> jax.Array:
@@ -160,7 +160,9 @@ class ResNetCifar(nn.Module):
     survivals = survival_probabilities(3 * self.blocks, self.survival, self.survival_schedule)
     halvings = {4: 2, 2: 1, 1: 0}[self.output_stride]
     halves = 0 < stage <= halvings
-    dilation = 2 ** max(stage - halvings, 0)
+    # Where a stride is left out, the taps of everything behind it move apart; the convolution
+    # that had the stride still looks at the map before it.
+    before, dilation = (2 ** max(s - halvings, 0) for s in (max(stage - 1, 0), stage))
     for block in range(self.blocks):
       stride = 2 if halves and block == 0 else 1
       if stride == 2 and self.downsample != "stride":
@@ -170,7 +172,7 @@ class ResNetCifar(nn.Module):
         layers=layers,
         features=features,
         stride=stride,
-        dilation=dilation,
+        dilation=(before if block == 0 else dilation, dilation),
         residual=self.residual,
         projection=self.shortcut == "C" or (self.shortcut == "B" and changes),
         preact=self.preact,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -96,8 +97,8 @@ def importance_weights(params: Mapping[str, Any]) -> dict[str, Importance]:
     params: the net's `params`.
 
   Returns:
-    Path of the layer ('stage1_block1/norm1') -> its weights, in the order of `params`; empty if
-    the net has no switchable norm.
+    Path of the layer ('stage1_block1/norm1') -> its weights, sorted by path with numbers by value
+    (JAX does not keep the order of a dict); empty if the net has no switchable norm.
   """
   flat = traverse_util.flatten_dict(dict(params), sep="/")
 
@@ -105,7 +106,11 @@ def importance_weights(params: Mapping[str, Any]) -> dict[str, Importance]:
     values = np.exp(np.asarray(flat[path], np.float64) - np.max(flat[path]))
     return tuple(float(value) for value in values / values.sum())
 
+  def natural(path: str) -> list[tuple[str, int]]:
+    return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", path)]
+
   layers = [path.removesuffix("/mean_weight") for path in flat if path.endswith("/mean_weight")]
+  layers.sort(key=natural)
   return {
     layer: Importance(softmax(f"{layer}/mean_weight"), softmax(f"{layer}/var_weight"))
     for layer in layers

@@ -76,6 +76,11 @@ def test_importance_is_the_softmax_by_layer(params):
   np.testing.assert_allclose(found["a/norm"].variance, softmax(params["var_weight"]), rtol=1e-6)
 
 
+def test_importance_is_sorted_by_number(params):
+  tree = {"block10": {"norm1": params}, "block2": {"norm2": params, "norm1": params}}
+  assert list(importance_weights(tree)) == ["block2/norm1", "block2/norm2", "block10/norm1"]
+
+
 def test_needs_space():
   with pytest.raises(ShapeError, match="no space"):
     SwitchableNorm(use_running_average=True).init(jax.random.key(0), jnp.ones((2, 3)))

@@ -1,0 +1,128 @@
+"""What holds for each net in the registry; a new family is tested by being registered.
+
+A family's smallest net stands for it; `TINY` makes it cheap, `IMAGES` says what it looks at.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from cnnlab.models import create_model, list_models, model_options
+from cnnlab.models.registry import FAMILIES, family_of
+from cnnlab.nn import NORMS
+
+IMAGES = {"grammar": (8, 8, 1)}
+TINY = {
+  "grammar": {"features": (4, 6), "hidden": (8,)},
+  "resnet_cifar": {"width": 0.25, "blocks": 1},
+}
+RNGS = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+SMALLEST = {family: next(n for n in list_models() if family_of(n) == family) for family in FAMILIES}
+
+
+def image(name, batch=2):
+  return jax.ShapeDtypeStruct((batch, *IMAGES.get(family_of(name), (32, 32, 3))), jnp.float32)
+
+
+def tiny(family, **options):
+  known = model_options(SMALLEST[family])
+  chosen = {**TINY.get(family, {}), **options}
+  return create_model(SMALLEST[family], **{k: v for k, v in chosen.items() if k in known})
+
+
+def traced(net, x):
+  """Shapes of output, stages, variables at initialisation, and updates in training."""
+
+  def run(x):
+    (out, feats), variables = net.init_with_output(RNGS, x, train=False)
+    _, updates = net.apply(variables, x, train=True, rngs=RNGS, mutable=["batch_stats"])
+    return out, feats, variables, updates
+
+  return jax.eval_shape(run, x)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_leave_no_trace_of_each_other(family, norm):
+  if "norm" not in model_options(SMALLEST[family]):
+    pytest.skip(f"{family} has no norm option")
+  out, feats, variables, updates = traced(tiny(family, norm=norm), image(SMALLEST[family]))
+  assert out.dtype == jnp.float32
+  assert "pre_logits" in feats
+  leaves = {path[-1] for path in traverse_util.flatten_dict(variables["params"])}
+  kept = {path[-1] for path in traverse_util.flatten_dict(variables.get("batch_stats", {}))}
+  allowed = {
+    "batch": {"mean", "var"},
+    "frozen_batch": {"mean", "var", "scale", "bias"},
+    "switchable": {"mean", "var"},
+    "weight_mean_only": {"mean"},
+  }
+  assert kept == allowed.get(norm, set())
+  assert ("mean_weight" in leaves) == (norm == "switchable")
+  if norm in ("none", "lrn", "frozen_batch"):
+    assert "scale" not in leaves
+  assert jax.tree.structure(updates) == jax.tree.structure(
+    {k: v for k, v in variables.items() if k == "batch_stats"}
+  )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("downsample", ["max", "avg", "stride"])
+def test_downsampling_and_types(family, dtype, downsample):
+  options = {"dtype": dtype, "downsample": downsample, "num_classes": 7}
+  out, feats, variables, _ = traced(tiny(family, **options), image(SMALLEST[family]))
+  reference = traced(tiny(family, num_classes=7), image(SMALLEST[family]))
+  assert out.shape == (2, 7)
+  assert out.dtype == jnp.float32
+  assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+  assert {name: f.shape for name, f in feats.items()} == {
+    name: f.shape for name, f in reference[1].items()
+  }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_are_finite_and_reach_every_parameter(family):
+  net, shape = tiny(family), image(SMALLEST[family], 4).shape
+  x = jax.random.normal(jax.random.key(2), shape)
+  variables = net.init(RNGS, x, train=False)
+
+  @jax.jit
+  def gradient(params):
+    def loss(params):
+      everything = {**variables, "params": params}
+      (out, _), _ = net.apply(everything, x, train=True, rngs=RNGS, mutable=["batch_stats"])
+      return -jax.nn.log_softmax(out)[jnp.arange(4), jnp.arange(4)].mean()
+
+    return jax.grad(loss)(params)
+
+  for path, leaf in traverse_util.flatten_dict(gradient(variables["params"]), sep="/").items():
+    assert bool(jnp.isfinite(leaf).all()), path
+    assert float(jnp.abs(leaf).max()) > 0, path
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_evaluation_is_deterministic_and_independent_of_the_batch(family):
+  net, shape = tiny(family), image(SMALLEST[family], 4).shape
+  x = jax.random.normal(jax.random.key(2), shape)
+  variables = net.init(RNGS, x, train=False)
+  apply = jax.jit(lambda x: net.apply(variables, x, train=False)[0])
+  np.testing.assert_allclose(apply(x)[:2], apply(x[:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equal_names_and_shapes_start_from_equal_weights(family):
+  """Paired ablations rest on it: initial weights depend on a module's path alone."""
+  if "norm" not in model_options(SMALLEST[family]):
+    pytest.skip(f"{family} has no norm option")
+  x = jnp.zeros(image(SMALLEST[family]).shape)
+  first, second = (
+    traverse_util.flatten_dict(tiny(family, norm=norm).init(RNGS, x, train=False)["params"])
+    for norm in ("batch", "weight")
+  )
+  kernels = [path for path in first if path[-1] == "kernel"]
+  assert len(kernels) >= 2
+  for path in kernels:
+    np.testing.assert_array_equal(first[path], second[path])

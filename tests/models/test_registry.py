@@ -1,0 +1,108 @@
+import types
+
+import pytest
+from flax import linen as nn
+
+from cnnlab.errors import ConfigError
+from cnnlab.models import create_model, list_models, model_options, registry
+
+
+def test_lists_by_pattern_in_natural_order():
+  assert list_models("resnet[2-5]?") == [
+    name
+    for name in ("resnet20", "resnet32", "resnet34", "resnet44", "resnet50", "resnet56")
+    if name in list_models()
+  ]
+  names = list_models()
+  assert len(names) == len(set(names))
+  assert names.index("plain20") < names.index("plain110") < names.index("resnet20")
+  assert list_models("no such net") == []
+
+
+def test_every_family_has_models_that_build_under_their_name():
+  families = {registry.family_of(name) for name in list_models()}
+  assert families == set(registry.FAMILIES)
+  for name in list_models():
+    assert isinstance(create_model(name), nn.Module)
+
+
+def test_options_reach_the_net():
+  net = create_model("resnet20", num_classes=7, width=2, norm="layer", shortcut="C")
+  assert (net.num_classes, net.width, net.norm, net.shortcut) == (7, 2.0, "layer", "C")
+  assert isinstance(net.width, float)
+  assert create_model("convnet", features=[4, 8]).features == (4, 8)
+  assert create_model("resnet56").blocks == 9
+
+
+def test_options_are_described():
+  options = model_options("resnet44")
+  assert options["blocks"] == (int, 7)
+  assert options["width"].default == 1.0
+  assert "parent" not in options
+  assert "name" not in options
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "message"),
+  [
+    ("resnet21", {}, "unknown model 'resnet21'; did you mean .*'resnet20'"),
+    ("resnet20", {"widht": 2}, "option of model 'resnet20' 'widht'; did you mean 'width'"),
+    ("resnet20", {"width": "2"}, "option 'width' of model 'resnet20': '2' is not float"),
+    ("resnet20", {"width": True}, "True is not float"),
+    ("resnet20", {"blocks": 3.0}, "3.0 is not int"),
+    ("resnet20", {"blocks": True}, "True is not int"),
+    ("resnet20", {"preact": 1}, "1 is not bool"),
+    ("resnet20", {"norm": None}, "None is not str"),
+    ("resnet20", {"shortcut": "D"}, "unknown option 'shortcut'.*'D'.*Allowed: A, B, C"),
+    ("resnet20", {"downsample": "maxx"}, "did you mean 'max'"),
+    ("resnet20", {"output_stride": 3}, "3 is not one of 4, 2, 1"),
+    ("resnet20", {"num_classes": "ten"}, "'ten' is not int"),
+    ("resnet20", {"parent": None}, "unknown option"),
+    ("convnet", {"features": 32}, "32 is not tuple"),
+    ("convnet", {"features": [32, 6.5]}, "is not tuple"),
+    ("convnet", {"features": "32"}, "is not tuple"),
+  ],
+)
+def test_wrong_names_and_values_are_refused(name, options, message):
+  with pytest.raises(ConfigError, match=message):
+    create_model(name, **options)
+
+
+@pytest.mark.parametrize(
+  ("hint", "value", "fitted"),
+  [
+    (int | None, None, None),
+    (int | None, 3, 3),
+    (float | None, 3, 3.0),
+    (tuple[int, str], [1, "a"], (1, "a")),
+    (tuple[tuple[int, int], ...], [[1, 2], [3, 4]], ((1, 2), (3, 4))),
+    (int | tuple[int, ...], [1], (1,)),
+  ],
+)
+def test_types_that_fit(hint, value, fitted):
+  assert registry._checked("option", value, hint) == fitted
+
+
+@pytest.mark.parametrize(
+  ("hint", "value"), [(int | None, 1.5), (tuple[int, str], [1]), (tuple[int, ...], [None])]
+)
+def test_types_that_do_not_fit(hint, value):
+  with pytest.raises(ConfigError, match=f"option: {value!r} is not".replace("[", r"\[")):
+    registry._checked("option", value, hint)
+
+
+def test_a_name_in_two_families_is_refused(monkeypatch):
+  twin = types.SimpleNamespace(__name__="twin", SIZES={"resnet20": {}})
+  original = registry.importlib.import_module
+  monkeypatch.setattr(registry, "FAMILIES", ("resnet_cifar", "twin"))
+  monkeypatch.setattr(
+    registry.importlib,
+    "import_module",
+    lambda name: twin if name.endswith("twin") else original(name),
+  )
+  registry._table.cache_clear()
+  try:
+    with pytest.raises(ConfigError, match="'resnet20' is defined twice.*resnet_cifar and twin"):
+      list_models()
+  finally:
+    registry._table.cache_clear()
