@@ -32,6 +32,11 @@ def tiny(family, **options):
   return create_model(SMALLEST[family], **{k: v for k, v in chosen.items() if k in known})
 
 
+def initial(net, x):
+  # Compiling a net's whole initialisation takes longer than running it layer by layer.
+  return net.init(RNGS, x, train=False)
+
+
 def traced(net, x):
   """Shapes of output, stages, variables at initialisation, and updates in training."""
 
@@ -87,7 +92,7 @@ def test_downsampling_and_types(family, dtype, downsample):
 def test_gradients_are_finite_and_reach_every_parameter(family):
   net, shape = tiny(family), image(SMALLEST[family], 4).shape
   x = jax.random.normal(jax.random.key(2), shape)
-  variables = net.init(RNGS, x, train=False)
+  variables = initial(net, x)
 
   @jax.jit
   def gradient(params):
@@ -107,7 +112,7 @@ def test_gradients_are_finite_and_reach_every_parameter(family):
 def test_evaluation_is_deterministic_and_independent_of_the_batch(family):
   net, shape = tiny(family), image(SMALLEST[family], 4).shape
   x = jax.random.normal(jax.random.key(2), shape)
-  variables = net.init(RNGS, x, train=False)
+  variables = initial(net, x)
   apply = jax.jit(lambda x: net.apply(variables, x, train=False)[0])
   np.testing.assert_allclose(apply(x)[:2], apply(x[:2]), rtol=1e-4, atol=1e-5)
 
@@ -119,7 +124,7 @@ def test_equal_names_and_shapes_start_from_equal_weights(family):
     pytest.skip(f"{family} has no norm option")
   x = jnp.zeros(image(SMALLEST[family]).shape)
   first, second = (
-    traverse_util.flatten_dict(tiny(family, norm=norm).init(RNGS, x, train=False)["params"])
+    traverse_util.flatten_dict(initial(tiny(family, norm=norm), x)["params"])
     for norm in ("batch", "weight")
   )
   kernels = [path for path in first if path[-1] == "kernel"]
