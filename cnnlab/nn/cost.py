@@ -53,10 +53,10 @@ def _count_equation(equation: Any) -> int:
 
 def _inner(params: dict[str, Any]) -> list[Any]:
   """Returns the traces that an equation calls: jit, remat, custom derivatives, loops."""
-  found = []
-  for value in params.values():
-    if isinstance(value, core.ClosedJaxpr):
-      found.append(value.jaxpr)
-    elif isinstance(value, core.Jaxpr):
-      found.append(value)
-  return found
+  values = (v for value in params.values() for v in (value if _several(value) else (value,)))
+  opened = (value.jaxpr if isinstance(value, core.ClosedJaxpr) else value for value in values)
+  return [value for value in opened if isinstance(value, core.Jaxpr)]
+
+
+def _several(value: Any) -> bool:
+  return isinstance(value, (list, tuple))

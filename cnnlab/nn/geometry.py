@@ -1,4 +1,4 @@
-"""Convolution arithmetic: padding, output size (W - F + 2P)/S + 1, and what to do if it does not fit.
+"""Convolution arithmetic: padding, output size (W - F + 2P)/S + 1, and what if it does not fit.
 
 Sizes are in pixels; an axis is one of height and width. Source: CS231n, "Spatial arrangement", and
 Dumoulin & Visin, arXiv:1603.07285.

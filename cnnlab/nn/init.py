@@ -12,7 +12,7 @@ Initializer = jax.nn.initializers.Initializer
 
 
 def kaiming_fan_out() -> Initializer:
-  """N(0, 2 / (F·F·K)): keeps the gradient's variance through ReLU layers (arXiv:1502.01852, eq. 14)."""
+  """N(0, 2 / (F·F·K)): keeps the gradient's variance through ReLUs (arXiv:1502.01852, eq. 14)."""
   return nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -32,7 +32,7 @@ def gate_bias(value: float = -2.0) -> Initializer:
 
 
 def bilinear(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-  """Bilinear interpolation for a transposed convolution of stride ceil(F / 2) (FCN, 1411.4038, 3.3).
+  """Bilinear interpolation for a transposed convolution of stride ceil(F / 2) (1411.4038, 3.3).
 
   Each output channel is interpolated from the input channel of the same index; with one input
   channel a group, from its own.

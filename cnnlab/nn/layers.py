@@ -1,4 +1,4 @@
-"""The one place that turns names (norm, activation, dtype) into the layers that a net is built of."""
+"""The one place that turns names (norm, activation, dtype) into the layers of a net."""
 
 from __future__ import annotations
 

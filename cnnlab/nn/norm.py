@@ -101,7 +101,7 @@ class LayerNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Normalises [batch, height, width, channels], [batch, tokens, channels] or [batch, channels]."""
+    """Normalises [batch, height, width, channels], [batch, tokens, channels], [batch, channels]."""
     mean, variance = moments(x, (1, 2, 3) if x.ndim == 4 else (-1,))
     scale = self.param("scale", self.scale_init, (x.shape[-1],))
     bias = self.param("bias", zeros, (x.shape[-1],))

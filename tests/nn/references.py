@@ -9,7 +9,7 @@ def randoms(*shape, seed=0):
 
 
 def correlate(x, kernel, stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
-  """Convolution by SciPy, a channel pair at a time: dilation as zeros in the kernel, then stride."""
+  """Convolution by SciPy, a channel pair at a time; dilation by zeros in the kernel, then stride."""
   x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
   x = np.pad(x, ((0, 0), *pads, (0, 0)))
   height, width, inputs, outputs = kernel.shape
