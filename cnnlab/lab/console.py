@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -23,16 +24,26 @@ def summary_table(experiment: Experiment, summary: pd.DataFrame) -> Table:
     summary: the table of `statistics.summarise`.
   """
   metric = wording.describe_metric(experiment.metric)
-  table = Table(title=Text(experiment.question), title_justify="left", title_style="bold")
+  table = Table(
+    title=Text(experiment.question),
+    title_justify="left",
+    title_style="bold",
+    box=box.SIMPLE_HEAVY,
+    pad_edge=False,
+    collapse_padding=True,  # all columns within 80 characters
+  )
   table.add_column("variant", no_wrap=True)
   unit = f", {metric.unit}" if metric.unit else ""
-  table.add_column(f"{metric.name}{unit}\nmean ± 95 % CI", justify="right")
-  table.add_column(
-    f"paired difference\nto {experiment.base}, {metric.difference_unit}", justify="right"
-  )
-  table.add_column("p", justify="right")
-  for heading in ("parameters", "multiply-\nadds", "training\ntime", "runs"):
-    table.add_column(heading, justify="right")
+  for heading in (
+    f"{metric.name}{unit}\nmean ± 95 % CI",
+    f"paired diff. to\n{experiment.base}, {metric.difference_unit}",
+    "p",
+    "params",
+    "mult-\nadds",
+    "time",
+  ):
+    table.add_column(heading, justify="right", no_wrap=True)
+  table.add_column("runs", justify="right")
   for row in summary.to_dict("records"):
     table.add_row(*_summary_cells(row, experiment, metric.factor))
   return table

@@ -1,0 +1,46 @@
+"""Rebuild the table and the report of an experiment from its directories alone.
+
+cnnlab report runs/downsampling_digits
+cnnlab report runs                      # of every experiment below
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from rich.console import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the verb's arguments."""
+  parser.add_argument("directory", help="of a sweep, or a folder of several")
+  parser.add_argument("--out", metavar="DIR", help="where to write (default: report/ in the sweep)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+  """Writes the reports; returns the exit code."""
+  from rich.console import Console
+
+  from cnnlab.errors import ConfigError
+  from cnnlab.lab.results import find_sweeps
+
+  sweeps = find_sweeps(arguments.directory)
+  if arguments.out and len(sweeps) > 1:
+    names = ", ".join(sweep.name for sweep in sweeps)
+    raise ConfigError(f"--out takes one report, but {arguments.directory} holds {names}; name one")
+  for sweep in sweeps:
+    report(sweep, Console(), arguments.out)
+  return 0
+
+
+def report(directory: Path, console: Console, out: str | None = None) -> None:
+  """Writes the report of one sweep, prints its table and where it lies."""
+  from cnnlab.lab.console import summary_table
+  from cnnlab.lab.report import write_report
+
+  written = write_report(directory, out)
+  console.print(summary_table(written.experiment, written.summary))
+  console.print(f"report: {written.html}", soft_wrap=True, highlight=False)
