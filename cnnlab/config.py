@@ -123,8 +123,8 @@ def apply_overrides(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigD
         changed[OPEN_SECTION][leaf] = value
       continue
     if key not in known:
-      section = [name for name in known if name.rpartition(".")[0] == ".".join(sections)]
-      raise ConfigError(unknown("config key", key, (sections and section) or known, limit=60))
+      near = [name for name in known if name.rpartition(".")[0] == ".".join(sections)]
+      raise ConfigError(unknown("config key", key, (sections and near) or known, limit=60))
     target = changed
     for section in sections:
       target = target[section]

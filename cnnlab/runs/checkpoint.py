@@ -35,7 +35,7 @@ def checksums(tree: Any) -> dict[str, str]:
   for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
     array = np.asarray(leaf)
     head = f"{array.dtype}{array.shape}".encode()
-    body = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    body: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     sums[_name(path)] = f"{zlib.crc32(body, zlib.crc32(head)):08x}"
   return sums
 

@@ -19,7 +19,7 @@ def cache_root() -> Path:
 
 def enable_compile_cache() -> None:
   """Turns the cache on, unless the user has set JAX_COMPILATION_CACHE_DIR or JAX's own option."""
-  if jax.config.jax_compilation_cache_dir is None:
+  if not jax.config.values["jax_compilation_cache_dir"]:
     # A home folder may be shared by machines; code compiled for one processor can crash another.
     directory = cache_root() / "xla" / _processor()
     try:

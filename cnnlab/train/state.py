@@ -12,8 +12,7 @@ from flax import struct
 from jax import Array
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
   """Everything that a run needs to go on, bit for bit.
 
   Attributes:

@@ -41,10 +41,10 @@ class Recipe:
   model: nn.Module
   task: Task
   optimiser: optax.GradientTransformation
-  schedule: Callable[[Array], Array]
+  schedule: Callable[[Array], Array | float]
   preprocess: Any
-  gather: Callable[[Any, Batch], Batch]
-  eval_gather: Callable[[Any, Batch], Batch]
+  gather: Callable[[Any, Any], Any]
+  eval_gather: Callable[[Any, Any], Any]
   plateau: Plateau | None = None
   ema_decay: float = 0.0
 
