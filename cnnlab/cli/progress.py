@@ -60,7 +60,7 @@ class TrainProgress:
     self._bar.update(self._task, metrics=text)
     if "eval/count" in row or not self._console.is_terminal:
       self._console.print(
-        f"step {row['step']:>7}  epoch {row['epoch']:>6g}  {text}", highlight=False
+        f"step {row['step']:>7}  epoch {row['epoch']:>6g}  {text}", highlight=False, soft_wrap=True
       )
 
   def __enter__(self) -> TrainProgress:
