@@ -19,7 +19,11 @@ from flax import linen as nn
 from cnnlab.errors import ConfigError, unknown
 
 FAMILIES: tuple[str, ...] = (
+  "alexnet",
+  "vgg",
+  "zfnet",
   "grammar",
+  "resnet",
   "resnet_cifar",
 )
 

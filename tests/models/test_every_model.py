@@ -13,9 +13,21 @@ from cnnlab.models import create_model, list_models, model_options
 from cnnlab.models.registry import FAMILIES, family_of
 from cnnlab.nn import NORMS
 
-IMAGES = {"grammar": (8, 8, 1)}
+IMAGES = {"grammar": (8, 8, 1), "lenet": (32, 32, 1)}
 TINY = {
+  "alexnet": {"width": 0.0625, "stem": "cifar"},
+  "all_cnn": {"width": 0.0625},
+  "googlenet": {"width": 0.125, "stem": "cifar"},
+  "vgg": {"width": 0.0625, "grid": "native"},
+  "zfnet": {"width": 0.0625, "stem": "cifar", "init": "kaiming"},
   "grammar": {"features": (4, 6), "hidden": (8,)},
+  "resnet": {
+    "width": 0.125,
+    "blocks": (1, 1, 1, 1),
+    "stem": "cifar",
+    "residual": True,
+    "bottleneck": True,
+  },
   "resnet_cifar": {"width": 0.25, "blocks": 1},
 }
 RNGS = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -98,8 +110,10 @@ def test_gradients_are_finite_and_reach_every_parameter(family):
   def gradient(params):
     def loss(params):
       everything = {**variables, "params": params}
-      (out, _), _ = net.apply(everything, x, train=True, rngs=RNGS, mutable=["batch_stats"])
-      return -jax.nn.log_softmax(out)[jnp.arange(4), jnp.arange(4)].mean()
+      (out, feats), _ = net.apply(everything, x, train=True, rngs=RNGS, mutable=["batch_stats"])
+      # An auxiliary classifier's parameters are reached through its own logits.
+      logits = (out, *feats.get("auxiliary_logits", ()))
+      return -sum(jax.nn.log_softmax(o)[jnp.arange(4), jnp.arange(4)].mean() for o in logits)
 
     return jax.grad(loss)(params)
 
