@@ -18,8 +18,8 @@ TINY = {
   "alexnet": {"width": 0.0625, "stem": "cifar"},
   "all_cnn": {"width": 0.0625},
   "googlenet": {"width": 0.125, "stem": "cifar"},
-  "vgg": {"width": 0.0625, "grid": "native"},
-  "zfnet": {"width": 0.0625, "stem": "cifar", "init": "kaiming"},
+  "vgg": {"width": 0.0625, "convs": (1, 1, 1, 1, 2), "grid": "native"},
+  "zfnet": {"width": 0.0625, "stem": "cifar", "initial": "kaiming"},
   "grammar": {"features": (4, 6), "hidden": (8,)},
   "resnet": {
     "width": 0.125,

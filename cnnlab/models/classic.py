@@ -1,0 +1,151 @@
+"""What the nets of 1998 to 2014 share: response norm at its own places, strides that stand in for
+pooling, and the fully connected classifier.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from cnnlab.models.downsampling import pool
+from cnnlab.nn import make_layers
+from cnnlab.nn.geometry import fit_axis
+from cnnlab.nn.init import Initializer, classifier_normal, kaiming_fan_in
+from cnnlab.nn.layers import Layers
+
+
+class Pool(NamedTuple):
+  """Pooling behind a convolution, or the stride that replaces it.
+
+  Attributes:
+    kind: 'max', 'avg', or 'stride': the convolution is evaluated where the windows' centres lie.
+    window: size of the window; even ones have their centre at the upper left.
+    stride: step between windows.
+    fit: 'crop' or 'pad' (PyTorch's ceil_mode) where the windows do not fit.
+  """
+
+  kind: str
+  window: int
+  stride: int = 2
+  fit: str = "crop"
+
+
+def split_response_norm(layers: Layers, norm: str) -> tuple[Layers, Any]:
+  """Returns layers whose norm goes behind every convolution, and the norm for the LRN's places.
+
+  Local response norm comes after the activation of few layers (AlexNet, section 3.3), all others
+  come before it in every layer; so one of the two is always the identity.
+  """
+  identity = make_layers("none", train=False).norm
+  if norm == "lrn":
+    return layers._replace(norm=identity), layers.norm
+  return layers, identity
+
+
+def conv_pool(
+  conv: Any, x: jax.Array, kernel_size: int, stride: int, padding: int, pooling: Pool
+) -> jax.Array:
+  """Convolves [batch, height, width, channels] to the size that pooling its output would have.
+
+  The convolution is taken at the centres of the pooling's windows, which multiplies its stride by
+  that of the pooling ("Striving for Simplicity", arXiv:1412.6806, section 2).
+
+  Args:
+    conv: `layers.conv` with its features, groups and name.
+    x: images.
+    kernel_size: of the convolution.
+    stride: of the convolution before the pooling's is multiplied in.
+    padding: of the convolution.
+    pooling: what is replaced.
+  """
+  centre = (pooling.window - 1) // 2
+  edges = []
+  for size in x.shape[1:3]:
+    full = fit_axis(size, kernel_size, stride, (padding, padding), fit="crop").out
+    out = fit_axis(full, pooling.window, pooling.stride, fit=pooling.fit).out
+    low = padding - stride * centre
+    edges.append((low, (out - 1) * stride * pooling.stride + kernel_size - size - low))
+  (top, bottom), (left, right) = edges
+  height, width = x.shape[1:3]
+  x = x[:, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]
+  pads = tuple((max(low, 0), max(high, 0)) for low, high in edges)
+  return conv(kernel_size=kernel_size, stride=stride * pooling.stride, padding=pads)(x)
+
+
+def pool_unless_strided(x: jax.Array, pooling: Pool) -> jax.Array:
+  """Pools [batch, height, width, channels], unless a stride has already taken the pooling's place."""
+  if pooling.kind == "stride":
+    return x
+  return pool(pooling.kind, x, pooling.window, pooling.stride, fit=pooling.fit)
+
+
+def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
+  """Averages [batch, height, width, channels] over `size` x `size` nearly equal regions.
+
+  Region i of an axis of n pixels reaches from floor(i n / size) to ceil((i + 1) n / size), as in
+  PyTorch's AdaptiveAvgPool2d; a map of `size` x `size` stays as it is.
+  """
+  if x.shape[1:3] == (size, size):
+    return x
+  rows, columns = (jnp.asarray(_regions(n, size), x.dtype) for n in x.shape[1:3])
+  return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
+
+
+def _regions(pixels: int, count: int) -> np.ndarray:
+  weights = np.zeros((count, pixels), np.float32)
+  for i in range(count):
+    first, last = i * pixels // count, -(-(i + 1) * pixels // count)
+    weights[i, first:last] = 1 / (last - first)
+  return weights
+
+
+class FullyConnected(NamedTuple):
+  """The classifier on top of the last map: hidden layers with dropout, then one linear layer.
+
+  Attributes:
+    hidden: widths of the hidden layers fc6, fc7, ...
+    num_classes: outputs.
+    dropout: probability.
+    dropout_at: 'input' or 'output' of the hidden layers.
+    hidden_init: initial kernels of the hidden layers.
+    hidden_bias: their initial bias.
+  """
+
+  hidden: tuple[int, ...]
+  num_classes: int
+  dropout: float
+  dropout_at: str = "output"
+  hidden_init: Initializer = kaiming_fan_in()
+  hidden_bias: float = 0.0
+
+  def __call__(
+    self, x: jax.Array, layers: Layers, *, train: bool
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns logits [batch, num_classes] in float32 and the hidden layers' activations.
+
+    Args:
+      x: [batch, height, width, channels], flattened in this order, or [batch, channels].
+      layers: dense and act.
+      train: whether to drop.
+    """
+    feats = {}
+    x = x.reshape(x.shape[0], -1)
+    for i, features in enumerate(self.hidden, 6):
+      drop = nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")
+      x = drop(x) if self.dropout_at == "input" else x
+      x = layers.dense(
+        features,
+        kernel_init=self.hidden_init,
+        bias_init=nn.initializers.constant(self.hidden_bias),
+        name=f"fc{i}",
+      )(x)
+      x = layers.act(x)
+      feats[f"fc{i}"] = x
+      x = x if self.dropout_at == "input" else drop(x)
+    feats["pre_logits"] = x
+    x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
+    return x.astype("float32"), feats
