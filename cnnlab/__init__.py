@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _MEMBERS = {"create_model": "cnnlab.models", "list_models": "cnnlab.models"}
-_ROOMS = ("nn", "models", "tasks", "data", "runs", "train", "inspect", "lab")
+_ROOMS = ("nn", "models", "weights", "tasks", "data", "runs", "train", "inspect", "lab")
 
 if TYPE_CHECKING:
-  from cnnlab import data, inspect, lab, models, nn, runs, tasks, train
+  from cnnlab import data, inspect, lab, models, nn, runs, tasks, train, weights
   from cnnlab.models import create_model, list_models
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
   "runs",
   "tasks",
   "train",
+  "weights",
 ]
 
 

@@ -13,6 +13,7 @@ ROOMS = (
   "cnnlab.config",
   "cnnlab.nn",
   "cnnlab.models",
+  "cnnlab.weights",
   "cnnlab.tasks",
   "cnnlab.data",
   "cnnlab.runs",

@@ -121,7 +121,7 @@ class ResNetCifar(nn.Module):
 
 PREACT = {"preact": True, "shortcut": "B"}
 # arXiv:1605.07146, tables 4 and 5.
-WIDE = "16_1 16_2 16_4 16_8 16_10 22_8 22_10 28_10 28_12 40_1 40_2 40_4 40_8".split()
+WIDE = {16: (1, 2, 4, 8, 10), 22: (8, 10), 28: (10, 12), 40: (1, 2, 4, 8)}
 # arXiv:1611.05431, figure 7 and table 7; 1x64d is the ordinary bottleneck net.
 CARDINALITIES = ((1, 64), (2, 64), (4, 64), (8, 64), (16, 64), (32, 4), (1, 128), (1, 256))
 SIZES: dict[str, dict[str, Any]] = {
@@ -136,13 +136,9 @@ SIZES: dict[str, dict[str, Any]] = {
     for n in (18, 111)
   },
   **{
-    f"wrn{size}": {
-      "blocks": (int(size.split("_")[0]) - 4) // 6,
-      "width": float(size.split("_")[1]),
-      "stem_filters": 16,
-      **PREACT,
-    }
-    for size in WIDE
+    f"wrn{depth}_{k}": {"blocks": (depth - 4) // 6, "width": float(k), "stem_filters": 16, **PREACT}
+    for depth, widths in WIDE.items()
+    for k in widths
   },
   **{
     f"resnext29_{groups}x{width}d": {
