@@ -161,11 +161,11 @@ class RunDirectory:
         rows = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
         write_text(path, "".join(row + "\n" for row in rows))
 
-  def last_step(self) -> int:
-    """Returns the step of the last row of metrics, 0 where there is none."""
+  def last_row(self) -> dict[str, Any]:
+    """Returns the last row of metrics, {} where there is none."""
     path = self.path / "metrics.jsonl"
     rows = path.read_text().splitlines() if path.exists() else []
-    return int(_step_of(rows[-1])) if rows else 0
+    return json.loads(rows[-1]) if rows else {}
 
   def seconds_until(self, step: int) -> float:
     """Returns the training seconds that earlier sessions had spent when they reached `step`."""

@@ -144,6 +144,7 @@ class Session:
     restored = self.checkpoints.restore_latest(template)
     step, state = restored or (0, init(self.constants, first, self.key))
     self.run.truncate_after(step)
+    self.row = self.run.last_row()
     self.seconds_before = self.run.seconds_until(step)
     self.saved_step = step
     if restored:
@@ -153,7 +154,7 @@ class Session:
   def _hooks_missing(self, step: int) -> bool:
     """Says whether the run was interrupted between this step and the row that belongs to it."""
     due = self.plan.logs(step) or self.plan.evaluates(step)
-    return due and self.run.last_step() != step
+    return due and self.row.get("step") != step
 
   def _hooks(self, state: State, step: int) -> State:
     """Logs, evaluates and saves where it is due after this step."""

@@ -75,6 +75,14 @@ def test_a_finished_run_is_not_trained_again(workdir):
   assert steps == []
 
 
+def test_a_run_that_was_killed_before_it_could_say_done_says_it_now(workdir):
+  first = train(tiny(), workdir)
+  status = json.loads((workdir / "status.json").read_text())
+  (workdir / "status.json").write_text(json.dumps(status | {"status": "running", "metrics": None}))
+  assert train(tiny(), workdir) == first
+  assert json.loads((workdir / "status.json").read_text())["metrics"] == first
+
+
 def test_divergence_is_recorded_and_the_last_good_checkpoint_kept(workdir):
   config = tiny(
     max_steps=40, optim__learning_rate=100.0, optim__weight_decay=1.0, checkpoint_every_steps=1
