@@ -20,11 +20,16 @@ from cnnlab.errors import ConfigError, unknown
 
 FAMILIES: tuple[str, ...] = (
   "alexnet",
+  "all_cnn",
+  "googlenet",
+  "lenet",
   "vgg",
   "zfnet",
   "grammar",
+  "densenet",
   "resnet",
   "resnet_cifar",
+  "vit",
 )
 
 

@@ -1,0 +1,273 @@
+"""GoogLeNet: "Going Deeper with Convolutions" (arXiv:1409.4842), table 1 and figure 3.
+
+A stem, nine inception modules and an average-pool head; two auxiliary classifiers behind modules
+4a and 4d, whose logits come as `feats['auxiliary_logits']` in training. `googlenet_2014` is the
+paper's net: 5x5 convolutions in the third branch, biases, local response norm behind the first
+pooling and before the second, dropout 0.4. `googlenet` is torchvision's: batch norm (epsilon
+1e-3) behind each convolution, 3x3 windows in the third branch, a 2x2 fourth pooling, dropout 0.2.
+
+`inception='naive'` is figure 2(a)'s module, without 1x1 reductions: its pooled branch is passed on
+with all channels, so that channels pile up from module to module.
+
+Deviations of `googlenet_2014`: Kaiming initial weights (the paper states none). torchvision's
+published weights expect images centred to [-1, 1]; `transform_input` turns images that were
+centred by ImageNet's mean and deviation into those, as torchvision does when it loads them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnnlab.models.classic import (
+  FullyConnected,
+  Pool,
+  adaptive_avg_pool,
+  conv_pool,
+  pool_unless_strided,
+  split_response_norm,
+)
+from cnnlab.models.downsampling import Downsample, pool, scaled
+from cnnlab.models.stem import Stem, check_stem
+from cnnlab.nn import global_avg_pool, make_layers
+from cnnlab.nn.init import classifier_normal, kaiming_fan_in
+from cnnlab.nn.layers import Layers
+
+# Table 1: channels of 1x1, 3x3 reduction, 3x3, 5x5 reduction, 5x5, and pooling's projection.
+MODULES: dict[str, tuple[int, int, int, int, int, int]] = {
+  "3a": (64, 96, 128, 16, 32, 32),
+  "3b": (128, 128, 192, 32, 96, 64),
+  "4a": (192, 96, 208, 16, 48, 64),
+  "4b": (160, 112, 224, 24, 64, 64),
+  "4c": (128, 128, 256, 24, 64, 64),
+  "4d": (112, 144, 288, 32, 64, 64),
+  "4e": (256, 160, 320, 32, 128, 128),
+  "5a": (256, 160, 320, 32, 128, 128),
+  "5b": (384, 192, 384, 48, 128, 128),
+}
+AUXILIARY = {"4a": "aux1", "4d": "aux2"}
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Inception(nn.Module):
+  """Parallel 1x1, 3x3 and 5x5 convolutions and a 3x3 pooling, side by side along the channels.
+
+  Maps [batch, height, width, channels] to [batch, height / stride, width / stride, sum of the
+  branches].
+
+  Attributes:
+    layers: conv, norm and act.
+    channels: of 1x1, 3x3 reduction, 3x3, 5x5 reduction, 5x5 and projection.
+    form: 'reduced', or 'naive' without reductions and projection.
+    large_window: of the third branch, 5, or 3 as in torchvision.
+    stride: of each branch's last layer, where it stands in for a pooling behind the module.
+  """
+
+  layers: Layers
+  channels: tuple[int, int, int, int, int, int]
+  form: str = "reduced"
+  large_window: int = 5
+  stride: int = 1
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Returns the branches' maps, 1x1 first, pooling last."""
+    one, three_reduced, three, five_reduced, five, projected = self.channels
+    naive = self.form == "naive"
+    layer = partial(conv_norm_act, self.layers)
+    three_in = x if naive else layer(three_reduced, 1, "branch2_reduce")(x)
+    five_in = x if naive else layer(five_reduced, 1, "branch3_reduce")(x)
+    last = {"stride": self.stride}
+    pool_stride = self.stride if naive else 1
+    pooled = pool("max", x, 3, pool_stride, 1, "crop")
+    return jnp.concatenate(
+      [
+        layer(one, 1, "branch1", **last)(x),
+        layer(three, 3, "branch2", **last)(three_in),
+        layer(five, self.large_window, "branch3", **last)(five_in),
+        pooled if naive else layer(projected, 1, "branch4", **last)(pooled),
+      ],
+      -1,
+    )
+
+
+def conv_norm_act(
+  layers: Layers, features: int, kernel_size: int, name: str, stride: int = 1
+) -> Any:
+  """Returns a convolution that keeps the size, its norm and activation, as one function."""
+
+  def apply(x: jax.Array) -> jax.Array:
+    padding = kernel_size // 2
+    conv = layers.conv(features, kernel_size, stride=stride, padding=padding, name=f"{name}_conv")
+    return layers.act(layers.norm(name=f"{name}_norm")(conv(x)))
+
+  return apply
+
+
+class Auxiliary(nn.Module):
+  """A classifier on a map in the net's middle: average, 1x1 convolution, two linear layers.
+
+  Attributes:
+    layers: conv, dense, norm and act.
+    features: channels of the convolution, units of the hidden layer.
+    num_classes: outputs.
+    dropout: probability on the hidden layer's output.
+    pooling: 'paper' averages 5x5 pixels with stride 3 (14 to 4 pixels), 'adaptive' to 4x4 always.
+  """
+
+  layers: Layers
+  features: tuple[int, int]
+  num_classes: int
+  dropout: float
+  pooling: str
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    """Returns logits [batch, num_classes] in float32."""
+    if self.pooling == "paper":
+      x = pool("avg", x, 5, 3, fit="crop")
+    else:
+      x = adaptive_avg_pool(x, 4)
+    x = conv_norm_act(self.layers, self.features[0], 1, "conv1")(x)
+    x = x.reshape(x.shape[0], -1)
+    x = self.layers.dense(self.features[1], kernel_init=kaiming_fan_in(), name="fc1")(x)
+    x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(self.layers.act(x))
+    x = self.layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
+    return x.astype("float32")
+
+
+class GoogLeNet(nn.Module):
+  """Nine inception modules.
+
+  Attributes:
+    num_classes: outputs.
+    inception: 'reduced' modules, or 'naive' ones.
+    large_window: of the modules' third branch.
+    auxiliary: build the two auxiliary classifiers; they are evaluated in training only.
+    auxiliary_dropout: probability in them.
+    auxiliary_pool: their first layer, 'paper' 5x5 with stride 3, or 'adaptive' to 4x4.
+    stem: 'imagenet' as published; 'cifar' is one 3x3 convolution and the 1x1 and 3x3 ones without
+      their poolings.
+    downsample: 'max' or 'avg' pooling, or a 'stride' in the layer before (all branches of a module).
+    last_window: of the fourth pooling, 3 in the paper, 2 in torchvision.
+    norm: 'lrn' at the paper's two places, others behind each convolution, see `cnnlab.nn.NORMS`.
+    norm_epsilon: added to its variances.
+    act: see `cnnlab.nn.ACTIVATIONS`.
+    dropout: probability before the classifier.
+    transform_input: takes images centred by ImageNet's mean and deviation to [-1, 1].
+    width: multiplies all channels.
+    dtype: to compute in.
+  """
+
+  num_classes: int = 1000
+  inception: Literal["reduced", "naive"] = "reduced"
+  large_window: Literal[5, 3] = 3
+  auxiliary: bool = True
+  auxiliary_dropout: float = 0.7
+  auxiliary_pool: Literal["paper", "adaptive"] = "adaptive"
+  stem: Stem = "imagenet"
+  downsample: Downsample = "max"
+  last_window: Literal[2, 3] = 2
+  norm: str = "batch"
+  norm_epsilon: float = 1e-3
+  act: str = "relu"
+  dropout: float = 0.2
+  transform_input: bool = False
+  width: float = 1.0
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, Any]]:
+    """Returns logits and the map behind each stage, with 'auxiliary_logits' in training."""
+    check_stem(x.shape, self.stem, 32 if self.stem == "imagenet" else 4, "googlenet")
+    layers = make_layers(
+      self.norm, self.act, train=train, dtype=self.dtype, norm_epsilon=self.norm_epsilon
+    )
+    layers, response_norm = split_response_norm(layers, self.norm)
+    if self.transform_input:
+      mean, deviation = jnp.asarray(IMAGENET_MEAN), jnp.asarray(IMAGENET_DEVIATION)
+      x = (x * deviation + mean - 0.5) / 0.5
+    feats: dict[str, Any] = {}
+    x = self._stem(x.astype(layers.dtype), layers, response_norm, feats)
+    auxiliary = []
+    for name, channels in MODULES.items():
+      pooling = {"3b": self._pool(3), "4e": self._pool(self.last_window)}.get(name)
+      x = Inception(
+        layers,
+        tuple(scaled(c, self.width) for c in channels),  # type: ignore[arg-type]
+        self.inception,
+        self.large_window,
+        2 if pooling and pooling.kind == "stride" else 1,
+        name=f"inception{name}",
+      )(x)
+      if pooling:
+        x = pool_unless_strided(x, pooling)
+      if name in ("3b", "4e", "5b"):
+        feats[f"stage{name[0]}"] = x  # at 224 pixels: 14, 7 and 7
+      if self.auxiliary and name in AUXILIARY and (train or self.is_initializing()):
+        auxiliary.append(self._auxiliary(AUXILIARY[name], layers)(x, train=train))
+    x = global_avg_pool(x)
+    x = nn.Dropout(self.dropout, deterministic=not train, name="dropout_head")(x)
+    logits, last = FullyConnected((), self.num_classes, 0.0)(x, layers, train=train)
+    feats |= last
+    if auxiliary and train:
+      feats["auxiliary_logits"] = tuple(auxiliary)
+    return logits, feats
+
+  def _pool(self, window: int) -> Pool:
+    return Pool(self.downsample, window, 2, "pad")
+
+  def _auxiliary(self, name: str, layers: Layers) -> Auxiliary:
+    features = scaled(128, self.width), scaled(1024, self.width)
+    return Auxiliary(
+      layers,
+      features,
+      self.num_classes,
+      self.auxiliary_dropout,
+      self.auxiliary_pool,
+      name=name,
+    )
+
+  def _stem(self, x: jax.Array, layers: Layers, response_norm: Any, feats: Any) -> jax.Array:
+    """Three convolutions and two poolings; a stage ends where a pooling does."""
+    cifar = self.stem == "cifar"
+    pooling = self._pool(3)
+    for i, features, window in ((1, 64, 7), (2, 64, 1), (3, 192, 3)):
+      window, stride = (3, 1) if cifar and i == 1 else (window, 1 if cifar or i > 1 else 2)
+      conv = partial(layers.conv, scaled(features, self.width), name=f"conv{i}_conv")
+      pools = not cifar and i in (1, 3)
+      if pools and pooling.kind == "stride":
+        x = conv_pool(conv, x, window, stride, window // 2, pooling)
+      else:
+        x = conv(kernel_size=window, stride=stride, padding=window // 2)(x)
+      x = layers.act(layers.norm(name=f"conv{i}_norm")(x))
+      if i == 3:
+        x = response_norm(name="norm2")(x)
+      if pools:
+        x = pool_unless_strided(x, pooling)
+      if i == 1:
+        x = response_norm(name="norm1")(x)
+      if i in (1, 3):
+        feats[f"stage{(i + 1) // 2}"] = x  # at 224 pixels: 56 and 28
+    return x
+
+
+SIZES: dict[str, dict[str, Any]] = {
+  "googlenet": {},
+  "googlenet_2014": {
+    "large_window": 5,
+    "auxiliary_pool": "paper",
+    "last_window": 3,
+    "norm": "lrn",
+    "dropout": 0.4,
+  },
+}
+
+
+def build(name: str, **options: Any) -> GoogLeNet:
+  """Returns the net called `name` with options changed."""
+  return GoogLeNet(**{**SIZES[name], **options})
