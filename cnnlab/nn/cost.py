@@ -29,10 +29,11 @@ def count_parameters(params: Any) -> int:
 
 
 def _count(jaxpr: Any) -> int:
-  return sum(_count_equation(equation) for equation in jaxpr.eqns)
+  return sum(count_equation(equation) for equation in jaxpr.eqns)
 
 
-def _count_equation(equation: Any) -> int:
+def count_equation(equation: Any) -> int:
+  """Counts the multiply-adds of one equation of a jaxpr, see `multiply_adds`."""
   name, params = equation.primitive.name, equation.params
   if name == "conv_general_dilated":
     kernel = equation.invars[1].aval.shape

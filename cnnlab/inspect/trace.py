@@ -1,0 +1,322 @@
+"""A network's trace read row by row: what each layer outputs, costs, sees and keeps.
+
+The network is traced on shapes, never run. Flax and the poolings name the scope of each equation,
+so that every equation can be laid to a layer's account.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.extend import core
+
+from cnnlab.errors import ShapeError
+from cnnlab.inspect.fields import ELEMENTWISE, Fields, image_fields, propagate
+from cnnlab.nn.cost import count_equation
+
+POOLS = ("max_pool", "avg_pool", "global_avg_pool", "global_max_pool")
+_VIEWS = ("reshape", "squeeze", "transpose", "stop_gradient", "copy", "copy_p")
+_KEEP_OUTPUT = ("cbrt", "exp", "exp2", "logistic", "max", "min", "rsqrt", "sqrt", "tanh")
+_KEEP_INPUT = (
+  "clamp",
+  "cos",
+  "erf",
+  "erfc",
+  "expm1",
+  "integer_pow",
+  "log",
+  "log1p",
+  "sin",
+  "square",
+)
+_KEEP_FACTORS = ("div", "mul", "pow")
+
+Path = tuple[str, ...]
+
+
+@dataclasses.dataclass
+class Layer:
+  """A layer of a trace; sizes are of one example.
+
+  Attributes:
+    path: names of modules from the net down to the layer, and the pooling's.
+    kind: its class, or the pooling's name.
+    shape: of the output, without the batch.
+    parameters: elements of the parameters that it owns.
+    multiply_adds: of its convolutions and matrix products.
+    fields: what its outputs see of the image; None where they do not depend on it.
+    kept_bytes: of the arrays made here that the backward pass needs.
+  """
+
+  path: Path
+  kind: str
+  shape: tuple[int, ...] = ()
+  parameters: int = 0
+  multiply_adds: int = 0
+  fields: Fields | None = None
+  kept_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+  """A network's layers in the order in which they run, and its variables' shapes by collection."""
+
+  layers: list[Layer]
+  variables: dict[str, Any]
+
+
+def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
+  """Traces a network's forward pass on one image, as in evaluation.
+
+  Args:
+    model: as `cnnlab.models.create_model` builds it.
+    image_shape: (height, width, channels).
+
+  Raises:
+    ShapeError: the image is too small for the network, or no (height, width, channels).
+  """
+  if len(image_shape) != 3 or min(image_shape) < 1:
+    raise ShapeError(f"an image has (height, width, channels), all over 0, got {image_shape}")
+  image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  kinds: dict[Path, str] = {}
+
+  def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    kinds[context.module.path] = type(context.module).__name__
+    return call(*args, **kwargs)
+
+  def init(x: jax.Array) -> Any:
+    return model.init({"params": jax.random.key(0), "dropout": jax.random.key(0)}, x, train=False)
+
+  def forward(x: jax.Array, variables: Any) -> Any:
+    return model.apply(variables, x, train=False)[0]
+
+  variables = dict(jax.eval_shape(init, image))
+  with nn.intercept_methods(record):
+    closed = jax.make_jaxpr(forward)(image, variables)
+  params = variables.get("params", {})
+  walk = _Walk(kinds, {names for names, _ in _owned(params)})
+  walk.fields[closed.jaxpr.invars[0]] = image_fields()
+  walk.kept.add(closed.jaxpr.invars[0])  # counted as the batch
+  walk.follow(closed.jaxpr, ())
+  return Trace(_with_parameters(walk.layers, kinds, params), variables)
+
+
+def receptive_fields(fn: Callable[[jax.Array], Any], image_shape: tuple[int, int, int]) -> Any:
+  """Returns what the units of each output of `fn` see of the image, in the structure of its result.
+
+  Args:
+    fn: a function of images [1, height, width, channels]; variables are closed over.
+    image_shape: (height, width, channels).
+
+  Returns:
+    For each array its `Fields`, or None where it does not depend on the image.
+  """
+  image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  closed, shapes = jax.make_jaxpr(fn, return_shape=True)(image)
+  walk = _Walk({}, set())
+  walk.fields[closed.jaxpr.invars[0]] = image_fields()
+  walk.follow(closed.jaxpr, ())
+  found = [
+    None if isinstance(out, core.Literal) else walk.fields.get(out) for out in closed.jaxpr.outvars
+  ]
+  return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+
+class _Walk:
+  """Goes through the equations once, in order, into those of inner traces as well.
+
+  Equations outside of any layer (activations, sums, concatenations) are the epilogue of the layer
+  that ran last, but for matrix products, such as attention's, which make a row of their own.
+  """
+
+  def __init__(self, kinds: dict[Path, str], owners: set[Path]):
+    self.kinds = kinds
+    parents = {path[:-1] for path in kinds}
+    childless = {path for path in kinds if path and path not in parents}
+    self.leaves = {path for path in childless if path in owners or "Norm" in kinds[path]}
+    self.layers: list[Layer] = [Layer((), kinds.get((), ""))]
+    self.fields: dict[Any, Fields] = {}
+    self.roots: dict[Any, Any] = {}  # array -> the array that it is a view of
+    self.makers: dict[Any, Layer] = {}
+    self.kept: set[Any] = set()
+
+  def follow(self, jaxpr: Any, scopes: Path) -> None:
+    """Goes through the equations of a trace whose scope names begin with `scopes`."""
+    for equation in jaxpr.eqns:
+      here = (*scopes, *filter(None, str(equation.source_info.name_stack).split("/")))
+      inner = _inner(equation)
+      if inner is not None and not _is_activation(equation, inner):
+        self._enter(equation, inner, here)
+      else:
+        self._visit(equation, here, activation=inner is not None)
+
+  def _enter(self, equation: Any, inner: Any, here: Path) -> None:
+    """Follows a call: the inner trace's inputs and outputs are the equation's."""
+    for outer, own in zip(equation.invars, inner.invars, strict=True):
+      if not isinstance(outer, core.Literal) and outer in self.fields:
+        self.fields[own] = self.fields[outer]
+        self.roots[own] = self._root(outer)
+    self.follow(inner, here)
+    for outer, own in zip(equation.outvars, inner.outvars, strict=True):
+      if not isinstance(own, core.Literal) and own in self.fields:
+        self.fields[outer] = self.fields[own]
+        self.roots[outer] = self._root(own)
+    if here and here[-1] in POOLS and equation.outvars[0] in self.fields:
+      self._output(self.layers[-1], equation.outvars[0])
+
+  def _visit(self, equation: Any, here: Path, activation: bool) -> None:
+    operands = [
+      None if isinstance(v, core.Literal) else self.fields.get(v) for v in equation.invars
+    ]
+    if activation:
+      found = next((o for o in operands if o is not None), None)
+    else:
+      found = propagate(equation, operands)
+    cost = count_equation(equation)
+    layer, own = self._layer(here, cost > 0)
+    layer.multiply_adds += cost
+    if found is None:
+      return
+    for out in equation.outvars:
+      self.fields[out] = found
+      self.makers[out] = layer
+    seen = [v for v, o in zip(equation.invars, operands, strict=True) if o is not None]
+    self._keep(equation, layer, own, seen, activation)
+    if _is_cheap(equation):
+      self.roots[equation.outvars[0]] = self._root(seen[0])
+    if own:
+      self._output(layer, equation.outvars[0])
+
+  def _output(self, layer: Layer, out: Any) -> None:
+    layer.shape, layer.fields = tuple(out.aval.shape[1:]), self.fields[out]
+    if layer.kind == "max_pool":  # one byte an output tells where the maximum lay
+      layer.kept_bytes = math.prod(layer.shape)
+
+  def _layer(self, here: Path, multiplies: bool) -> tuple[Layer, bool]:
+    """Returns the layer that an equation belongs to, and whether it is inside of it."""
+    path, kind = self._resolve(here)
+    inside = bool(kind) or path in self.leaves or multiplies
+    last = self.layers[-1]
+    if not inside or (last.path, last.kind) == (path, kind or self.kinds.get(path, "")):
+      return last, inside and bool(path)
+    self.layers.append(Layer(path, kind or self.kinds.get(path, "")))
+    return self.layers[-1], True
+
+  def _resolve(self, here: Path) -> tuple[Path, str]:
+    """Returns the path of the innermost module (or pooling) of a scope, and the pooling's name."""
+    path: Path = ()
+    for name in here:
+      if name in POOLS:
+        return (*path, name), name
+      if (*path, name) in self.kinds:
+        path = (*path, name)
+    return path, ""
+
+  def _keep(
+    self, equation: Any, layer: Layer, own: bool, seen: list[Any], activation: bool
+  ) -> None:
+    """Marks what the gradient of an equation is computed from."""
+    name, out = equation.primitive.name, equation.outvars[0]
+    if own and layer.kind in POOLS:
+      needed: list[Any] = []
+    elif own and "Norm" in layer.kind and not layer.kind.startswith("WeightNorm"):
+      # A norm's backward pass needs what came in; all else follows from it and from statistics.
+      needed = [v for v in seen if self.makers.get(self._root(v)) is not layer]
+    elif activation:
+      needed = [out] if _keeps_output(equation) else seen[:1]
+    elif name in ("conv_general_dilated", "dot_general"):
+      needed = seen
+    elif name in _KEEP_FACTORS:
+      needed = seen if len(seen) > 1 else []
+    elif name in _KEEP_OUTPUT:
+      needed = [out]
+    elif name in _KEEP_INPUT:
+      needed = seen
+    else:
+      needed = []
+    for array in needed:
+      self._keep_array(self._root(array), layer)
+
+  def _keep_array(self, array: Any, layer: Layer) -> None:
+    if array not in self.kept:
+      self.kept.add(array)
+      maker = self.makers.get(array, layer)
+      maker.kept_bytes += array.aval.size * array.aval.dtype.itemsize
+
+  def _root(self, array: Any) -> Any:
+    return self.roots.get(array, array)
+
+
+def _is_cheap(equation: Any) -> bool:
+  """Says whether an output is a view of the one array that goes in, or a scaled or mapped copy.
+
+  The backward pass can have it again from that array, which is then kept in its place.
+  """
+  name = equation.primitive.name
+  if name in _VIEWS:
+    return True
+  arrays = [v for v in equation.invars if getattr(v.aval, "shape", ())]
+  return len(arrays) == 1 and name in (*_KEEP_INPUT, "add", "div", "mul", "neg", "sub")
+
+
+def _inner(equation: Any) -> Any:
+  """Returns the one trace that an equation calls, None where there is none or several."""
+  for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+    found = equation.params.get(name)
+    found = found.jaxpr if isinstance(found, core.ClosedJaxpr) else found
+    same = isinstance(found, core.Jaxpr) and len(found.invars) == len(equation.invars)
+    if same and equation.primitive.name not in ("scan", "while"):
+      return found
+  return None
+
+
+def _is_activation(equation: Any, inner: Any) -> bool:
+  """Says whether a call maps one array element by element, such as `jit(gelu)`."""
+  shape = equation.outvars[0].aval.shape
+  arrays = [v for v in equation.invars if getattr(v.aval, "shape", ()) == shape and shape]
+  return len(arrays) == 1 == len(equation.outvars) and all(map(_pointwise, inner.eqns))
+
+
+def _pointwise(equation: Any) -> bool:
+  inner = _inner(equation)
+  if inner is not None:
+    return all(map(_pointwise, inner.eqns))
+  scalar = all(not getattr(v.aval, "shape", ()) for v in equation.invars)
+  return equation.primitive.name in ELEMENTWISE or (
+    equation.primitive.name == "broadcast_in_dim" and scalar
+  )
+
+
+def _keeps_output(equation: Any) -> bool:
+  """Says whether an activation's gradient follows from its output, as ReLU's does."""
+  inner = _inner(equation)
+  if inner is None:
+    return equation.primitive.name in _KEEP_OUTPUT or equation.primitive.name in _VIEWS
+  return len(inner.eqns) == 1 and _keeps_output(inner.eqns[0])
+
+
+def _with_parameters(layers: list[Layer], kinds: dict[Path, str], params: Any) -> list[Layer]:
+  """Lays each parameter to its module's account, with a row for modules that have none yet."""
+  rows: dict[Path, Layer] = {}
+  for layer in layers:
+    rows.setdefault(layer.path, layer)
+  for names, count in _owned(params):
+    path = next(p for p in (names[:n] for n in range(len(names), -1, -1)) if p in kinds or not p)
+    if path not in rows:
+      rows[path] = Layer(path, kinds.get(path, ""))
+      first = next((i for i, x in enumerate(layers) if x.path[: len(path)] == path), len(layers))
+      layers.insert(first, rows[path])
+    rows[path].parameters += count
+  return [x for x in layers if x.shape or x.parameters or x.multiply_adds or x.kept_bytes]
+
+
+def _owned(params: Any) -> list[tuple[Path, int]]:
+  """Returns, for each parameter, the path of what holds it and how many elements it has."""
+  flat = jax.tree_util.tree_flatten_with_path(params)[0]
+  return [(tuple(key.key for key in keys[:-1]), math.prod(leaf.shape)) for keys, leaf in flat]
