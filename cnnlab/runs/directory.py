@@ -15,18 +15,20 @@ from __future__ import annotations
 
 import datetime
 import errno
-import fcntl
 import json
 import os
 import socket
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from cnnlab.config import flatten
 from cnnlab.errors import DivergedError, RunError
+from cnnlab.runs.lease import PREFIX, Lease, LeasedError, leased_elsewhere
 
+# Where things lie and who reads them: they change no result, so that a run may move.
+PLACES = ("data.dir", "data.workers")
 STATUSES = ("queued", "running", "interrupted", "done", "diverged", "failed")
 
 
@@ -68,13 +70,15 @@ def now() -> str:
 
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
-  """Returns `{dotted.key: (old, new)}` where two configs differ, derived values left out."""
+  """Returns `{dotted.key: (old, new)}` where two configs differ, derived values and places left out."""
   flat_old, flat_new = flatten(old), flatten(new)
   keys = sorted(flat_old.keys() | flat_new.keys())
   return {
     key: (flat_old.get(key), flat_new.get(key))
     for key in keys
-    if not key.startswith("derived.") and flat_old.get(key) != flat_new.get(key)
+    if not key.startswith("derived.")
+    and key not in PLACES
+    and flat_old.get(key) != flat_new.get(key)
   }
 
 
@@ -87,14 +91,14 @@ class RunDirectory:
 
   Raises:
     RunError: the directory belongs to a run with another config, to no run although it
-      holds files, or another process is training in it.
+      holds files, or another process is training in it (LeasedError).
   """
 
   def __init__(self, path: str | Path, config: Mapping[str, Any]):
     self.path = Path(path).absolute()
     self._refuse_strangers(config)
     self.path.mkdir(parents=True, exist_ok=True)
-    self._lock = _hold(self.path)
+    self._lease = Lease(self.path)
     if not (self.path / "config.json").exists():
       write_json(self.path / "config.json", config)
     self._status = self.read_status()
@@ -112,7 +116,9 @@ class RunDirectory:
         )
     elif self.path.is_dir():
       strange = sorted(
-        p.name for p in self.path.iterdir() if p.name not in (".lock", "status.json")
+        p.name
+        for p in self.path.iterdir()
+        if p.name != "status.json" and not p.name.startswith(PREFIX)
       )
       if strange:
         raise RunError(
@@ -127,7 +133,12 @@ class RunDirectory:
     return read_json(path) if path.exists() else {}
 
   def set_status(self, status: str, **fields: Any) -> None:
-    """Replaces status.json; fields that are not given keep their values."""
+    """Replaces status.json; fields that are not given keep their values.
+
+    Raises:
+      LeasedError: another process has taken the run over.
+    """
+    self._lease.check()
     if status not in STATUSES:
       raise ValueError(f"status {status!r} is none of {STATUSES}")
     if status == "running":
@@ -144,7 +155,12 @@ class RunDirectory:
     write_json(self.path / "status.json", self._status)
 
   def append(self, name: str, row: Mapping[str, Any]) -> None:
-    """Appends a row to `metrics` or `timing` in one write, so that a kill tears at most one line."""
+    """Appends a row to `metrics` or `timing` in one write, so that a kill tears at most one line.
+
+    Raises:
+      LeasedError: another process has taken the run over.
+    """
+    self._lease.check()
     line = (json.dumps(dict(row)) + "\n").encode()
     descriptor = os.open(self.path / f"{name}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
@@ -175,7 +191,7 @@ class RunDirectory:
 
   def close(self) -> None:
     """Lets go of the directory."""
-    self._lock.close()
+    self._lease.release()
 
 
 def _step_of(line: str) -> float:
@@ -186,28 +202,13 @@ def _step_of(line: str) -> float:
     return float("inf")
 
 
-def _hold(path: Path) -> TextIO:
-  """Takes the directory's lock, which the system lets go of when this process ends in any way."""
-  lock = (path / ".lock").open("a+")
-  try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError as error:
-    lock.seek(0)
-    owner = lock.read().strip() or "another process"
-    lock.close()
-    raise RunError(f"{path} is in use: {owner} is training there") from error
-  lock.seek(0)
-  lock.truncate()
-  lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-  lock.flush()
-  return lock
-
-
 def record_failure(path: str | Path, error: BaseException) -> None:
   """Writes why a run failed or diverged into its status.json, also where the run never began.
 
-  A directory that another process holds, or that belongs to another config, is left as it is.
+  A directory that another process has taken over is left as it is.
   """
+  if isinstance(error, LeasedError) or leased_elsewhere(path):
+    return
   directory = Path(path)
   directory.mkdir(parents=True, exist_ok=True)
   status_path = directory / "status.json"

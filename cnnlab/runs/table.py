@@ -13,6 +13,7 @@ import pandas as pd
 from cnnlab.config import flatten
 from cnnlab.errors import RunError
 from cnnlab.runs.directory import read_json
+from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import find_runs, read_json_lines
 from cnnlab.runs.state import effective_status
 
@@ -86,7 +87,10 @@ def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
   try:
     if (directory / "status.json").is_file():
       status = read_json(directory / "status.json")
-      row |= {"status": effective_status(status), "reason": status.get("reason") or ""}
+      row |= {
+        "status": effective_status(status, is_leased(directory)),
+        "reason": status.get("reason") or "",
+      }
       row |= {"step": status.get("step"), "total_steps": status.get("total_steps")}
     if (directory / "config.json").is_file():
       config = flat_config(directory)
