@@ -54,6 +54,9 @@ for number in range(15):
       contend(folder, contender, start)
     children.append(child)
   ended = {os.wait()[0] for _ in children[1:]}  # all but the winner
+  deadline = time.time() + 5
+  while not list(folder.glob("winner*")) and time.time() < deadline:
+    time.sleep(0.01)
   for child in set(children) - ended:
     os.kill(child, 9)
     os.waitpid(child, 0)
