@@ -12,7 +12,9 @@ from rich.text import Text
 from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.plan import RunSpec
+from cnnlab.lab.verdicts import Verdict
 
+_VERDICTS = {"holds": "green", "fails": "dark_orange", "inconclusive": "dim"}
 _COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
 
 
@@ -36,6 +38,7 @@ def summary_table(experiment: Experiment, summary: pd.DataFrame) -> Table:
   unit = f", {metric.unit}" if metric.unit else ""
   for heading in (
     f"{metric.name}{unit}\nmean ± 95 % CI",
+    *(["paper"] if experiment.paper else []),
     f"paired diff. to\n{experiment.base}, {metric.difference_unit}",
     "p",
     "params",
@@ -53,9 +56,12 @@ def _summary_cells(row: dict, experiment: Experiment, factor: float) -> list[Tex
   base = row["variant"] == experiment.base
   low, high = row["difference_low"] * factor, row["difference_high"] * factor
   difference = wording.with_interval(row["difference"] * factor, low, high, sign=True)
+  published = experiment.paper.get(row["variant"])
+  paper = [wording.number(published.value * factor) if published else ""]
   cells = [
     row["variant"],
     wording.with_interval(row["mean"] * factor, row["low"] * factor, row["high"] * factor),
+    *(paper if experiment.paper else []),
     "base" if base else difference,
     "" if base else wording.probability(row["p_value"]),
     wording.count(row["parameters"]),
@@ -69,6 +75,22 @@ def _summary_cells(row: dict, experiment: Experiment, factor: float) -> list[Tex
   shown = [Text(cell, style=style) for cell in cells]
   if row["trouble"]:
     shown[-1].stylize("red")
+  return shown
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> Text:
+  """Returns the claims with their verdicts, a paragraph each; empty where there are no claims."""
+  shown = Text()
+  for verdict in verdicts:
+    cells = wording.verdict_cells(verdict)
+    shown.append(f"{cells['verdict']:<13}", style=f"bold {_VERDICTS[verdict.verdict]}")
+    shown.append(f"{cells['text']}\n")
+    difference = f"{cells['formula']} in {cells['metric']}: {cells['difference']} {cells['unit']}"
+    level = f" at {cells['level']}, p {cells['p_value']}" if cells["level"] else ""
+    shown.append(f"{'':13}{difference.rstrip()}{level}, {cells['pairs']} seeds")
+    if verdict.more_seeds:
+      shown.append(f"; {cells['more']} more would decide")
+    shown.append(f"\n{'':13}{cells['note']}\n" if cells["note"] else "\n", style="dim")
   return shown
 
 

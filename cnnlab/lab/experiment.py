@@ -17,6 +17,7 @@ from typing import Any
 from cnnlab.errors import ConfigError, RunError, unknown
 
 FILE = "experiment.json"
+COST_FILE = "cost.json"  # in a run's directory: what `cnnlab.lab.execute` measured about it
 RELATIONS = ("<=", "<", ">=", ">")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*")
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -24,15 +25,17 @@ _PROJECT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Claim:
-  """An inequality between two variants: metric(left) `relation` metric(right) + margin.
+  """An inequality between two variants' means: metric(left) `relation` metric(right) + margin.
 
   Attributes:
     text: the claim in words, as the source makes it.
     left, right: variant labels.
     relation: one of `<=`, `<`, `>=`, `>`.
     source: paper and table, section or page.
-    metric: empty for the experiment's own.
-    margin: in the metric's unit (errors are fractions in [0, 1]).
+    metric: empty for the experiment's own; any other of metrics.jsonl, at a run's last step, or a
+      cost: `parameters`, `multiply_adds`, `ms_per_step`, `seconds`.
+    margin: in the metric's unit (errors are fractions in [0, 1]); above 0 with `<=` it asks
+      whether `left` is no worse than by so much.
   """
 
   text: str
@@ -61,6 +64,7 @@ class Experiment:
     name: the folder that its runs lie in.
     question: one sentence.
     config: the base config's page, `path.py` or `path.py:argument`.
+    overrides: {dotted.config.key: value} of all variants, on top of the page.
     variants: label -> {dotted.config.key: value}; the label is a folder's name as well.
     base: the variant that the others are compared with, seed by seed.
     seeds: all variants are trained with each.
@@ -85,6 +89,7 @@ class Experiment:
   paper: Mapping[str, Published] = field(default_factory=dict)
   recipe: str = ""
   note: str = ""
+  overrides: Mapping[str, Any] = field(default_factory=dict)
 
   def __post_init__(self):
     where = f"experiment {self.name!r}"
@@ -103,9 +108,13 @@ class Experiment:
         raise ConfigError(f"{where}: " + unknown("relation", claim.relation, RELATIONS))
     if not self.seeds or len(set(self.seeds)) != len(self.seeds):
       raise ConfigError(f"{where}: seeds must be distinct and at least one, not {self.seeds}")
-    for label, overrides in self.variants.items():
+    for label, overrides in {**self.variants, "(all)": self.overrides}.items():
       if "seed" in overrides:
         raise ConfigError(f"{where}: variant {label!r} sets 'seed', which `seeds` is for")
+
+  def settings(self, label: str) -> dict[str, Any]:
+    """Returns what a variant changes of the page: the shared overrides, then its own."""
+    return {**self.overrides, **self.variants[label]}
 
   def _labels_used(self) -> list[tuple[str, str]]:
     claimed = [("side of a claim", side) for c in self.claims for side in (c.left, c.right)]

@@ -15,11 +15,10 @@ from ml_collections import ConfigDict
 from cnnlab.config import apply_overrides, load_page, to_plain
 from cnnlab.errors import ConfigError, RunError, unknown
 from cnnlab.lab.experiment import FILE, Experiment, read_experiment
-from cnnlab.runs.directory import config_differences, read_json, write_json
-from cnnlab.runs.state import effective_status
+from cnnlab.runs.directory import PLACES, config_differences, read_json, write_json
+from cnnlab.runs.lease import is_leased
+from cnnlab.runs.state import FINISHED, effective_status
 
-# What is not to be started again: a diverged run would diverge again, bit for bit.
-FINISHED = ("done", "diverged")
 REFUSED = "other config"
 
 
@@ -89,7 +88,7 @@ def plan(
   specs = []
   for seed in chosen_seeds:
     for label in labels:
-      overrides = dict(experiment.variants[label]) | {"seed": seed}
+      overrides = experiment.settings(label) | {"seed": seed}
       try:
         config = to_plain(apply_overrides(page, overrides))
       except ConfigError as error:
@@ -110,7 +109,7 @@ def prepare(
   Seeds that an earlier sweep was asked for stay, so that their runs stay in the report.
 
   Raises:
-    RunError: the directory holds the sweep of another recipe.
+    RunError: the directory holds the sweep of another recipe, or of other overrides.
   """
   directory = Path(root) / experiment.name
   chosen = set(_seeds(experiment, seeds))
@@ -119,6 +118,12 @@ def prepare(
     if old.recipe != experiment.recipe:
       raise RunError(
         f"{directory} holds the sweep of recipe {old.recipe!r}, not {experiment.recipe!r}; "
+        "use another --root"
+      )
+    old_shared, new_shared = (_without_places(e.to_json()["overrides"]) for e in (old, experiment))
+    if old_shared != new_shared:
+      raise RunError(
+        f"{directory} holds a sweep with the overrides {old_shared}, not {new_shared}; "
         "use another --root"
       )
     chosen |= set(old.seeds)
@@ -141,9 +146,16 @@ def run_state(directory: Path, config: Mapping[str, Any] | None = None) -> str:
   existing = directory / "config.json"
   if existing.is_file() and config is not None and config_differences(read_json(existing), config):
     return REFUSED
+  leased = is_leased(directory)
   if (directory / "status.json").is_file():
-    return effective_status(read_json(directory / "status.json"))
+    return effective_status(read_json(directory / "status.json"), leased)
+  if leased:
+    return "running"  # it has only just begun
   return "interrupted" if existing.is_file() else "absent"
+
+
+def _without_places(overrides: Mapping[str, Any]) -> dict[str, Any]:
+  return {key: value for key, value in overrides.items() if key not in PLACES}
 
 
 def _seeds(experiment: Experiment, seeds: int | Sequence[int] | None) -> tuple[int, ...]:

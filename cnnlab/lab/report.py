@@ -21,7 +21,8 @@ from cnnlab.errors import RunError
 from cnnlab.lab import plots, wording
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.results import collect, strangers
-from cnnlab.lab.statistics import summarise
+from cnnlab.lab.statistics import LEVEL, summarise
+from cnnlab.lab.verdicts import Verdict, judge, verdict_table
 from cnnlab.runs.directory import write_text
 from cnnlab.runs.loading import Run
 
@@ -36,17 +37,19 @@ class Report:
     experiment: as experiment.json has it.
     runs: the table of `results.collect`.
     summary: the table of `statistics.summarise`.
-    html, markdown, results, table: report.html, report.md, results.csv (a row a run), summary.csv.
+    verdicts: what becomes of the experiment's claims.
+    html, markdown: report.html, report.md.
+    tables: results.csv (a row a run), summary.csv (a variant) and claims.csv (a claim).
     figures: the SVG files; a PNG of the same name lies beside each.
   """
 
   experiment: Experiment
   runs: pd.DataFrame
   summary: pd.DataFrame
+  verdicts: tuple[Verdict, ...]
   html: Path
   markdown: Path
-  results: Path
-  table: Path
+  tables: tuple[Path, ...]
   figures: tuple[Path, ...]
 
 
@@ -68,17 +71,21 @@ def write_report(
   experiment = read_experiment(sweep)
   runs = collect(sweep, experiment)
   summary = summarise(runs, experiment.base)
+  verdicts = tuple(judge(experiment, runs))
   figures = _figures(sweep, experiment, runs, summary, folder / "figures")
-  write_text(folder / "results.csv", runs.to_csv(index=False))
-  write_text(folder / "summary.csv", summary.to_csv(index=False))
+  tables = {"results": runs, "summary": summary, "claims": verdict_table(verdicts)}
+  for name, table in tables.items():
+    write_text(folder / f"{name}.csv", table.to_csv(index=False))
   content = _content(sweep, experiment, runs, summary)
+  content["verdicts"] = [wording.verdict_cells(verdict) for verdict in verdicts]
   pages = _environment()
   for name in ("report.md", "report.html"):
     page = pages.get_template(f"{name}.j2").render(**content, figures=_shown(figures, folder))
     write_text(folder / name, page)
   html, markdown = folder / "report.html", folder / "report.md"
-  tables = folder / "results.csv", folder / "summary.csv"
-  return Report(experiment, runs, summary, html, markdown, *tables, tuple(figures.values()))
+  written = tuple(folder / f"{name}.csv" for name in tables)
+  drawn = tuple(figures.values())
+  return Report(experiment, runs, summary, verdicts, html, markdown, written, drawn)
 
 
 def _figures(
@@ -144,6 +151,9 @@ def _content(
       for label, overrides in experiment.variants.items()
     },
     "has_paper": bool(experiment.paper),
+    "has_memory": bool(summary["peak_memory"].notna().any()),
+    "level": f"{100 * LEVEL:g} %",
+    "shared": {key: json.dumps(value) for key, value in experiment.overrides.items()},
   }
 
 
@@ -166,6 +176,7 @@ def _row(row: Mapping, experiment: Experiment, factor: float) -> dict[str, str]:
     "multiply_adds": wording.count(row["multiply_adds"]),
     "seconds": wording.duration(row["seconds"]),
     "ms_per_step": wording.number(row["ms_per_step"], 1),
+    "peak_memory": wording.size(row["peak_memory"]),
     "runs": f"{row['done']} of {row['asked']}",
     "trouble": row["trouble"],
   }

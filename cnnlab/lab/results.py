@@ -12,16 +12,17 @@ from typing import Any
 import pandas as pd
 
 from cnnlab.errors import RunError
-from cnnlab.lab.experiment import FILE, Experiment, read_experiment
+from cnnlab.lab.experiment import COST_FILE, FILE, Experiment, read_experiment
 from cnnlab.lab.plan import REFUSED
-from cnnlab.runs.directory import read_json
+from cnnlab.runs.directory import PLACES, read_json
+from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import Run, is_run, read_json_lines
 from cnnlab.runs.state import effective_status
 from cnnlab.runs.table import flat_config
 
 COLUMNS = (
   "variant", "seed", "status", "step", "total_steps", "value", "best", "parameters",
-  "multiply_adds", "seconds", "ms_per_step", "directory", "reason",
+  "multiply_adds", "seconds", "ms_per_step", "peak_memory", "directory", "reason",
 )  # fmt: skip
 
 
@@ -55,7 +56,8 @@ def collect(
   contradicts the variant's overrides), `step`, `total_steps`, `value` (the experiment's metric
   at the last evaluation, only of runs that are done), `best` (over all evaluations),
   `parameters`, `multiply_adds` (one image, forward), `seconds` (of training), `ms_per_step`
-  (median), `directory`, `reason`.
+  (median), `peak_memory` (bytes, where the device tells), `directory`, `reason`; and a column
+  for each further metric that a claim is about, by its name, measured as `value` is.
 
   Raises:
     RunError: the directory is no sweep.
@@ -63,16 +65,22 @@ def collect(
   top = Path(directory)
   experiment = experiment or read_experiment(top)
   rows = []
+  shared = {k: v for k, v in experiment.overrides.items() if k not in PLACES}
   for label, overrides in experiment.variants.items():
     found = {
       int(m[1]) for p in top.glob(f"{label}/seed*") if (m := re.fullmatch(r"seed(\d+)", p.name))
     }
     for seed in sorted(found | set(experiment.seeds)):
       run = top / label / f"seed{seed}"
-      expected = {**overrides, "seed": seed}
+      expected = {**shared, **overrides, "seed": seed}
       row = {"variant": label, "seed": seed, "directory": f"{label}/seed{seed}"}
       rows.append(row | _read(run, expected, experiment))
-  return pd.DataFrame(rows, columns=list(COLUMNS))
+  return pd.DataFrame(rows, columns=[*COLUMNS, *_further_metrics(experiment)])
+
+
+def _further_metrics(experiment: Experiment) -> list[str]:
+  claimed = dict.fromkeys(claim.metric for claim in experiment.claims)
+  return [name for name in claimed if name and name not in (*COLUMNS, experiment.metric)]
 
 
 def strangers(directory: str | os.PathLike[str], experiment: Experiment) -> list[str]:
@@ -94,7 +102,7 @@ def _read(run: Path, expected: Mapping[str, Any], experiment: Experiment) -> dic
 def _read_run(run: Run, expected: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
   status = run.status
   row: dict[str, Any] = {
-    "status": effective_status(status) if status else "queued",
+    "status": effective_status(status, is_leased(run.directory)) if status else "queued",
     "step": status.get("step"),
     "total_steps": status.get("total_steps"),
     "seconds": status.get("seconds"),
@@ -110,13 +118,23 @@ def _read_run(run: Run, expected: Mapping[str, Any], experiment: Experiment) -> 
     return row | {"status": REFUSED, "reason": reason}
   derived = read_json(run.directory / "config.json").get("derived", {})
   row |= {name: derived.get(name) for name in ("parameters", "multiply_adds")}
+  row |= {"ms_per_step": _step_time(run, config["batch_size"]), "peak_memory": peak_memory(run)}
   rows = read_json_lines(run.directory / "metrics.jsonl")
-  values = [line[experiment.metric] for line in rows if line.get(experiment.metric) is not None]
-  if values:
-    row["best"] = min(values) if experiment.mode == "min" else max(values)
+  for metric in (experiment.metric, *_further_metrics(experiment)):
+    values = [line[metric] for line in rows if line.get(metric) is not None]
+    main = metric == experiment.metric
+    if values and main:
+      row["best"] = min(values) if experiment.mode == "min" else max(values)
     # A run that has not come to its end is no estimate of what its variant reaches.
-    row["value"] = values[-1] if row["status"] == "done" else None
-  return row | {"ms_per_step": _step_time(run, config["batch_size"])}
+    if values and row["status"] == "done":
+      row["value" if main else metric] = values[-1]
+  return row
+
+
+def peak_memory(run: Run) -> float | None:
+  """Returns the most bytes a device held during a run; None where it could not tell."""
+  path = run.directory / COST_FILE
+  return read_json(path).get("peak_memory_bytes") if path.is_file() else None
 
 
 def _step_time(run: Run, batch_size: int) -> float | None:

@@ -81,9 +81,10 @@ def summarise(runs: pd.DataFrame, base: str, level: float = LEVEL) -> pd.DataFra
     `variant`, `asked` (runs), `done`, `trouble` (such as `1 diverged, 1 missing`; empty where
     all are done), `mean`, `low`, `high`, `deviation`, `difference` to the base over `pairs`
     seeds with `difference_low`, `difference_high`, `p_value`; `parameters`, `multiply_adds`,
-    `seconds` and `ms_per_step` (means over the runs that are done).
+    `seconds`, `ms_per_step` and `peak_memory` (means over the runs that are done; the memory is
+    the highest).
   """
-  values = {label: _by_seed(part) for label, part in runs.groupby("variant", sort=False)}
+  values = {label: by_seed(part) for label, part in runs.groupby("variant", sort=False)}
   rows = []
   for label, part in runs.groupby("variant", sort=False):
     own = estimate(values[label].to_list(), level)
@@ -96,17 +97,21 @@ def summarise(runs: pd.DataFrame, base: str, level: float = LEVEL) -> pd.DataFra
     for name in ("parameters", "multiply_adds", "seconds", "ms_per_step"):
       source = done if len(done) else part
       row[name] = pd.to_numeric(source[name], errors="coerce").mean()
+    row["peak_memory"] = pd.to_numeric(part["peak_memory"], errors="coerce").max()
     rows.append(row)
   columns = (
     "variant", "asked", "done", "trouble", "mean", "low", "high", "deviation", "difference",
     "difference_low", "difference_high", "p_value", "pairs", "parameters", "multiply_adds",
-    "seconds", "ms_per_step",
+    "seconds", "ms_per_step", "peak_memory",
   )  # fmt: skip
   return pd.DataFrame(rows, columns=list(columns))
 
 
-def _by_seed(part: pd.DataFrame) -> pd.Series:
-  return pd.to_numeric(part.set_index("seed")["value"], errors="coerce").dropna()
+def by_seed(part: pd.DataFrame, metric: str = "value") -> pd.Series:
+  """Returns a column of one variant's finished runs by seed, the runs without it left out."""
+  done = part[part["status"] == "done"].set_index("seed")
+  values = done[metric] if metric in done else pd.Series(dtype=float)
+  return pd.to_numeric(values, errors="coerce").dropna()
 
 
 def _difference(found: Estimate) -> dict[str, float]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+  from cnnlab.lab.verdicts import Verdict
 
 
 class Metric(NamedTuple):
@@ -29,6 +32,8 @@ _PLAIN = {
   "cross_entropy": ("cross-entropy", "nats"),
   "loss": ("loss", ""),
   "grad_norm": ("gradient norm", ""),
+  "ms_per_step": ("time of a step", "ms"),
+  "seconds": ("training time", "s"),
 }
 _SPLITS = {"eval": "test", "train": "training"}
 
@@ -41,6 +46,42 @@ def describe_metric(name: str) -> Metric:
     return Metric(prefix + _FRACTIONS[leaf], "%", 100.0)
   shown, unit = _PLAIN.get(leaf, (leaf.replace("_", " "), ""))
   return Metric(prefix + shown, unit, 1.0)
+
+
+def inequality(left: str, relation: str, right: str, margin: float, metric: Metric) -> str:
+  """Returns a claim as a formula: `all_cnn <= base + 0.5 points`."""
+  if not margin:
+    return f"{left} {relation} {right}"
+  unit = f" {metric.difference_unit}" if metric.difference_unit else ""
+  amount = f"{abs(margin) * metric.factor:g}"
+  return f"{left} {relation} {right} {'+' if margin > 0 else '−'} {amount}{unit}"
+
+
+def verdict_cells(found: Verdict) -> dict[str, str]:
+  """Returns a claim and its verdict as a report shows them."""
+  claim = found.claim
+  metric = describe_metric(claim.metric)
+  exact = math.isnan(found.interval_level)
+  low, high = (found.difference if exact else end for end in (found.low, found.high))
+  show = count if abs(found.difference) > 1e4 else number
+  difference = show(found.difference * metric.factor)
+  if not exact and not math.isnan(low):
+    difference += f" ({number(low * metric.factor)} to {number(high * metric.factor)})"
+  return {
+    "verdict": found.verdict,
+    "text": claim.text,
+    "formula": inequality(claim.left, claim.relation, claim.right, claim.margin, metric),
+    "metric": metric.name,
+    "source": claim.source,
+    "difference": difference,
+    "unit": metric.difference_unit,
+    "level": "" if exact else f"{100 * found.interval_level:.4g} %",
+    "p_value": probability(found.p_corrected),
+    "effect": number(found.effect),
+    "pairs": str(found.pairs),
+    "more": seeds(found.more_seeds),
+    "note": found.note,
+  }
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
@@ -78,6 +119,20 @@ def count(value: float | None) -> str:
         else f"{value / size:.0f} {suffix}"
       )
   return str(value)
+
+
+def size(value: float | None) -> str:
+  """Returns a number of bytes as `12.3 MB` or `1.40 GB`."""
+  if value is None or math.isnan(value):
+    return "–"
+  return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
+
+
+def seeds(more: float) -> str:
+  """Returns how many more seeds a claim needs, in words short enough for a cell."""
+  if more == 0:
+    return "none"
+  return "over 1,000" if math.isinf(more) else f"about {more:,.0f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -6,6 +6,7 @@ from cnnlab.lab import console, wording
 from cnnlab.lab.plan import RunSpec
 from cnnlab.lab.results import collect
 from cnnlab.lab.statistics import summarise
+from cnnlab.lab.verdicts import judge
 from cnnlab.runs.table import runs_table
 from tests.lab.conftest import make_experiment
 
@@ -32,6 +33,16 @@ def test_summary_in_percent_with_intervals(sweep):
   assert "20,000" in better
   assert "base" in line_of(text, "base")
   assert "2 of 4: 1 diverged, 1 missing" in line_of(text, "shaky")
+
+
+def test_paper_and_verdicts_on_the_terminal(sweep):
+  runs, experiment = collect(sweep), make_experiment()
+  assert "19.00" in line_of(
+    shown(console.summary_table(experiment, summarise(runs, "base"))), "base"
+  )
+  text = shown(console.verdict_lines(judge(experiment, runs)))
+  assert "holds        better is better" in text
+  assert "better < base + 1 points in test error: −3.00 (−4.30 to −1.70) points at 95 %" in text
 
 
 def test_runs_below_a_directory(sweep):

@@ -42,15 +42,19 @@ def test_files(report):
   names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
   figures = {"accuracy_cost", "curves_eval_error", "curves_train_loss", "differences", "error_bars"}
   expected = {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")}
-  assert names == expected | {"report.html", "report.md", "results.csv", "summary.csv"}
+  assert names == expected | {
+    "report.html", "report.md", "results.csv", "summary.csv", "claims.csv",
+  }  # fmt: skip
 
 
 def test_csv_holds_the_tables(report):
-  runs = pd.read_csv(report.results)
+  runs, summary, claims = (pd.read_csv(path) for path in report.tables)
   assert len(runs) == 16
   assert runs["value"].notna().sum() == 14
-  summary = pd.read_csv(report.table).set_index("variant")
-  assert summary.loc["better", "difference"] == pytest.approx(-0.03)
+  assert summary.set_index("variant").loc["better", "difference"] == pytest.approx(-0.03)
+  claim = claims.iloc[0]
+  assert (claim["left"], claim["verdict"], claim["pairs"]) == ("better", "holds", 4)
+  assert claim["difference"] == pytest.approx(-0.03)
 
 
 def test_page_stands_alone_and_escapes_what_configs_say(report):
@@ -75,6 +79,18 @@ def test_page_and_markdown_say_what_is_missing(report):
     assert "19.00" in shown  # the paper's
     assert "abcdef012345" in shown
   assert "Does &lt;b>it&lt;/b> help &amp; how?" in text
+
+
+def test_verdicts_come_first_and_say_what_they_rest_on(report):
+  text, page = report.markdown.read_text(), report.html.read_text()
+  for shown in (text, page):
+    assert shown.index("Verdicts") < shown.index("Results")
+    assert "−3.00 (−4.30 to −1.70)" in shown
+    assert "at 95 %" in shown
+  assert "| **holds** | better is better: better &lt; base + 1 points in test error" in text
+  texts = Page(page).texts
+  assert "holds" in texts
+  assert "better < base + 1 points" in texts
 
 
 def test_figures_name_their_axes(report, sweep):
