@@ -27,6 +27,7 @@ FAMILIES: tuple[str, ...] = (
   "zfnet",
   "grammar",
   "densenet",
+  "highway",
   "resnet",
   "resnet_cifar",
   "vit",

@@ -1,4 +1,4 @@
-"""torchvision's weights for the models that have its names, converted by rule (`names.py`)."""
+"""torchvision's weights for the models that have its names, converted by rule (`families.py`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from flax import traverse_util
 from cnnlab.errors import CnnlabError, ConfigError, unknown
 from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import family_of
-from cnnlab.weights import names
-from cnnlab.weights.names import Family, Path, Source
+from cnnlab.weights.families import FAMILIES
+from cnnlab.weights.names import Family, Path, Source, source_of
 
 Tensors = Mapping[str, Any]
 HEAD = "head"  # a model's classifiers, auxiliary ones too, have this as a part of their path
@@ -62,7 +62,7 @@ def from_torchvision(
   if num_classes is not None:
     options["num_classes"] = num_classes
   model = create_model(name, **options)
-  family = names.FAMILIES.get(family_of(name))
+  family = FAMILIES.get(family_of(name))
   if family is None:
     raise ConfigError(unknown("model of torchvision's", name, convertible_models()))
   tensors = _canonical(read_tensors(source), family)
@@ -73,7 +73,7 @@ def from_torchvision(
     return traverse_util.flatten_dict(dict(model.init(rngs, image, train=False)))
 
   shapes = {path: leaf.shape for path, leaf in jax.eval_shape(initial).items()}
-  places = {path: names.source(family, path) for path in shapes}
+  places = {path: source_of(family, path) for path in shapes}
   fresh = _replaced_head(shapes, places, tensors, num_classes, new_head)
   found = _converted(name, shapes, places, tensors, fresh, family)
   if fresh:
@@ -84,7 +84,7 @@ def from_torchvision(
 
 def convertible_models() -> list[str]:
   """Returns the names of the models whose families have a rule."""
-  return [name for name in list_models() if family_of(name) in names.FAMILIES]
+  return [name for name in list_models() if family_of(name) in FAMILIES]
 
 
 def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarray]:

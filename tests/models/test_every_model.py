@@ -13,13 +13,22 @@ from cnnlab.models import create_model, list_models, model_options
 from cnnlab.models.registry import FAMILIES, family_of
 from cnnlab.nn import NORMS
 
-IMAGES = {"grammar": (8, 8, 1), "lenet": (32, 32, 1)}
+IMAGES = {
+  "grammar": (8, 8, 1),
+  "lenet": (32, 32, 1),
+  "resnet": (16, 16, 3),
+  "densenet": (16, 16, 3),
+  "highway": (8, 8, 3),
+}
 TINY = {
   "alexnet": {"width": 0.0625, "stem": "cifar"},
   "all_cnn": {"width": 0.0625},
-  "googlenet": {"width": 0.125, "stem": "cifar"},
+  "googlenet": {"width": 0.125, "stem": "cifar", "modules": ("3a", "4d", "5b")},
   "vgg": {"width": 0.0625, "convs": (1, 1, 1, 1, 2), "grid": "native"},
   "zfnet": {"width": 0.0625, "stem": "cifar", "initial": "kaiming"},
+  "densenet": {"growth_rate": 4, "stem_features": 8, "blocks": (1, 2, 1), "bottleneck": True},
+  "highway": {"stages": ((4, 4), (8, 8), (8,))},
+  "vit": {"features": 24, "depth": 2, "heads": 3, "mlp_features": 32, "patch_size": 16},
   "grammar": {"features": (4, 6), "hidden": (8,)},
   "resnet": {
     "width": 0.125,

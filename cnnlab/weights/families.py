@@ -1,0 +1,10 @@
+"""The families of `cnnlab.models` whose weights convert from torchvision, with their rules."""
+
+from __future__ import annotations
+
+from cnnlab.weights import names_modern
+from cnnlab.weights.names import Family
+
+FAMILIES: dict[str, Family] = {
+  **names_modern.FAMILIES,
+}
