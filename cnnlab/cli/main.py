@@ -17,6 +17,7 @@ VERBS = {
   "eval": "evaluate a run's newest checkpoint on every example of a split",
   "predict": "class names and probabilities of images, from a run or checkpoint",
   "models": "list the models, and the options of one",
+  "describe": "what each layer of a model outputs, costs, sees and keeps in memory",
   "bench": "time the real training step on synthetic data",
   "sweep": "train all variants and seeds of an experiment, then report",
   "report": "rebuild an experiment's table and plots from its directories alone",

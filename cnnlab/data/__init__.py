@@ -3,7 +3,7 @@
 from cnnlab.data.augment import Preprocess
 from cnnlab.data.images import load_image
 from cnnlab.data.order import train_indices
-from cnnlab.data.pipeline import Data, load
+from cnnlab.data.pipeline import Data, load, outline
 from cnnlab.data.splits import Split
 
-__all__ = ["Data", "Preprocess", "Split", "load", "load_image", "train_indices"]
+__all__ = ["Data", "Preprocess", "Split", "load", "load_image", "outline", "train_indices"]

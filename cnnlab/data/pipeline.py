@@ -123,6 +123,22 @@ def load(
   return Data(splits[0], splits[1], train.class_names, shape, preprocess, placement)
 
 
+def outline(config: Any) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+  """Returns the (height, width, channels) that a network would see, and the class names.
+
+  The set is opened, but no image is decoded.
+
+  Args:
+    config: the `data` section, as for `load`.
+
+  Raises:
+    DataError: as in `load`, for what can be told without reading images.
+  """
+  train, evaluation = _open(config)
+  _, (height, width) = _sizes(train, evaluation, config.image_size, config.resize)
+  return (height, width, config.channels or train.channels), train.class_names
+
+
 def _open(config: Any) -> tuple[Source, Source]:
   """Returns the sources of the training and the evaluation split."""
   kind, _, rest = str(config.name).partition(":")

@@ -22,15 +22,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import pandas as pd
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.inspect.trace import Layer, trace
 from cnnlab.nn.cost import count_parameters
+
+# pandas is imported where a table is made: `cnnlab describe` prints without it, half a second sooner.
+if TYPE_CHECKING:
+  import pandas as pd
 
 # Arrays as large as the parameters that an optimiser keeps: momentum, running squares.
 OPTIMISER_SLOTS = {
@@ -139,9 +142,12 @@ class Sheet:
 
   def table(self) -> pd.DataFrame:
     """Returns a row a layer; sizes in pixels, memory in bytes for the whole batch."""
-    return pd.DataFrame([self._record(row) for row in self.rows])
+    import pandas as pd
 
-  def _record(self, row: Row) -> dict[str, Any]:
+    return pd.DataFrame([self.record(row) for row in self.rows])
+
+  def record(self, row: Row) -> dict[str, Any]:
+    """Returns a layer as a line of `table` has it."""
     return {
       "layer": row.name,
       "kind": row.kind,
@@ -211,7 +217,7 @@ def describe(
 
 def _row(layer: Layer) -> Row:
   fields, is_map = layer.fields, len(layer.shape) == 3
-  stride = (abs(fields[0].steps[1]), abs(fields[1].steps[2])) if fields and is_map else None
+  stride = (abs(fields[0].steps[1]), abs(fields[1].steps[2])) if fields and is_map else (0, 0)
   return Row(
     name="/".join(layer.path) or "(the net itself)",
     kind=layer.kind,
@@ -219,7 +225,7 @@ def _row(layer: Layer) -> Row:
     parameters=layer.parameters,
     multiply_adds=layer.multiply_adds,
     receptive_field=(fields[0].size, fields[1].size) if fields else None,
-    stride=stride,
+    stride=stride if all(stride) else None,
     kept_bytes=layer.kept_bytes,
   )
 

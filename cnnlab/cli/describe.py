@@ -1,0 +1,174 @@
+"""What each layer of a model outputs, costs, sees and keeps in memory; nothing is computed.
+
+  cnnlab describe resnet152 --batch_size=32
+  cnnlab describe vgg16 --picture vgg16.png
+  cnnlab describe resnet20 --option norm=group --option width=2 --csv > sheet.csv
+  cnnlab describe --config=configs/cifar.py:resnet20 --config.model.width=2
+
+Multiply-adds and activations are of one image's forward pass; memory is for a batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the verb's arguments."""
+  parser.add_argument("model", nargs="?", help="a name of `cnnlab models`")
+  parser.add_argument("--config", help="a config page instead of a name, as in `cnnlab train`")
+  parser.add_argument("--image_size", type=int, help="pixels (default: as published)")
+  parser.add_argument("--channels", type=int, help="of the images (default: as published)")
+  parser.add_argument("--num_classes", type=int, help="default: the model's")
+  parser.add_argument("--batch_size", type=int, help="memory is for so many images (default 1)")
+  parser.add_argument("--optimizer", help="whose slots count as memory (default sgd, one slot)")
+  parser.add_argument(
+    "--option", action="append", default=[], metavar="KEY=VALUE", help="of the model"
+  )
+  form = parser.add_mutually_exclusive_group()
+  form.add_argument("--json", action="store_true", help="print JSON")
+  form.add_argument("--csv", action="store_true", help="print CSV, a line a layer")
+  parser.add_argument("--picture", metavar="FILE", help="draw memory and cost (.png, .svg, .pdf)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+  """Prints the sheet; returns the exit code."""
+  import json
+
+  from cnnlab.errors import ConfigError
+
+  if (arguments.model is None) == (arguments.config is None):
+    raise ConfigError("describe takes either the name of a model or --config=PAGE")
+  if arguments.overrides and arguments.config is None:
+    raise ConfigError("--config.KEY=VALUE needs --config=PAGE; options of a model are --option")
+  sheet = _of_config(arguments) if arguments.config else _of_model(arguments)
+  if arguments.json:
+    print(json.dumps(sheet.to_json(), indent=2))
+  elif arguments.csv:
+    print(sheet.table().to_csv(index=False), end="")
+  else:
+    _print(sheet)
+  if arguments.picture:
+    from cnnlab.inspect.picture import save
+
+    path = save(sheet, arguments.picture)
+    if not (arguments.json or arguments.csv):
+      print(f"picture: {path}")
+  return 0
+
+
+def _of_model(arguments: argparse.Namespace) -> Any:
+  from cnnlab.inspect import describe
+  from cnnlab.inspect.catalogue import image_shape
+  from cnnlab.models import create_model
+
+  model = create_model(
+    arguments.model, num_classes=arguments.num_classes, **_options(arguments.option)
+  )
+  height, width, channels = image_shape(arguments.model)
+  if arguments.image_size is not None:
+    height = width = arguments.image_size
+  return describe(
+    model,
+    (height, width, channels if arguments.channels is None else arguments.channels),
+    name=arguments.model,
+    batch_size=1 if arguments.batch_size is None else arguments.batch_size,
+    optimiser=arguments.optimizer or "sgd",
+  )
+
+
+def _of_config(arguments: argparse.Namespace) -> Any:
+  from cnnlab.config import apply_overrides, load_page, parse_overrides
+  from cnnlab.data import outline
+  from cnnlab.inspect import describe
+  from cnnlab.models import create_model
+
+  page = load_page(arguments.config)
+  config = apply_overrides(page, parse_overrides(arguments.overrides, page))
+  options = config.model.to_dict() | _options(arguments.option)
+  name, dtype = options.pop("name"), config.dtype
+  classes = arguments.num_classes or options.pop("num_classes", None)
+  (height, width, channels), names = outline(config.data)
+  if arguments.image_size is not None:
+    height = width = arguments.image_size
+  slots = config.optim.name
+  if slots in ("sgd", "rmsprop") and not config.optim.momentum:
+    slots += " without momentum"
+  return describe(
+    create_model(name, num_classes=classes or len(names), **{"dtype": dtype} | options),
+    (height, width, channels if arguments.channels is None else arguments.channels),
+    name=name,
+    batch_size=config.batch_size if arguments.batch_size is None else arguments.batch_size,
+    optimiser=arguments.optimizer or slots,
+  )
+
+
+def _options(texts: list[str]) -> dict[str, Any]:
+  from cnnlab.config import parse_value
+  from cnnlab.errors import ConfigError
+
+  options = {}
+  for text in texts:
+    key, equals, value = text.partition("=")
+    if not equals:
+      raise ConfigError(f"--option {text!r} is not written KEY=VALUE")
+    options[key] = parse_value(value)
+  return options
+
+
+def _print(sheet: Any) -> None:
+  from rich.console import Console
+  from rich.table import Table
+
+  image = "x".join(map(str, sheet.image_shape))
+  table = Table(
+    title=f"{sheet.name} on {image}, {sheet.optimiser}, batch of {sheet.batch_size}",
+    caption="field and stride in pixels of the image; kept: activations for the backward pass",
+    title_justify="left",
+    caption_justify="left",
+    show_footer=True,
+    box=None,
+    pad_edge=False,
+  )
+  kept = sum(row.kept_bytes for row in sheet.rows) * sheet.batch_size
+  for head, foot, justify in (
+    ("layer", "total", "left"),
+    ("kind", "", "left"),
+    ("output", "", "right"),
+    ("parameters", f"{sheet.parameters:,}", "right"),
+    ("multiply-adds", f"{sheet.multiply_adds:,}", "right"),
+    ("field", "", "right"),
+    ("stride", "", "right"),
+    ("kept", _bytes(kept), "right"),
+  ):
+    table.add_column(head, foot, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+  for row in sheet.rows:
+    line = sheet.record(row)
+    table.add_row(
+      line["layer"],
+      line["kind"],
+      line["output"],
+      f"{row.parameters:,}" if row.parameters else "",
+      f"{row.multiply_adds:,}" if row.multiply_adds else "",
+      line["receptive_field"],
+      line["stride"],
+      _bytes(line["activations_bytes"]) if row.kept_bytes else "",
+    )
+  console = Console()
+  # A sheet that is piped into a file or a pager keeps its columns whole.
+  console = console if console.is_terminal else Console(width=160)
+  console.print(table)
+  memory = sheet.memory()
+  sources = ", ".join(f"{source} {_bytes(size)}" for source, size in memory.items() if size)
+  console.print(f"memory in training: {_bytes(sum(memory.values()))} = {sources}", soft_wrap=True)
+
+
+def _bytes(count: float) -> str:
+  for unit in ("B", "kB", "MB"):
+    if count < 1000:
+      return f"{count:.3g} {unit}"
+    count /= 1000
+  return f"{count:.3g} GB" if count < 1000 else f"{count:,.0f} GB"
