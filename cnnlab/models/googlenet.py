@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cnnlab.errors import ConfigError, unknown
 from cnnlab.models.classic import (
   FullyConnected,
   Pool,
@@ -145,6 +146,7 @@ class GoogLeNet(nn.Module):
 
   Attributes:
     num_classes: outputs.
+    modules: which of table 1's modules to build, all by default, at least one a stage.
     inception: 'reduced' modules, or 'naive' ones.
     large_window: of the modules' third branch.
     auxiliary: build the two auxiliary classifiers; they are evaluated in training only.
@@ -164,6 +166,7 @@ class GoogLeNet(nn.Module):
   """
 
   num_classes: int = 1000
+  modules: tuple[str, ...] = tuple(MODULES)
   inception: Literal["reduced", "naive"] = "reduced"
   large_window: Literal[5, 3] = 3
   auxiliary: bool = True
@@ -194,11 +197,12 @@ class GoogLeNet(nn.Module):
     feats: dict[str, Any] = {}
     x = self._stem(x.astype(layers.dtype), layers, response_norm, feats)
     auxiliary = []
-    for name, channels in MODULES.items():
-      pooling = {"3b": self._pool(3), "4e": self._pool(self.last_window)}.get(name)
+    ends = self._stage_ends()
+    for name in self.modules:
+      pooling = {"3": self._pool(3), "4": self._pool(self.last_window)}.get(ends.get(name, ""))
       x = Inception(
         layers,
-        tuple(scaled(c, self.width) for c in channels),  # type: ignore[arg-type]
+        tuple(scaled(c, self.width) for c in MODULES[name]),  # type: ignore[arg-type]
         self.inception,
         self.large_window,
         2 if pooling and pooling.kind == "stride" else 1,
@@ -206,8 +210,8 @@ class GoogLeNet(nn.Module):
       )(x)
       if pooling:
         x = pool_unless_strided(x, pooling)
-      if name in ("3b", "4e", "5b"):
-        feats[f"stage{name[0]}"] = x  # at 224 pixels: 14, 7 and 7
+      if name in ends:
+        feats[f"stage{ends[name]}"] = x  # at 224 pixels: 14, 7 and 7
       if self.auxiliary and name in AUXILIARY and (train or self.is_initializing()):
         auxiliary.append(self._auxiliary(AUXILIARY[name], layers)(x, train=train))
     x = global_avg_pool(x)
@@ -217,6 +221,16 @@ class GoogLeNet(nn.Module):
     if auxiliary and train:
       feats["auxiliary_logits"] = tuple(auxiliary)
     return logits, feats
+
+  def _stage_ends(self) -> dict[str, str]:
+    """Returns the last module of each stage -> the stage's number."""
+    for name in self.modules:
+      if name not in MODULES:
+        raise ConfigError(unknown("inception module", name, MODULES))
+    ends = {name[0]: name for name in self.modules}
+    if list(self.modules) != sorted(set(self.modules)) or len(ends) != 3:
+      raise ConfigError(f"modules: {self.modules} must be in order, with one at least of 3, 4, 5")
+    return {name: stage for stage, name in ends.items()}
 
   def _pool(self, window: int) -> Pool:
     return Pool(self.downsample, window, 2, "pad")

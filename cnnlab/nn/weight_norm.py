@@ -45,7 +45,7 @@ def _initial_scale_and_bias(
   )
 
 
-class _WeightNormed(nn.Module):
+class WeightNormed(nn.Module):
   """Parameters `kernel` (the direction v), `scale` (g) and `bias` of a weight-normed layer."""
 
   def weigh(
@@ -73,7 +73,7 @@ class _WeightNormed(nn.Module):
     return y if bias is None else y + bias
 
 
-class WeightNormConv(_WeightNormed):
+class WeightNormConv(WeightNormed):
   """`Conv` with a weight-normed kernel; same attributes, and a parameter `scale` [features]."""
 
   features: int
@@ -106,7 +106,7 @@ class WeightNormConv(_WeightNormed):
     )
 
 
-class WeightNormDense(_WeightNormed):
+class WeightNormDense(WeightNormed):
   """`flax.linen.Dense` with a weight-normed kernel and a parameter `scale` [features]."""
 
   features: int
