@@ -23,10 +23,10 @@ class SweepDisplay:
     console: where to draw.
     runs: in the whole sweep.
     finished: of these, already before this session.
-    workers: processes at work, for the bar's text.
+    title: the bar's text: who is at work.
   """
 
-  def __init__(self, console: Console, runs: int, finished: int, workers: int):
+  def __init__(self, console: Console, runs: int, finished: int, title: str):
     self._console = console
     self._runs, self._finished, self._before = runs, finished, finished
     self._parts: dict[str, tuple[int, int]] = {}  # of the runs under way: step, total steps
@@ -43,8 +43,7 @@ class SweepDisplay:
       disable=not console.is_terminal,
       transient=True,
     )
-    described = f"{workers} worker{'s' if workers > 1 else ''}"
-    self._task = self._progress.add_task(described, total=runs, completed=finished, shown="")
+    self._task = self._progress.add_task(title, total=runs, completed=finished, shown="")
 
   def __enter__(self) -> SweepDisplay:
     self._progress.start()

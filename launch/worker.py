@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -36,18 +37,34 @@ def main(connection: Connection, execute: str, share: Share) -> None:
   share.claim()
   _follow_parent()
   try:
-    function = _import(execute)
+    function = load(execute)
     while True:
       spec, log = connection.recv()
-      _redirect(log)
-      outcome = _execute(function, spec, _Reporter(connection))
+      redirect(log)
+      outcome = execute_once(function, spec, _Reporter(connection))
       connection.send(("outcome", outcome))
   except (EOFError, BrokenPipeError, KeyboardInterrupt):
     return
 
 
-def _execute(function: Any, spec: dict[str, Any], report: _Reporter) -> dict[str, Any]:
+def execute_once(
+  function: Callable[..., Any], spec: dict[str, Any], report: Callable[[int, int], None]
+) -> dict[str, Any]:
+  """Executes a run unless it is finished or in other hands by now; returns its outcome, whatever happens.
+
+  Args:
+    function: `execute(spec, report) -> outcome`.
+    spec: `RunSpec.to_dict()`.
+    report: takes (step, total steps).
+  """
+  from cnnlab.lab.plan import FINISHED, run_state
+
   try:
+    state = run_state(Path(spec["directory"]))
+    if state in FINISHED:
+      return {"status": state, "result": "by another launcher"}
+    if state == "running":
+      return {"status": "leased"}
     return dict(function(spec, report))
   except KeyboardInterrupt:
     return {"status": "interrupted", "reason": "interrupted"}
@@ -71,12 +88,18 @@ class _Reporter:
     self._connection.send(("progress", int(step), int(total)))
 
 
-def _import(dotted: str) -> Any:
+def load(dotted: str) -> Any:
+  """Returns what `module:name` names."""
   module, _, name = dotted.partition(":")
   return getattr(importlib.import_module(module), name)
 
 
-def _redirect(log: str | None) -> None:
+def log_file(logs: str | os.PathLike[str], run: str) -> Path:
+  """Returns where a run's prints go."""
+  return Path(logs) / f"{run.replace('/', '.')}.log"
+
+
+def redirect(log: str | None) -> None:
   """Sends what the run prints, from compiled code as well, to its log: the terminal has the bar."""
   if log is None:
     return

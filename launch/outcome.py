@@ -1,0 +1,81 @@
+"""What became of a run, and of a sweep: the same for every launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.markup import escape
+
+from cnnlab.lab.plan import RunSpec
+
+
+@dataclass(frozen=True)
+class Outcome:
+  """What became of a run: its status, the reason where it is not done, its result in words."""
+
+  name: str
+  status: str
+  reason: str = ""
+  result: str = ""
+  seconds: float = 0.0
+
+
+@dataclass
+class SweepResult:
+  """What became of a sweep.
+
+  Attributes:
+    outcomes: by run, those that were executed now and those that were skipped.
+    interrupted: a signal stopped it; the same command goes on.
+  """
+
+  outcomes: dict[str, Outcome] = field(default_factory=dict)
+  interrupted: bool = False
+
+  def named(self, *statuses: str) -> list[Outcome]:
+    """Returns the outcomes of these statuses."""
+    return [outcome for outcome in self.outcomes.values() if outcome.status in statuses]
+
+  @property
+  def exit_code(self) -> int:
+    """0: every run is done; 130: interrupted; 1: some run failed, diverged or was refused."""
+    if self.interrupted:
+      return 130
+    return 0 if len(self.named("done")) == len(self.outcomes) else 1
+
+
+def opened(specs: Sequence[RunSpec], console: Console) -> tuple[SweepResult, list[RunSpec]]:
+  """Returns the outcomes of the runs that need nothing, said where one is refused; and the rest.
+
+  A run that another process trains is among the rest: it may die.
+  """
+  todo = [spec for spec in specs if spec.to_do or spec.state == "running"]
+  result = SweepResult()
+  for spec in specs:
+    if spec not in todo:
+      result.outcomes[spec.name] = outcome = _skipped(spec)
+      if outcome.status == "refused":
+        line = f"[red]refused[/]  {escape(spec.name)}: {escape(outcome.reason)}"
+        console.print(line, highlight=False)
+  return result, todo
+
+
+def closed(specs: Sequence[RunSpec], result: SweepResult, console: Console) -> SweepResult:
+  """Says how to go on where a sweep was interrupted; returns its result."""
+  if result.interrupted:
+    done = len(result.named("done"))
+    console.print(
+      f"[yellow]Stopped:[/] {done} of {len(specs)} runs are done, what the others had reached is "
+      "saved. The same command goes on from here.",
+      highlight=False,
+    )
+  return result
+
+
+def _skipped(spec: RunSpec) -> Outcome:
+  if spec.state == "other config":
+    reason = f"{spec.directory} was made from another config; move it away or use another --root"
+    return Outcome(spec.name, "refused", reason)
+  return Outcome(spec.name, spec.state)

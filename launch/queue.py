@@ -1,0 +1,161 @@
+"""Which run is next, while other launchers may be at work on the same directories."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnlab.errors import RunError
+from cnnlab.lab.plan import FINISHED, RunSpec, run_state
+from cnnlab.runs.directory import read_json, record_failure
+from cnnlab.runs.lease import owner
+from launch.display import SweepDisplay
+from launch.outcome import Outcome, SweepResult
+
+LOOK_EVERY = 1.0  # seconds between looks at the runs of others
+
+
+class Queue:
+  """The runs that are to do, those that others do meanwhile, and what has become of each.
+
+  A run whose directory another live process holds is left to it, and looked at from time to
+  time: its end is taken in, and if its owner dies or leaves it, it is to do again.
+
+  Args:
+    specs: what is to do.
+    result: takes the outcomes.
+    display: takes progress, and is told what happens.
+    restarts: how often a run whose process died is tried again.
+  """
+
+  def __init__(
+    self, specs: Sequence[RunSpec], result: SweepResult, display: SweepDisplay, restarts: int = 2
+  ):
+    self._waiting = deque(specs)
+    self._elsewhere: list[RunSpec] = []
+    self._result = result
+    self._display = display
+    self._restarts = restarts
+    self._deaths: dict[str, int] = {}
+    self._began: dict[str, float] = {}
+    self._looked = 0.0
+
+  @property
+  def open(self) -> bool:
+    """Whether a run still waits, here or for its end elsewhere."""
+    return bool(self._waiting or self._elsewhere)
+
+  def take(self) -> RunSpec | None:
+    """Returns the next run that nobody trains, None where there is none just now."""
+    self._look()
+    while self._waiting:
+      spec = self._waiting.popleft()
+      if self._to_do(spec):
+        self._began[spec.name] = time.monotonic()
+        return spec
+    return None
+
+  def end(self, spec: RunSpec, outcome: Mapping[str, Any]) -> None:
+    """Takes in what became of a run that was taken: `status`, `reason` and `result`."""
+    status, reason, result = (str(outcome.get(k) or "") for k in ("status", "reason", "result"))
+    if status == "leased":
+      self._leave(spec)
+    else:
+      self._finish(Outcome(spec.name, status, reason, result))
+
+  def died(self, spec: RunSpec, what: str, how: str) -> None:
+    """Puts a run back whose process is gone, or records that it died too often.
+
+    Args:
+      spec: the run.
+      what: died: 'worker', 'node', 'job'.
+      how: in words, such as 'signal 9 (SIGKILL)'.
+    """
+    deaths = self._deaths[spec.name] = self._deaths.get(spec.name, 0) + 1
+    if deaths <= self._restarts:
+      self._display.note(f"the {what} of {spec.name} died by {how}; its run goes on in a new one")
+      self._waiting.appendleft(spec)
+      return
+    reason = f"its {what} died {deaths} times, the last time by {how}"
+    record_failure(spec.directory, RunError(reason))
+    self._finish(Outcome(spec.name, "failed", reason))
+
+  def close(self) -> None:
+    """Gives up what has not been taken, as a stop asks for."""
+    self._result.interrupted = True
+    for spec in self._waiting:
+      outcome = Outcome(spec.name, spec.state, "not started in this session")
+      self._result.outcomes[spec.name] = outcome
+    for spec in self._elsewhere:
+      self._result.outcomes[spec.name] = Outcome(spec.name, "running", "another process trains it")
+    self._waiting.clear()
+    self._elsewhere.clear()
+
+  def show(self, specs: Iterable[RunSpec]) -> None:
+    """Shows how far runs are by what they have written, where nobody reports it."""
+    for spec in specs:
+      path = Path(spec.directory) / "status.json"
+      try:
+        status = read_json(path)
+      except RunError:
+        continue  # not begun
+      if status.get("total_steps"):
+        self._display.progress(spec.name, status.get("step") or 0, status["total_steps"])
+
+  def _to_do(self, spec: RunSpec) -> bool:
+    """Looks again before a run is begun: since the plan was made, others may have been at it."""
+    state, reason = _state(spec)
+    if state in (*FINISHED, "broken"):
+      result = "" if reason else "by another launcher"
+      self._finish(Outcome(spec.name, state.replace("broken", "failed"), reason, result))
+    elif state == "running":
+      self._leave(spec)
+    else:
+      return True
+    return False
+
+  def _leave(self, spec: RunSpec) -> None:
+    self._elsewhere.append(spec)
+    self._display.note(f"{spec.name} is trained by {owner(spec.directory)}; waiting for its end")
+
+  def _look(self) -> None:
+    now = time.monotonic()
+    if not self._elsewhere or now - self._looked < LOOK_EVERY:
+      return
+    self._looked = now
+    self.show(self._elsewhere)
+    for spec in list(self._elsewhere):
+      state, reason = _state(spec)
+      if state == "running":
+        continue
+      self._elsewhere.remove(spec)
+      if state in (*FINISHED, "failed", "broken"):
+        status = state.replace("broken", "failed")
+        self._finish(Outcome(spec.name, status, reason, "by another launcher"))
+      else:
+        self._display.note(f"{owner(spec.directory)} has left {spec.name}; it goes on here")
+        self._waiting.append(spec)
+
+  def _finish(self, outcome: Outcome) -> None:
+    began = self._began.pop(outcome.name, None)
+    seconds = 0.0 if began is None else time.monotonic() - began
+    outcome = Outcome(outcome.name, outcome.status, outcome.reason, outcome.result, seconds)
+    self._result.outcomes[outcome.name] = outcome
+    if outcome.status == "interrupted":
+      self._result.interrupted = True
+    self._display.finished(outcome.name, outcome.status, outcome.reason or outcome.result, seconds)
+
+
+def _state(spec: RunSpec) -> tuple[str, str]:
+  """Returns the state of a run by its directory, and the reason where it is not well."""
+  directory = Path(spec.directory)
+  try:
+    state = run_state(directory)
+    failed = state in ("failed", "diverged")
+    reason = read_json(directory / "status.json").get("reason") if failed else ""
+  except RunError as error:
+    return "broken", str(error)
+  return state, reason or ""
