@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from cnnlab.errors import ConfigError
 
@@ -38,6 +39,7 @@ class Source(NamedTuple):
 
 
 Rule = Callable[[Path], str | Source | None]
+NetRule = Callable[[Any, Path], str | Source | None]
 
 
 class Family(NamedTuple):
@@ -45,13 +47,19 @@ class Family(NamedTuple):
 
   Attributes:
     rule: path without collection and leaf -> torchvision's module or tensor; None: it has none.
+    net_rule: in place of `rule`, with the net as first argument, where names depend on its options.
     spare: beginnings of names that a file may hold and the model may lack, such as auxiliary heads.
     renamed: (pattern, replacement) for names that older files have in another form.
   """
 
-  rule: Rule
+  rule: Rule | None = None
   spare: tuple[str, ...] = ()
   renamed: tuple[tuple[str, str], ...] = ()
+  net_rule: NetRule | None = None
+
+  def of(self, net: Any) -> Family:
+    """Returns the family with the rule for this net."""
+    return self if self.net_rule is None else self._replace(rule=partial(self.net_rule, net))
 
 
 def source_of(family: Family, path: Path) -> Source:
@@ -62,6 +70,7 @@ def source_of(family: Family, path: Path) -> Source:
   """
   _, *module, leaf = path
   bare = leaf not in LEAVES
+  assert family.rule is not None, "a family with a net_rule is bound to its net first"
   found = family.rule((*module, leaf) if bare else tuple(module))
   if found is None:
     raise ConfigError(

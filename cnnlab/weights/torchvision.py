@@ -65,6 +65,7 @@ def from_torchvision(
   family = FAMILIES.get(family_of(name))
   if family is None:
     raise ConfigError(unknown("model of torchvision's", name, convertible_models()))
+  family = family.of(model)
   tensors = _canonical(read_tensors(source), family)
   image = jnp.zeros((1, image_size, image_size, 3))
   rngs = {"params": jax.random.key(seed), "dropout": jax.random.key(seed)}
