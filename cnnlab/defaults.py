@@ -17,6 +17,7 @@ def default_config() -> ConfigDict:
   config.batch_size = 128  # over all devices
   config.eval_batch_size = 500
   config.epochs = 10.0
+  config.init_from = ""  # a run or checkpoint directory whose weights to start from; the head may differ
   config.max_steps = 0  # where > 0, training ends there even if the epochs ask for more
   config.dtype = "float32"  # of activations: float32 or bfloat16; parameters stay float32
   config.ema_decay = (

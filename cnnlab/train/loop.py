@@ -22,6 +22,7 @@ from cnnlab.runs.directory import RunDirectory, record_failure, write_json
 from cnnlab.runs.environment import describe_environment
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import evaluate
+from cnnlab.train.init_from import start_from
 from cnnlab.train.interrupt import Interrupted, Interrupts
 from cnnlab.train.setup import Setup, prepare
 from cnnlab.train.state import State, zero_metrics
@@ -143,6 +144,8 @@ class Session:
     template = setup.parallel.template(jax.eval_shape(init, self.constants, first, self.key))
     restored = self.checkpoints.restore_latest(template)
     step, state = restored or (0, init(self.constants, first, self.key))
+    if setup.init_from and not restored:
+      state = setup.parallel.put(start_from(setup.init_from, state))
     self.run.truncate_after(step)
     self.row = self.run.last_row()
     self.seconds_before = self.run.seconds_until(step)

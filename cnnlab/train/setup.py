@@ -59,6 +59,7 @@ class Setup:
   parallel: Parallel
   plan: Plan
   key: Array
+  init_from: str = ""
 
 
 def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
@@ -101,6 +102,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     ema_decay=_fraction(tracked, "ema_decay"),
   )
   parameters, cost = measure_model(model, loaded.image_shape)
+  init_from = tracked.init_from
   refuse_unread(tracked, config, asked)
   derived = {
     "steps_per_epoch": plan.steps_per_epoch,
@@ -126,6 +128,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     parallel=parallel,
     plan=plan,
     key=jax.random.key(tracked.seed),
+    init_from=init_from,
   )
 
 

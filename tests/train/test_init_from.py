@@ -1,0 +1,107 @@
+"""A run that starts from another's weights takes what fits, and says what does not."""
+
+import logging
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnlab import runs
+from cnnlab.errors import RunError
+from cnnlab.models import create_model
+from cnnlab.nn import freeze_batch_norm
+from cnnlab.train import train
+from cnnlab.train.init_from import start_from
+from cnnlab.train.state import State
+from tests.train.conftest import tiny
+
+BATCH = {"model__norm": "batch"}
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+  directory = tmp_path_factory.mktemp("pretrained") / "run"
+  train(tiny(**BATCH, max_steps=3), directory)
+  return directory
+
+
+def fresh(ema=False, **options):
+  """The state of a network like the trained one, with options changed."""
+  same = {"num_classes": 10, "features": (4, 4), "norm": "batch"}
+  net = create_model("convnet", **{**same, **options})
+  variables = dict(net.init(jax.random.key(7), jnp.zeros((1, 8, 8, 1)), train=False))
+  params = variables.pop("params")
+  copy = jax.tree.map(jnp.copy, params) if ema else {}
+  return State(
+    step=jnp.int32(0),
+    params=params,
+    model_state=variables,
+    opt_state={},
+    ema=copy,
+    plateau={},
+    metrics={},
+  )
+
+
+def assert_equal(first, second):
+  assert jax.tree.structure(first) == jax.tree.structure(second)
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_all_weights_are_the_other_run_s_the_averaged_ones_too(pretrained):
+  given = runs.load(pretrained).variables
+  started = start_from(str(pretrained), fresh(ema=True))
+  assert_equal(given, {"params": started.params, **started.model_state})
+  assert_equal(given["params"], started.ema)
+
+
+def test_training_begins_with_them_once_and_goes_on_from_checkpoints(pretrained, workdir):
+  still = {"optim__learning_rate": 1e-30, "optim__weight_decay": 0.0}
+  config = tiny(**BATCH, **still, init_from=str(pretrained), max_steps=2, checkpoint_every_steps=1)
+  row = train(config, workdir)
+  found = runs.load(workdir).variables
+  assert_equal(runs.load(pretrained).variables["params"], found["params"])
+  # As if it had been killed after its first step, and the other run were gone.
+  shutil.rmtree(workdir / "checkpoints" / "2")
+  (workdir / "status.json").unlink()
+  pretrained.rename(pretrained.with_name("away"))
+  try:
+    assert train(config, workdir) == row
+  finally:
+    pretrained.with_name("away").rename(pretrained)
+
+
+def test_frozen_batch_norm_finds_its_weights(pretrained):
+  started = start_from(str(pretrained), fresh(norm="frozen_batch"))
+  expected = freeze_batch_norm(runs.load(pretrained).variables)
+  assert_equal(expected, {"params": started.params, **started.model_state})
+
+
+def test_another_head_is_new_and_named(pretrained, caplog):
+  before = fresh(num_classes=12)
+  with caplog.at_level(logging.INFO, logger="cnnlab"):
+    started = start_from(str(pretrained), before)
+  given = runs.load(pretrained).variables["params"]
+  assert "a new head/bias, head/kernel" in caplog.text
+  assert_equal(before.params["head"], started.params["head"])
+  assert_equal(given["hidden1"], started.params["hidden1"])
+
+
+@pytest.mark.parametrize(
+  ("options", "named"),
+  [
+    ({"features": (4, 6)}, r"block2_conv1/kernel \(\(3, 3, 4, 4\) there, \(3, 3, 4, 6\)"),
+    ({"norm": "none"}, r"block1_conv1/bias \(None there.*block1_norm1/mean \(\(4,\) there, None"),
+    ({"hidden": (128, 16)}, "hidden2/bias"),
+  ],
+)
+def test_anything_else_that_differs_is_refused_by_name(pretrained, options, named):
+  with pytest.raises(RunError, match=f"in more than its classifier.*{named}"):
+    start_from(str(pretrained), fresh(**options))
+
+
+def test_a_directory_without_checkpoint_is_refused(tmp_path):
+  with pytest.raises(RunError, match="no checkpoint there"):
+    start_from(str(tmp_path), fresh())
