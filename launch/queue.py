@@ -136,7 +136,7 @@ class Queue:
         status = state.replace("broken", "failed")
         self._finish(Outcome(spec.name, status, reason, "by another launcher"))
       else:
-        self._display.note(f"{owner(spec.directory)} has left {spec.name}; it goes on here")
+        self._display.note(f"{spec.name} has no owner any more; it goes on here")
         self._waiting.append(spec)
 
   def _finish(self, outcome: Outcome) -> None:
