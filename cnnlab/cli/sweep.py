@@ -2,16 +2,29 @@
 
   cnnlab sweep experiments/downsampling_digits --root runs
   cnnlab sweep experiments/downsampling_digits --only 'max stride' --seeds 5 --dry_run
+  cnnlab sweep experiments/all_cnn --recipe quick --config.data.dir=DATA_DIR --root runs
 
 Runs lie at ROOT/<experiment>/<variant>/seed<k>. Finished ones are skipped and interrupted ones
 resumed, so the same command goes on after Ctrl-C, a crash or a reboot. A run that fails is
-recorded with its error while the rest go on. Exit code: 0 when every run is done, 1 when some
-are not, 130 when interrupted.
+recorded with its error while the rest go on. Before anything starts, variants that would train
+the same, because a knob is not wired to anything, are named. Exit code: 0 when every run is done,
+1 when some are not, 2 when nothing could be started, 130 when interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from rich.console import Console
+
+  from cnnlab.lab.experiment import Experiment
+  from cnnlab.lab.plan import RunSpec
+
+TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,27 +40,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--workers", type=int, metavar="N", help="runs at a time (default: by device)"
   )
-  parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
+  parser.add_argument(
+    "--dry_run", action="store_true", help="print the plan and its cost, and stop"
+  )
+  parser.add_argument(
+    "--strict", action="store_true", help="start nothing if two variants would train the same"
+  )
+  parser.add_argument("--config.KEY", metavar="VALUE", help="override a key in all variants")
 
 
 def run(arguments: argparse.Namespace) -> int:
   """Sweeps and reports; returns the exit code."""
   from rich.console import Console
 
+  from cnnlab.errors import ConfigError, unknown
   from cnnlab.lab import load_experiment, plan
   from cnnlab.lab.console import plan_table
+  from launch.sweep import LAUNCHERS, sweep
 
   console = Console()
+  if arguments.on not in LAUNCHERS:
+    raise ConfigError(unknown("launcher", arguments.on, LAUNCHERS))
   experiment = load_experiment(arguments.experiment, arguments.recipe)
+  experiment = _with_overrides(experiment, arguments.overrides)
   part = {"only": arguments.only, "seeds": arguments.seeds}
+  specs = plan(experiment, arguments.root, **part)
   if arguments.dry_run:
-    console.print(plan_table(plan(experiment, arguments.root, **part)))
+    console.print(plan_table(specs))
+  if not _examine(specs, Path(arguments.root) / experiment.name, arguments, console):
+    return 2
+  if arguments.dry_run:
     return 0
 
   from cnnlab.cli.report import report
-  from launch.sweep import sweep
 
   chosen = {"on": arguments.on, "workers": arguments.workers, "console": console}
   done = sweep(experiment, arguments.root, **part, **chosen)
   report(done.directory, console)
   return done.result.exit_code
+
+
+def _with_overrides(experiment: Experiment, arguments: list[str]) -> Experiment:
+  from cnnlab.config import load_page, parse_overrides
+
+  given = parse_overrides(arguments, load_page(experiment.config))
+  return dataclasses.replace(experiment, overrides={**experiment.overrides, **given})
+
+
+def _examine(
+  specs: list[RunSpec], directory: Path, arguments: argparse.Namespace, console: Console
+) -> bool:
+  """Says what is wrong with the variants and what they will cost; returns whether to go on.
+
+  Raises:
+    ConfigError: none of them can be set up.
+  """
+  from cnnlab.errors import ConfigError
+  from cnnlab.lab.cost import estimate
+  from cnnlab.lab.wiring import examine, unwired
+  from launch.hardware import shares, usable_gpus
+
+  if not any(spec.to_do for spec in specs):
+    return True
+  with console.status("comparing what the variants would train"):
+    examined = examine(specs)
+  broken = [one for one in examined if one.error]
+  if len(broken) == len(examined):
+    raise ConfigError(broken[0].error)
+  same = unwired(examined, specs)
+  for one in broken:
+    console.print(f"cannot be set up: {one.label}: {one.error}", style="red", markup=False)
+  for group in same:
+    console.print(f"not wired: {group}", style="red", markup=False, soft_wrap=True)
+  workers = len(shares(arguments.workers, sum(spec.to_do for spec in specs)))
+  device = "GPU" if usable_gpus() else "CPU core"
+  cost = estimate(specs, examined, directory, workers, device)
+  console.print(str(cost), highlight=False, soft_wrap=True)
+  if arguments.strict and (broken or same):
+    console.print("--strict: nothing was started", style="red")
+    return False
+  return True

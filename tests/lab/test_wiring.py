@@ -1,0 +1,178 @@
+"""Two variants whose knob has no effect: they are named, and they are the same run, bit for bit."""
+
+import dataclasses
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from cnnlab.cli.main import main
+from cnnlab.lab.cost import estimate
+from cnnlab.lab.experiment import load_experiment
+from cnnlab.lab.plan import plan
+from cnnlab.lab.wiring import Examined, examine, unwired
+from launch.sweep import sweep as run_sweep
+
+STRIDE = {"model.downsample": "stride"}
+VARIANTS = {
+  "stride": STRIDE,
+  "window3": {**STRIDE, "model.pool_window": 3},  # of a pooling that a strided net has not
+  "max": {"model.downsample": "max"},
+  "window3_max": {"model.downsample": "max", "model.pool_window": 3, "model.pool_fit": "pad"},
+}
+
+
+@pytest.fixture
+def experiment():
+  toy = load_experiment("downsampling_digits", "tiny")
+  changes = {"variants": VARIANTS, "base": "stride", "claims": (), "seeds": (0, 1)}
+  return dataclasses.replace(toy, **changes)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(tmp_path_factory, monkeypatch):
+  monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def fingerprints(experiment, variants):
+  experiment = dataclasses.replace(experiment, variants=variants, base=next(iter(variants)))
+  found = examine(plan(experiment, "nowhere"), workers=0)
+  assert [one.error for one in found] == [""] * len(variants)
+  return {one.label: one.fingerprint for one in found}
+
+
+def test_a_knob_without_effect_is_named_and_gives_bit_identical_curves(experiment, tmp_path):
+  specs = plan(experiment, tmp_path)
+  (group,) = unwired(examine(specs, workers=0), specs)
+  assert group.labels == ("stride", "window3")
+  assert group.knobs == {"model.pool_window": ["unset", 3]}
+  assert str(group).startswith("'stride', 'window3' train the same step on the same data: model.")
+  silent = Console(file=io.StringIO())
+  only = {"only": "stride window3 max", "seeds": 1, "workers": 1}
+  assert run_sweep(experiment, tmp_path, console=silent, **only).result.exit_code == 0
+  curves = {
+    label: (tmp_path / experiment.name / label / "seed0" / "metrics.jsonl").read_bytes()
+    for label in ("stride", "window3", "max")
+  }
+  assert curves["stride"] == curves["window3"]
+  assert curves["stride"] != curves["max"]
+  assert b"eval/error" in curves["stride"]
+
+
+@pytest.mark.parametrize(
+  "knob",
+  [
+    {"optim.learning_rate": 0.051},
+    {"schedule.final_factor": 0.01},
+    {"optim.weight_decay": 2e-4},
+    {"task.label_smoothing": 0.1},
+    {"data.train_examples": 1000},
+    {"data.eval_examples": 100},
+    {"data.centring": "image"},
+    {"data.scale": "unit"},
+    {"data.crop_padding": 2},
+    {"data.flip": True},
+    {"batch_size": 32},
+    {"max_steps": 1},
+    {"ema_decay": 0.5},
+  ],
+  ids=str,
+)
+def test_a_knob_with_an_effect_is_never_called_unwired(experiment, knob):
+  found = fingerprints(experiment, {"base": {}, "changed": knob})
+  assert found["base"] != found["changed"]
+
+
+def test_initial_weights_and_stochastic_depth_count(experiment):
+  net = {"data.image_size": 8, "data.channels": 3, "model.blocks": 1}
+  page = dataclasses.replace(experiment, config="configs/cifar.py:resnet20")
+  net |= {"data.name": "digits", "data.centring": "channel", "max_steps": 1, "batch_size": 8}
+  net |= {"model.width": 0.25}
+  found = fingerprints(
+    page,
+    {
+      "off": net,
+      "uniform_off": {**net, "model.survival_schedule": "uniform"},
+      "linear": {**net, "model.survival": 0.5},
+      "uniform": {**net, "model.survival": 0.5, "model.survival_schedule": "uniform"},
+      "plain": {**net, "model.name": "plain20"},
+    },
+  )
+  assert found["off"] == found["uniform_off"]
+  assert len(set(found.values())) == 4
+
+
+def test_what_was_examined_once_is_not_asked_again(experiment, monkeypatch):
+  specs = plan(experiment, "nowhere", "max")
+  first = examine(specs, workers=0)
+  monkeypatch.setattr("cnnlab.lab.wiring._examine", None)
+  assert examine(specs, workers=0) == first
+  changed = dataclasses.replace(experiment, overrides={"batch_size": 8})
+  with pytest.raises(TypeError):
+    examine(plan(changed, "nowhere", "max"), workers=0)
+
+
+def test_a_variant_that_cannot_be_set_up_says_why(experiment):
+  wrong = {"stride": STRIDE, "wrong": {"optim.b1": 0.5}}
+  found = examine(plan(dataclasses.replace(experiment, variants=wrong), "nowhere"), workers=0)
+  assert found[0].error == ""
+  assert "'optim.b1' is set to 0.5, but nothing in this run reads it" in found[1].error
+
+
+def test_estimate_says_where_its_rate_is_from(experiment, tmp_path):
+  specs = plan(experiment, tmp_path)
+  examined = [Examined(label, "x", images=1000, multiply_adds=10**6) for label in VARIANTS]
+  found = estimate(specs, examined, tmp_path / "toy", 2, "CPU core")
+  assert found.multiply_adds == 8 * 3 * 10**9  # 4 variants, 2 seeds
+  assert found.seconds == pytest.approx(24e9 / 15e9 / 2)
+  assert "24 G multiply-adds for 8 runs (3 x forward pass x images)" in str(found)
+  assert "assumed for a CPU core" in str(found)
+
+
+def test_estimate_by_what_was_measured(experiment, sweep, tmp_path):
+  # The synthetic runs have 20,000 multiply-adds and 3,200 images/s.
+  examined = [Examined("max", "x", 1000, 10**6)]
+  found = estimate(plan(experiment, tmp_path, "max"), examined, sweep, 1, "CPU core")
+  assert found.rate == 3 * 20_000 * 3200
+  assert "measured in 15 runs" in str(found)
+
+
+EXPERIMENT = """
+import dataclasses
+from cnnlab.lab.experiment import load_experiment
+
+def get_experiment(recipe=""):
+  toy = load_experiment("downsampling_digits", "tiny")
+  variants = {VARIANTS}
+  return dataclasses.replace(toy, name="wires", variants=variants, base="stride", claims=())
+"""
+
+
+def test_from_the_shell(tmp_path, capsys):
+  file = tmp_path / "wires" / "experiment.py"
+  file.parent.mkdir()
+  two = {label: VARIANTS[label] for label in ("stride", "window3")}
+  file.write_text(EXPERIMENT.replace("{VARIANTS}", repr(two)))
+  root = tmp_path / "runs"
+  arguments = ["sweep", str(file), "--root", str(root), "--seeds=1", "--workers=1"]
+  assert main([*arguments, "--strict", "--config.batch_size=32"]) == 2
+  shown = capsys.readouterr().out
+  assert "not wired: 'stride', 'window3' train the same" in shown
+  assert "--strict: nothing was started" in shown
+  assert not root.exists()
+  assert main([*arguments, "--dry_run", "--config.batch_size=32"]) == 0
+  shown = capsys.readouterr().out
+  assert "not wired" in shown
+  assert "2 of 2 runs to do" in shown
+  assert "cost: " in shown
+  assert not root.exists()
+  part = ["--only=stride", "--config.batch_size=32"]
+  assert main([*arguments, *part]) == 0
+  config = json.loads((root / "wires" / "stride" / "seed0" / "config.json").read_text())
+  assert config["batch_size"] == 32
+  stored = json.loads((root / "wires" / "experiment.json").read_text())
+  assert stored["overrides"] == {"batch_size": 32}
+  capsys.readouterr()
+  assert main([*arguments, "--only=stride", "--config.batch_size=16"]) == 2
+  assert "{'batch_size': 32}, not {'batch_size': 16}" in capsys.readouterr().err
