@@ -1,0 +1,51 @@
+"""Fully connected layers are convolutions: the kernels of the one as the kernels of the other.
+
+CS231n, "Converting FC layers to CONV layers": a layer that is connected to all of a map of height
+x width x channels is a convolution with a window of that size; on a larger map it slides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax
+
+from cnnlab.errors import ShapeError
+from cnnlab.nn import geometry
+
+
+def dense_as_conv(kernel: jax.Array, window: int | Sequence[int]) -> jax.Array:
+  """Returns the kernel of a dense layer as that of a convolution without padding.
+
+  Args:
+    kernel: [height * width * channels, features], of a layer behind a flattened map (as
+      `x.reshape(batch, -1)` flattens [batch, height, width, channels]).
+    window: (height, width) of the map that it was flattened from; 1 behind another dense layer.
+
+  Returns:
+    [height, width, channels, features]; the bias stays as it is.
+
+  Raises:
+    ShapeError: the window does not divide the kernel's rows.
+  """
+  height, width = geometry.pair(window, "window")
+  if kernel.ndim != 2 or kernel.shape[0] % (height * width):
+    raise ShapeError(
+      f"a dense kernel {tuple(kernel.shape)} cannot come from a map of {height}x{width} pixels: "
+      f"it must be [{height * width} * channels, features]"
+    )
+  return kernel.reshape(height, width, -1, kernel.shape[1])
+
+
+def conv_as_dense(kernel: jax.Array) -> jax.Array:
+  """Returns a kernel [height, width, channels, features] as that of a dense layer.
+
+  The inverse of `dense_as_conv`: on a map of height x width both give the same.
+
+  Raises:
+    ShapeError: not such a kernel.
+  """
+  if kernel.ndim != 4:
+    raise ShapeError(f"a convolution's kernel has four axes, got {tuple(kernel.shape)}")
+  return kernel.reshape(math.prod(kernel.shape[:3]), kernel.shape[3])
