@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +13,14 @@ from rich.console import Console
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.plan import RunSpec, plan, prepare
-from launch.local import SweepResult
+from launch.outcome import SweepResult
 
-# Each is `run_sweep(specs, *, workers, console, logs) -> SweepResult`.
-LAUNCHERS = {"local": "launch.local:run_sweep"}
+# Each is `run_sweep(specs, *, workers, console, logs, settings) -> SweepResult`.
+LAUNCHERS = {
+  "local": "launch.local:run_sweep",
+  "ray": "launch.ray:run_sweep",
+  "slurm": "launch.slurm:run_sweep",
+}
 
 
 class Sweep(NamedTuple):
@@ -35,6 +39,7 @@ def sweep(
   seeds: int | Sequence[int] | None = None,
   on: str = "local",
   workers: int | None = None,
+  settings: Mapping[str, str] | None = None,
   console: Console | None = None,
 ) -> Sweep:
   """Trains what is not yet trained of an experiment; the same call goes on after an interruption.
@@ -44,11 +49,12 @@ def sweep(
     root: runs lie at `<root>/<experiment>/<variant>/seed<k>`.
     only, seeds: a part of it, or more seeds: see `cnnlab.lab.plan.plan`.
     on: the launcher's name.
-    workers: processes at a time; None for the launcher's choice.
+    workers: runs at a time; None for the launcher's choice.
+    settings: of the launcher: see `SETTINGS` in its module.
     console: where the progress goes.
 
   Raises:
-    ConfigError: unknown launcher, variant or config key; nothing was started.
+    ConfigError: unknown launcher, setting, variant or config key; nothing was started.
     RunError: the directory holds another recipe's sweep, or a run's files are broken.
   """
   if on not in LAUNCHERS:
@@ -57,5 +63,6 @@ def sweep(
   directory = prepare(experiment, root, seeds)
   module, _, name = LAUNCHERS[on].partition(":")
   run_sweep = getattr(importlib.import_module(module), name)
-  result = run_sweep(specs, workers=workers, console=console, logs=directory / "logs")
+  chosen = {"workers": workers, "console": console, "settings": settings}
+  result = run_sweep(specs, logs=directory / "logs", **chosen)
   return Sweep(directory, specs, result)

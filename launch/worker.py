@@ -6,6 +6,7 @@ It imports nothing heavy before it has claimed its share of the machine.
 from __future__ import annotations
 
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -110,6 +111,8 @@ def redirect(log: str | None) -> None:
   os.dup2(descriptor, 1)
   os.dup2(descriptor, 2)
   os.close(descriptor)
+  logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+  logging.getLogger("cnnlab").setLevel(logging.INFO)
 
 
 def _follow_parent() -> None:
