@@ -18,6 +18,7 @@ VERBS = {
   "predict": "class names and probabilities of images, from a run or checkpoint",
   "models": "list the models, and the options of one",
   "describe": "what each layer of a model outputs, costs, sees and keeps in memory",
+  "convert": "make a run directory of torchvision's weights",
   "bench": "time the real training step on synthetic data",
   "sweep": "train all variants and seeds of an experiment, then report",
   "report": "rebuild an experiment's table and plots from its directories alone",
