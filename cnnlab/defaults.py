@@ -17,7 +17,9 @@ def default_config() -> ConfigDict:
   config.batch_size = 128  # over all devices
   config.eval_batch_size = 500
   config.epochs = 10.0
-  config.init_from = ""  # a run or checkpoint directory whose weights to start from; the head may differ
+  config.init_from = (
+    ""  # a run or checkpoint directory whose weights to start from; the head may differ
+  )
   config.max_steps = 0  # where > 0, training ends there even if the epochs ask for more
   config.dtype = "float32"  # of activations: float32 or bfloat16; parameters stay float32
   config.ema_decay = (
@@ -62,6 +64,7 @@ def _data() -> ConfigDict:
   data.crop_padding = 0  # pixels on each side before the random crop
   data.pad_mode = "constant"  # constant (the mean, 0 after centring) or reflect
   data.flip = False  # left to right, at random
+  data.eval_crops = "center"  # center, ten, grid2 to grid5, dense; all average probabilities
   data.placement = "auto"  # device, stream (Grain workers), auto (device if it fits)
   data.device_limit_mb = 2048  # largest split that auto puts on the device
   data.workers = 2  # processes that decode a streamed set

@@ -8,13 +8,14 @@ the crop moves the centred image, not the mean.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnlab.data.images import Size, load_image
-from cnnlab.errors import DataError
+from cnnlab.errors import DataError, unknown
 
 # JAX is imported in the functions that compute with it: worker processes that only decode import
 # this package as well, and must start fast and leave the accelerator alone.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 IGNORED_LABEL = 255  # what a label map holds where the padding of its image lies
 PAD_MODES = ("constant", "reflect")
+EVAL_CROPS = ("center", "ten", "dense", "grid2", "grid3", "grid4", "grid5")
 
 Batch = dict[str, Any]
 
@@ -43,6 +45,11 @@ class Preprocess:
     crop_padding: pixels added on each side before the random crop.
     pad_mode: 'constant' (zero after centring) or 'reflect'.
     flip: whether half of the training images are mirrored left to right.
+    eval_crops: what an evaluation sees of an image: its 'center'; 'ten' crops, the corners, the
+      centre and their mirror images (AlexNet, NIPS 2012, section 4.1); 'grid5' 5x5 evenly spaced
+      crops and their mirror images (VGG, arXiv:1409.1556, section 4.3), other numbers alike; or
+      'dense' the whole stored image, over which the network slides, and its mirror image (VGG,
+      section 3.2). Probabilities are averaged.
   """
 
   mean: np.ndarray
@@ -52,6 +59,7 @@ class Preprocess:
   crop_padding: int = 0
   pad_mode: str = "constant"
   flip: bool = False
+  eval_crops: str = "center"
 
   def __post_init__(self) -> None:
     (height, width), (out_height, out_width) = self.stored_size, self.image_size
@@ -70,6 +78,14 @@ class Preprocess:
         f"the image ({height}x{width}); at most {min(height, width) - 1}"
       )
 
+    if self.eval_crops not in EVAL_CROPS:
+      raise DataError(unknown("data.eval_crops", self.eval_crops, EVAL_CROPS))
+    if self.eval_crops != "center" and tuple(self.stored_size) == tuple(self.image_size):
+      raise DataError(
+        f"data.eval_crops is {self.eval_crops!r}, but the images of {height}x{width} leave no room "
+        f"for more than one crop of {out_height}x{out_width}: set data.resize above data.image_size"
+      )
+
   @property
   def channels(self) -> int:
     """Channels of the images that come in and go out."""
@@ -83,6 +99,7 @@ class Preprocess:
       "crop_padding": self.crop_padding,
       "pad_mode": self.pad_mode,
       "flip": self.flip,
+      "eval_crops": self.eval_crops,
     }
 
   def arrays(self) -> dict[str, np.ndarray]:
@@ -100,6 +117,7 @@ class Preprocess:
       crop_padding=int(settings["crop_padding"]),
       pad_mode=str(settings["pad_mode"]),
       flip=bool(settings["flip"]),
+      eval_crops=str(settings.get("eval_crops", "center")),
     )
 
   def load_image(self, path: str) -> np.ndarray:
@@ -134,6 +152,38 @@ class Preprocess:
     if "label_map" in batch:
       out["label_map"] = batch["label_map"][:, top:bottom, left:right]
     return out
+
+  def eval_views(self, images: Any) -> jax.Array:
+    """Normalises, and returns all that `eval_crops` asks for.
+
+    Args:
+      images: uint8 [b, height, width, channels].
+
+    Returns:
+      float32 [views, b, *image_size, channels], for 'dense' [2, b, *stored_size, channels]; the
+      second half of the views are the mirror images of the first, but for 'center'.
+    """
+    import jax.numpy as jnp
+
+    if self.eval_crops == "center":
+      return self.eval(images)[None]
+    whole = self.normalise(images)
+    height, width = self.image_size
+    corners = [(0, 0)] if self.eval_crops == "dense" else self._corners()
+    if self.eval_crops == "dense":
+      height, width = self.stored_size
+    views = jnp.stack([whole[:, t : t + height, x : x + width] for t, x in corners])
+    return jnp.concatenate([views, views[:, :, :, ::-1]])
+
+  def _corners(self) -> list[tuple[int, int]]:
+    """Returns top and left of each crop of an evaluation."""
+    room = [s - i for s, i in zip(self.stored_size, self.image_size, strict=True)]
+    if self.eval_crops == "ten":
+      rows, columns = ((0, free) for free in room)
+      return [*itertools.product(rows, columns), (room[0] // 2, room[1] // 2)]
+    count = int(self.eval_crops.removeprefix("grid"))
+    rows, columns = ([i * free // (count - 1) for i in range(count)] for free in room)
+    return list(itertools.product(rows, columns))
 
   def train(self, batch: Any, key: jax.Array, *, offset: int | jax.Array = 0) -> Any:
     """Normalises, crops at random and flips at random, with draws of its own for each example.

@@ -118,6 +118,7 @@ def load(
     crop_padding=padding,
     pad_mode=config.pad_mode if padding else "constant",
     flip=config.flip,
+    eval_crops=config.eval_crops,
   )
   shape = (*image_size, channels)
   return Data(splits[0], splits[1], train.class_names, shape, preprocess, placement)

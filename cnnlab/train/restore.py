@@ -18,6 +18,7 @@ from cnnlab.defaults import default_config
 from cnnlab.errors import ConfigError
 from cnnlab.runs import checkpoint
 from cnnlab.train.compile_cache import enable_compile_cache
+from cnnlab.train.crops import forward_views
 from cnnlab.train.evaluate import evaluate
 from cnnlab.train.setup import build_model, prepare
 
@@ -53,8 +54,8 @@ def evaluate_run(
   config = apply_overrides(config_from_json(saved["about"]["config"]), overrides or {})
   setup = prepare(config)
   try:
-    # The statistics that the network was trained with count, whatever the data says now.
-    recipe = dataclasses.replace(setup.recipe, preprocess=_preprocess(saved))
+    preprocess = _with_statistics(setup.data.preprocess, _preprocess(saved))
+    recipe = dataclasses.replace(setup.recipe, preprocess=preprocess)
     setup = dataclasses.replace(setup, recipe=recipe)
     first = setup.parallel.put_batch(next(setup.data.train.train_batches(0)))
     shapes = jax.eval_shape(
@@ -66,6 +67,20 @@ def evaluate_run(
     return {"step": saved["step"], **evaluate(setup)(state)}
   finally:
     setup.data.close()
+
+
+def _with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Preprocess:
+  """Returns `now` with the statistics that the network was trained with, whatever the data says.
+
+  Raises:
+    ConfigError: those are a mean image, and images now have another size.
+  """
+  if trained.mean.ndim == 3 and now.stored_size != trained.stored_size:
+    raise ConfigError(
+      f"config key 'data.resize': the run is centred by a mean image of {trained.stored_size}, which "
+      f"does not fit images of {now.stored_size}"
+    )
+  return dataclasses.replace(now, mean=trained.mean, scale=trained.scale)
 
 
 def predict(
@@ -93,7 +108,7 @@ def predict(
 
   @jax.jit
   def forward(batch: jax.Array) -> jax.Array:
-    return task.predict(model.apply(variables, preprocess.eval(batch), train=False)[0])
+    return task.predict(forward_views(model, preprocess, variables, {"image": batch})[1])
 
   # One image at a time: one program for any number of images, and any size fits the memory.
   return names, np.concatenate([np.asarray(forward(image[None])) for image in stored])

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax import Array
 
 from cnnlab.tasks import Task
+from cnnlab.train.crops import forward_views
 from cnnlab.train.schedules import Plateau
 from cnnlab.train.state import State, init_variables, named_key
 
@@ -134,7 +135,8 @@ def _average(recipe: Recipe, state: State, params: Any) -> Any:
 def eval_step(recipe: Recipe, state: State, constants: Any, batch: Batch, sums: Any) -> Any:
   """Returns `sums` plus the metric sums of one batch, examples with `mask` False left out."""
   mask = batch["mask"].astype(jnp.float32)
-  batch = recipe.preprocess.eval(recipe.eval_gather(constants, batch))
   params = state.ema if recipe.ema_decay else state.params
-  out, _ = recipe.model.apply({"params": params, **state.model_state}, batch["image"], train=False)
+  variables = {"params": params, **state.model_state}
+  batch = recipe.eval_gather(constants, batch)
+  batch, out = forward_views(recipe.model, recipe.preprocess, variables, batch)
   return jax.tree.map(jnp.add, sums, recipe.task.metric_sums(out, batch, mask))
