@@ -42,9 +42,8 @@ def test_modules_have_the_channels_and_weights_of_table_1():
 
 @pytest.mark.parametrize(
   ("form", "channels", "operations"),
-  # CS231n 2017, lecture 9: 28x28x256 into 128 1x1, 192 3x3 and 96 5x5 filters. Its slide prints
-  # 854M for the naive module; the 358M for the reduced one are not the sum of the six products
-  # beside it, which is 271M (one of them, 87M, went in twice).
+  # CS231n's example: 28x28x256 into 128 1x1, 192 3x3 and 96 5x5 filters, 854M when naive. The 358M
+  # often quoted for the reduced module exceed the sum of its six layers, 271M, by the 3x3 layer's.
   [("naive", 672, 854e6), ("reduced", 480, 784 * (256 * 320 + 9 * 64 * 192 + 25 * 64 * 96))],
 )
 def test_the_lectures_example_of_what_reductions_save(form, channels, operations):
