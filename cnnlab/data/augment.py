@@ -179,8 +179,7 @@ class Preprocess:
     """Returns top and left of each crop of an evaluation."""
     room = [s - i for s, i in zip(self.stored_size, self.image_size, strict=True)]
     if self.eval_crops == "ten":
-      rows, columns = ((0, free) for free in room)
-      return [*itertools.product(rows, columns), (room[0] // 2, room[1] // 2)]
+      return [*itertools.product((0, room[0]), (0, room[1])), (room[0] // 2, room[1] // 2)]
     count = int(self.eval_crops.removeprefix("grid"))
     rows, columns = ([i * free // (count - 1) for i in range(count)] for free in room)
     return list(itertools.product(rows, columns))

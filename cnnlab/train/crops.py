@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flax import linen as nn
@@ -12,8 +13,8 @@ from cnnlab.models.sliding import log_mean_probability, slide
 
 
 def forward_views(
-  model: nn.Module, preprocess: Any, variables: Any, batch: dict[str, Any]
-) -> tuple[dict[str, Any], Array]:
+  model: nn.Module, preprocess: Any, variables: Any, batch: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Array]:
   """Returns the preprocessed batch and the network's output on it, as `data.eval_crops` asks.
 
   With more than one view of an image, the output is the logarithm of its averaged probabilities,
