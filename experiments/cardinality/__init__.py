@@ -1,0 +1,1 @@
+"""Cardinality against width and depth, arXiv:1611.05431."""

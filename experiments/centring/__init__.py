@@ -1,0 +1,1 @@
+"""Zero-centring of images."""

@@ -1,0 +1,1 @@
+"""DenseNet's parameters and errors, arXiv:1608.06993."""

@@ -1,0 +1,85 @@
+"""Densely Connected Convolutional Networks (arXiv:1608.06993): error per parameter, B and C.
+
+DenseNets of one depth in the basic form, with bottlenecks (`b`), compression (`c`) and both (`bc`),
+beside a ResNet. Published (table 2, C10+): 300 epochs of SGD with Nesterov momentum 0.9, batches of
+64, rate 0.1 divided by 10 at half and three quarters, weight decay 1e-4, flips and shifts. The
+small recipes have DenseNets of 22 and ResNets of 32 layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnlab.lab.experiment import Claim, Experiment, Published
+from experiments.recipes import choose
+
+RECIPES = ("paper", "quick", "tiny")
+TABLE2 = "arXiv:1608.06993, table 2, C10+"
+FORMS = {
+  "basic": "densenet40_12",
+  "b": "densenet_b40_12",
+  "c": "densenet_c40_12",
+  "bc": "densenet_bc40_12",
+}
+
+
+def get_experiment(recipe: str = "") -> Experiment:
+  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+
+  Raises:
+    KeyError: another recipe.
+  """
+  chosen = choose(
+    recipe,
+    paper={
+      "epochs": 300.0,
+      "batch_size": 64,
+      "data.centring": "channel",
+      "optim.nesterov": True,
+    },
+    quick={"epochs": 6.0, "optim.nesterov": True},
+    note="One figure a net in the paper; its error is that of the last epoch, as here.",
+  )
+  # Of 22 layers: 3 blocks of 6 layers, of half as many with a bottleneck.
+  small: dict[str, Any] = {} if chosen.at_full_size else {"model.growth_rate": 8}
+  blocks = {form: (3, 3, 3) if form in ("b", "bc") else (6, 6, 6) for form in FORMS}
+  if chosen.name == "tiny":
+    small, blocks = {"model.growth_rate": 4}, dict.fromkeys(FORMS, (1, 1, 1))
+  variants: dict[str, dict[str, Any]] = {}
+  for form, net in FORMS.items():
+    size = {} if chosen.at_full_size else {"model.blocks": blocks[form]}
+    variants[form] = {"model.name": net, **small, **size}
+  if chosen.at_full_size:
+    variants["bc100"] = {"model.name": "densenet_bc100_12"}
+  deep = "bc100" if chosen.at_full_size else "bc"
+  variants["resnet"] = {"model.name": "resnet110" if chosen.at_full_size else "resnet32"}
+  if chosen.name == "tiny":
+    variants["resnet"] = {"model.name": "resnet20"}
+  published = {"basic": 0.0524, "bc100": 0.0451, "resnet": 0.0661}
+  return Experiment(
+    name="densenet",
+    question="Does a DenseNet need fewer parameters for the same error, and fewer still with B and C?",
+    config="configs/cifar.py:densenet40_12",
+    overrides=chosen.overrides,
+    variants=variants,
+    base="resnet",
+    seeds=chosen.seeds,
+    claims=(
+      Claim(
+        "a DenseNet-BC has fewer parameters than the ResNet",
+        deep, "<", "resnet", TABLE2, metric="parameters",
+      ),
+      Claim("and its error is no higher", deep, "<=", "resnet", TABLE2, margin=0.01),
+      Claim(
+        "bottlenecks and compression save parameters",
+        "bc", "<", "basic", TABLE2, metric="parameters",
+      ),
+      Claim(
+        "at a cost in error of no more than two points at equal depth and growth",
+        "bc", "<=", "basic", "arXiv:1608.06993, figure 4 (left)", margin=0.02,
+      ),
+    ),
+    paper={label: Published(v, TABLE2) for label, v in published.items() if label in variants and (chosen.at_full_size or label != "bc100")},
+    recipe=chosen.name,
+    note=chosen.note,
+  )  # fmt: skip

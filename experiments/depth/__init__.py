@@ -1,0 +1,1 @@
+"""Plain, residual and highway nets at two depths."""

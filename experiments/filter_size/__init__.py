@@ -1,0 +1,1 @@
+"""One large filter against several small ones."""

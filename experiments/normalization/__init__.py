@@ -1,0 +1,1 @@
+"""Seven normalisations at three batch sizes."""

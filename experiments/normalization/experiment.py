@@ -1,0 +1,78 @@
+"""Normalisation and batch size: none, batch, layer, instance, group, weight and switchable norm.
+
+The published comparisons (arXiv:1803.08494, table 2; arXiv:1806.10779, table of batch sizes) are
+of ResNet-50 on ImageNet with the batch size per GPU; here it is a small CIFAR ResNet on one device,
+with batches of 4, 16 and 64. The learning rate is scaled linearly with the batch, as both papers do.
+"""
+
+from __future__ import annotations
+
+from cnnlab.lab.experiment import Claim, Experiment, Published
+from experiments.recipes import choose
+
+RECIPES = ("paper", "quick", "tiny")
+NORMS = ("none", "batch", "layer", "instance", "group", "weight", "switchable")
+BATCHES = (4, 16, 64)
+BATCH_NORM = "arXiv:1502.03167, section 4.2.1"
+GROUP_NORM = "arXiv:1803.08494, table 2"
+SWITCHABLE = "arXiv:1806.10779, comparison of batch sizes"
+# Top-1 error in % of ResNet-50 on ImageNet, by images per GPU.
+IMAGENET = {
+  "batch_4": (27.3, SWITCHABLE), "batch_16": (23.7, SWITCHABLE),
+  "group_4": (24.2, GROUP_NORM), "group_16": (24.2, GROUP_NORM),
+  "switchable_4": (24.1, SWITCHABLE), "switchable_16": (23.3, SWITCHABLE),
+}  # fmt: skip
+
+
+def get_experiment(recipe: str = "") -> Experiment:
+  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+
+  Raises:
+    KeyError: another recipe.
+  """
+  rate = {"optim.reference_batch": 64, "optim.learning_rate": 0.05}
+  chosen = choose(
+    recipe,
+    paper={"epochs": 100.0, **rate},
+    quick={"epochs": 5.0, "model.blocks": 1, "model.width": 0.75, **rate},
+    tiny={"model.blocks": 1, "model.width": 0.25, **rate},
+    note="Our own recipe on CIFAR-10 with ResNet-20; the papers' figures are of ImageNet.",
+  )
+  return Experiment(
+    name="normalization",
+    question="Which normalisation optimises best, and how much does it need large batches?",
+    config="configs/cifar.py:resnet20",
+    overrides=chosen.overrides,
+    variants={
+      f"{norm}_{batch}": {"model.norm": norm, "batch_size": batch}
+      for norm in NORMS
+      for batch in BATCHES
+    },
+    base="batch_64",
+    seeds=chosen.seeds,
+    claims=(
+      Claim(
+        "batch norm speeds up optimisation: a lower training loss after as many steps",
+        "batch_64", "<", "none_64", BATCH_NORM, metric="train/loss",
+      ),
+      Claim("batch norm suffers from small batches", "batch_4", ">", "batch_64", GROUP_NORM),
+      Claim(
+        "group norm does not suffer from small batches",
+        "group_4", "<=", "group_64", GROUP_NORM, margin=0.01,
+      ),
+      Claim(
+        "switchable norm is as good as batch norm at large batches",
+        "switchable_64", "<=", "batch_64", SWITCHABLE, margin=0.01,
+      ),
+      Claim(
+        "switchable norm is better than batch norm at small batches",
+        "switchable_4", "<", "batch_4", SWITCHABLE,
+      ),
+    ),
+    paper={
+      label: Published(value / 100, source, "ResNet-50 on ImageNet, images per GPU")
+      for label, (value, source) in IMAGENET.items()
+    },
+    recipe=chosen.name,
+    note=chosen.note,
+  )  # fmt: skip

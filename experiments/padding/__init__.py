@@ -1,0 +1,1 @@
+"""Zero padding against valid convolutions."""

@@ -1,0 +1,1 @@
+"""Max against average pooling, FC against average-pool head."""

@@ -1,0 +1,1 @@
+"""Dropping residual blocks at random, arXiv:1603.09382."""

@@ -1,0 +1,127 @@
+"""Every experiment in every recipe: configs resolve, claims and figures fit, variants differ, runs train."""
+
+import json
+
+import jax
+import pytest
+
+from cnnlab.config import apply_overrides, load_page
+from cnnlab.errors import ConfigError
+from cnnlab.lab.execute import execute_run
+from cnnlab.lab.experiment import from_json, load_experiment
+from cnnlab.lab.plan import plan, prepare
+from cnnlab.lab.results import collect
+from cnnlab.lab.verdicts import judge
+from cnnlab.lab.wiring import examine, unwired
+from cnnlab.models import create_model
+from tests.conftest import PROJECT
+
+NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
+CIFAR = [name for name in NAMES if name != "downsampling_digits"]
+# One variant of each is really trained here, for two steps.
+TRAINED = {
+  "all_cnn": "all_cnn_c",
+  "cardinality": "c8_d14",
+  "centring": "image",
+  "densenet": "bc",
+  "depth": "highway20",
+  "filter_size": "one_7x7",
+  "inception": "reduced",
+  "lrn": "lrn",
+  "normalization": "switchable_4",
+  "padding": "valid",
+  "pooling": "avg",
+  "stochastic_depth": "uniform_0.5",
+}
+
+
+def test_the_twelve_experiments_are_there():
+  assert sorted(TRAINED) == CIFAR
+
+
+@pytest.mark.parametrize("recipe", ["paper", "quick", "tiny", ""])
+@pytest.mark.parametrize("name", CIFAR)
+def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
+  experiment = load_experiment(name, recipe)
+  assert experiment.name == name
+  assert experiment.recipe == (recipe or "quick")
+  assert from_json(json.loads(json.dumps(experiment.to_json()))) == from_json(experiment.to_json())
+  page = load_page(experiment.config)
+  for label in experiment.variants:
+    config = apply_overrides(page, experiment.settings(label))
+    options = config.model.to_dict()
+    create_model(options.pop("name"), num_classes=10, **options)
+  assert len(experiment.seeds) == {"paper": 5, "tiny": 2}.get(recipe, 3)
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_claims_have_sources_and_errors_have_sensible_margins(name):
+  for recipe in ("paper", "quick"):
+    experiment = load_experiment(name, recipe)
+    assert experiment.question.endswith("?")
+    assert "JPEG" in experiment.note
+    assert experiment.claims
+    for claim in experiment.claims:
+      assert claim.source
+      assert claim.left != claim.right
+      assert 0 <= claim.margin <= 0.02
+    assert all(0.02 < figure.value < 0.4 for figure in experiment.paper.values())
+
+
+def test_figures_are_those_of_the_papers(shared):
+  table = json.loads((shared / "reference/papers/all_convolutional_net_1412.6806.json").read_text())
+  rows = next(t["rows"] for t in table["tables"] if t["id"] == "table3")
+  forms = {
+    "Model": "base",
+    "Strided-CNN": "strided",
+    "ConvPool-CNN": "convpool",
+    "All-CNN": "all_cnn",
+  }
+  published = {}
+  for row in rows:
+    form, _, base = row["model"].replace("Model ", "Model-").rpartition("-")
+    published[f"{forms[form]}_{base.lower()}"] = row["value"] / 100
+  paper = load_experiment("all_cnn", "paper").paper
+  assert {label: figure.value for label, figure in paper.items()} == pytest.approx(published)
+  table = json.loads((shared / "reference/papers/resnext_1611.05431.json").read_text())
+  rows = next(t["rows"] for t in table["tables"] if t["id"] == "table3")
+  paper = load_experiment("cardinality", "paper").paper
+  for row in rows[:5]:
+    label = f"c{row['variant']['C']}_d{row['variant']['d']}"
+    assert paper[label].value == pytest.approx(row["value"] / 100)
+
+
+@pytest.fixture
+def quick_compilation():
+  """Programs that run two steps need no optimisation."""
+  before = jax.config.jax_disable_most_optimizations
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_a_tiny_run_trains_and_is_judged(name, tmp_path, quick_compilation):
+  experiment = load_experiment(name, "tiny")
+  (spec,) = plan(experiment, tmp_path, only=TRAINED[name], seeds=1)
+  outcome = execute_run(spec.to_dict(), lambda step, total: None)
+  assert (outcome["status"], outcome["reason"]) == ("done", "")
+  runs = collect(prepare(experiment, tmp_path))
+  row = runs.set_index(["variant", "seed"]).loc[(spec.label, 0)]
+  assert 0 <= row["value"] <= 1
+  assert row["multiply_adds"] > 0
+  verdicts = judge(experiment, runs)
+  assert [v.verdict for v in verdicts] == ["inconclusive"] * len(experiment.claims)
+
+
+@pytest.mark.parametrize("name", ["centring", "pooling", "filter_size"])
+def test_no_variant_of_the_smallest_nets_is_unwired(name, tmp_path):
+  specs = plan(load_experiment(name, "tiny"), tmp_path, seeds=1)
+  examined = examine(specs, workers=0)
+  assert [one.error for one in examined] == [""] * len(specs)
+  assert unwired(examined, specs) == []
+
+
+def test_unknown_recipe_names_those_that_there_are():
+  with pytest.raises(ConfigError, match=r"'quik'.*did you mean 'quick'"):
+    load_experiment("all_cnn", "quik")
