@@ -2,6 +2,7 @@
 
 cnnlab models 'resnet*'
 cnnlab models resnet20 --options
+cnnlab models --table > docs/models.md
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "pattern", nargs="?", default="*", help="a name, or a pattern such as 'resnet*'"
   )
   parser.add_argument("--options", action="store_true", help="show the options with their defaults")
+  parser.add_argument(
+    "--table", action="store_true", help="print docs/models.md: counts, costs, sources, proofs"
+  )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,6 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
   names = list_models(arguments.pattern)
   if not names:
     raise ConfigError(unknown("model", arguments.pattern, list_models()))
+  if arguments.table:
+    from cnnlab.inspect.catalogue import markdown
+
+    print(markdown(arguments.pattern), end="")
+    return 0
   for name in names:
     print(name)
     if arguments.options:

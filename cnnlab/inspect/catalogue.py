@@ -1,7 +1,8 @@
 """The table of all models: what each costs on the images it was published for, and what proves it.
 
 `published.json` holds the published figures: exact parameter counts (torchvision's, or those that
-follow from a paper's layer list), torchvision's multiply-adds, and whose outputs are compared.
+follow from a paper's layer list), or millions as they are printed with half of the last digit, and
+whose outputs are compared with torchvision's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cnnlab.models.registry import family_of
 # ImageNet are not listed. AlexNet's paper says 224, but its layers fit 227.
 IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
   "alexnet_2012": (227, 227, 3),
+  "highway10_*": (28, 28, 1),
   "lenet5*": (32, 32, 1),
   "convnet": (32, 32, 3),
   "densenet*_*": (32, 32, 3),
@@ -41,9 +43,8 @@ class Entry(NamedTuple):
     image_shape: (height, width, channels).
     parameters: counted.
     multiply_adds: of one image, counted.
-    published: the published count of parameters, None where there is none to compare with.
-    source: of the published count.
-    status: 'outputs', 'count' or 'neither': what is proven against it.
+    published: the published count of parameters with its source, '' where there is none.
+    status: 'outputs', 'count', 'printed digits' or 'neither': what is proven.
   """
 
   name: str
@@ -51,8 +52,7 @@ class Entry(NamedTuple):
   image_shape: tuple[int, int, int]
   parameters: int
   multiply_adds: int
-  published: int | None
-  source: str
+  published: str
   status: str
 
 
@@ -75,19 +75,21 @@ def entry(name: str) -> Entry:
   """Returns a model's line; ConfigError if it is unknown."""
   shape = image_shape(name)
   sheet = describe(create_model(name), shape)
-  known = published().get(name, {})
-  agrees = known.get("parameters") == sheet.parameters
-  proven = "outputs" if known.get("outputs") else "count"
-  return Entry(
-    name=name,
-    paper=paper(name),
-    image_shape=shape,
-    parameters=sheet.parameters,
-    multiply_adds=sheet.multiply_adds,
-    published=known.get("parameters"),
-    source=known.get("source", ""),
-    status=proven if agrees else "neither",
-  )
+  told, status = _proof(published().get(name, {}), sheet.parameters)
+  return Entry(name, paper(name), shape, sheet.parameters, sheet.multiply_adds, told, status)
+
+
+def _proof(known: dict, parameters: int) -> tuple[str, str]:
+  """Returns what was published, in words, and what a count of `parameters` proves with it."""
+  if "millions" in known:
+    agrees = abs(parameters / 1e6 - known["millions"]) <= known["within"]
+    told = f"{known['millions']} M, {known['source']}"
+    return told, "printed digits" if agrees else "neither"
+  if "parameters" in known:
+    status = "outputs" if known.get("outputs") else "count"
+    told = f"{known['parameters']:,}, {known['source']}"
+    return told, status if known["parameters"] == parameters else "neither"
+  return "", "neither"
 
 
 def paper(name: str) -> str:
@@ -106,13 +108,14 @@ def page(entries: list[Entry]) -> str:
   lines = [
     "# Models",
     "",
-    "Made by `cnnlab models --table > docs/models.md`; do not edit. Parameters and multiply-adds are",
+    "Made by `cnnlab models --table > docs/models.md`. Parameters and multiply-adds are",
     "counted by tracing the model on one image of the size given; a multiply-add counts as one.",
     "",
-    "Proof: **outputs**, logits agree with torchvision's for the same weights and images; **count**,",
-    "the parameters equal the published count exactly; **neither**, there is no published count to",
-    "compare with, or it differs. All nets are also held to their published or torchvision counts, and",
-    "torchvision's multiply-adds within 1 %, by the tests.",
+    "Proof, all of it by the tests: **outputs**, logits agree with torchvision's for the same weights and",
+    "images, and so do the parameters; **count**, the parameters are exactly those published, by",
+    "torchvision or as they follow from the paper's layer list; **printed digits**, they agree with the",
+    "millions that the source prints; **neither**, no count is published. Where torchvision gives a",
+    "model's multiply-adds, ours agree within 1 %.",
   ]
   for title in dict.fromkeys(item.paper for item in entries):
     own = [item for item in entries if item.paper == title]
@@ -128,8 +131,7 @@ def page(entries: list[Entry]) -> str:
 
 def _line(item: Entry) -> str:
   image = "x".join(map(str, item.image_shape))
-  told = f"{item.published:,}, {item.source}" if item.published is not None else ""
   return (
     f"| `{item.name}` | {image} | {item.parameters:,} | {item.multiply_adds / 1e9:.4g} G "
-    f"| {told} | {item.status} |"
+    f"| {item.published} | {item.status} |"
   )

@@ -71,7 +71,7 @@ def picture(sheet: Sheet) -> Figure:
   logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
   found = bars(sheet)
   with matplotlib.rc_context(_STYLE):
-    height = 2.0 + 0.17 * len(found)
+    height = min(2.0 + 0.17 * len(found), 16.0)
     figure = Figure(figsize=(8.6, height), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _memory(left, sheet, found)
