@@ -3,18 +3,7 @@
     sheet = describe(create_model("resnet18"), (224, 224, 3), batch_size=32)
     sheet.multiply_adds, sheet.memory()["activations"], sheet.table()
 
-The network is traced on shapes and never run. One 7x7 layer and three 3x3 layers see the same
-7x7 pixels (CS231n, "Prefer a stack of small filter CONV"), for 49C² against 27C² parameters:
-
-    >>> from cnnlab.nn import Window, stack
-    >>> one = stack([Window(7, padding=3, features=64, use_bias=False)], 32, 64)
-    >>> three = stack([Window(3, padding=1, features=64, use_bias=False)] * 3, 32, 64)
-    >>> one[-1].receptive_field == three[-1].receptive_field == (7, 7)
-    True
-    >>> sum(row.parameters for row in one) == 49 * 64**2
-    True
-    >>> sum(row.parameters for row in three) == 27 * 64**2
-    True
+The network is traced on shapes and never run. docs/arithmetic.md explains what counts how.
 """
 
 from __future__ import annotations
