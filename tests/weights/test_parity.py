@@ -16,16 +16,10 @@ from cnnlab.weights import from_torchvision
 from cnnlab.weights.families import FAMILIES
 from cnnlab.weights.names_modern import FAMILIES as MODERN
 from tests import parity_weights
+from tests.quick import quickly
 
 FIXTURES = sorted((pathlib.Path(__file__).parents[1] / "fixtures" / "parity").glob("*.json"))
 CONVERTIBLE = [path for path in FIXTURES if family_of(path.stem) in MODERN]
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-def logits(model, variables, x):
-  """Compiles with few optimisations: the net runs once."""
-  forward = jax.jit(lambda variables, x: model.apply(variables, x, train=False)[0])
-  return np.asarray(forward.lower(variables, x).compile(compiler_options=QUICKLY)(variables, x))
 
 
 @pytest.mark.parametrize("path", CONVERTIBLE, ids=lambda path: path.stem)
@@ -37,7 +31,8 @@ def test_logits_agree_with_torchvision(path):
   assert counted == fixture["parameter_count"]
   given = fixture["input"]
   x = parity_weights.image(given["batch"], given["size"]).transpose(0, 2, 3, 1)
-  out, expected = logits(model, variables, x), fixture["outputs"]["logits"]
+  out = np.asarray(quickly(lambda v, x: model.apply(v, x, train=False)[0], variables, x))
+  expected = fixture["outputs"]["logits"]
   assert list(out.shape) == expected["shape"]
   largest = np.abs(expected["value"]).max()
   np.testing.assert_allclose(
