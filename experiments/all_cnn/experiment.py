@@ -53,7 +53,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       "optim.weight_decay": 0.001,
     },
     tiny={"model.width": 0.05},
-    note="All nets at rate 0.05 (the paper picked it per net), images not whitened, batches of 128.",
+    note="All nets at rate 0.05 (the paper chose it per net), no whitening, batches of 128.",
   )
   bases = "abc" if chosen.at_full_size else "c"
   nets = [f"{form}_{base}" for base in bases for form in FORMS]

@@ -1,8 +1,8 @@
 """Aggregated Residual Transformations (arXiv:1611.05431): cardinality against width and depth.
 
-`c<C>_d<d>`: a bottleneck's 3x3 convolution in C groups of d channels, at equal complexity (table 2);
-`deeper`, `wider` and `more_paths` spend about twice as much on depth, width or cardinality (table
-4). Published for ImageNet; on CIFAR the paper has 29-layer nets, 300 epochs, batches of 128, rate
+`c<C>_d<d>`: a bottleneck's 3x3 convolution in C groups of d channels, at equal complexity (table
+2); `deeper`, `wider` and `more_paths` spend about twice as much on depth, width or cardinality
+(table 4). Published for ImageNet; on CIFAR the paper has 29-layer nets, 300 epochs, batches of 128, rate
 0.1 divided by 10 at epochs 150 and 225, weight decay 5e-4 (section 5.3): those are used here.
 """
 

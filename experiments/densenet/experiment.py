@@ -58,7 +58,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   published = {"basic": 0.0524, "bc100": 0.0451, "resnet": 0.0661}
   return Experiment(
     name="densenet",
-    question="Does a DenseNet need fewer parameters for the same error, and fewer still with B and C?",
+    question="Does a DenseNet need fewer parameters for the same error, fewer still with B and C?",
     config="configs/cifar.py:densenet40_12",
     overrides=chosen.overrides,
     variants=variants,
@@ -79,7 +79,7 @@ def get_experiment(recipe: str = "") -> Experiment:
         "bc", "<=", "basic", "arXiv:1608.06993, figure 4 (left)", margin=0.02,
       ),
     ),
-    paper={label: Published(v, TABLE2) for label, v in published.items() if label in variants and (chosen.at_full_size or label != "bc100")},
+    paper={net: Published(v, TABLE2) for net, v in published.items() if net in variants},
     recipe=chosen.name,
     note=chosen.note,
   )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Deep Residual Learning (arXiv:1512.03385) and Highway Networks (arXiv:1505.00387): what depth costs.
+"""What depth costs: Deep Residual Learning (arXiv:1512.03385), Highway Networks (arXiv:1505.00387).
 
 Plain nets, the same with residual connections, and with highway gates (which double a layer's
 parameters), at a shallow and a deep size. Published for plain and residual nets (section 4.2):

@@ -1,8 +1,9 @@
 """One 7x7 layer against three 3x3 layers, one 5x5 against two 3x3: the same field of view.
 
-Source: VGG (arXiv:1409.1556, section 2.3 and 4.1): net B with each pair of 3x3 convolutions replaced
-by a 5x5 one had a top-1 error 7 points higher on ImageNet. Here in the grammar net with batch norm,
-three blocks of equal width at the end so that 49C² stands against 27C²; recipe of arXiv:1512.03385.
+Source: VGG (arXiv:1409.1556, section 2.3 and 4.1): net B with each pair of 3x3 convolutions
+replaced by a 5x5 one had a top-1 error 7 points higher on ImageNet. Here in the grammar net with
+batch norm, with blocks of equal width at the end so that 49C² stands against 27C²; recipe of
+arXiv:1512.03385.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Local response normalisation against none: does it help at all?
 
 Sources: AlexNet (2012, section 3.3) has 13 % and 11 % test error on CIFAR-10 for a four-layer net
-without and with it; VGG (arXiv:1409.1556, section 4.1) sees no gain on ImageNet (29.6 and 29.7 % for
-A and A-LRN), and CS231n's notes say that its contribution is minimal, if any. The grammar net with
+without and with it; VGG (arXiv:1409.1556, section 4.1) sees no gain on ImageNet (29.6 and 29.7 %
+for A and A-LRN), and CS231n's notes say that its contribution is minimal, if any. The grammar net with
 overlapping 3x3 pooling; recipe of arXiv:1512.03385 at a fifth of its rate.
 """
 

@@ -2,7 +2,7 @@
 
 The published comparisons (arXiv:1803.08494, table 2; arXiv:1806.10779, table of batch sizes) are
 of ResNet-50 on ImageNet with the batch size per GPU; here it is a small CIFAR ResNet on one device,
-with batches of 4, 16 and 64. The learning rate is scaled linearly with the batch, as both papers do.
+with batches of 4, 16 and 64. The learning rate is scaled linearly with the batch, as in both papers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Zero padding that keeps the size against valid convolutions.
 
-Source: CS231n's notes: without padding "the size of the volumes would reduce by a small amount after
-each CONV, and the information at the borders would be washed away too quickly". The grammar net with
+Source: CS231n's notes: without padding "the size of the volumes would reduce by a small amount
+after each CONV, and the information at the borders would be washed away too quickly". The grammar net with
 an average-pool head, so that both forms have the same parameters; recipe of arXiv:1512.03385.
 """
 

@@ -94,7 +94,7 @@ def test_figures_are_those_of_the_papers(shared):
 @pytest.fixture
 def quick_compilation():
   """Programs that run two steps need no optimisation."""
-  before = jax.config.jax_disable_most_optimizations
+  before = jax.config.read("jax_disable_most_optimizations")
   jax.config.update("jax_disable_most_optimizations", True)
   yield
   jax.config.update("jax_disable_most_optimizations", before)
