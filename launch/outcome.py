@@ -40,10 +40,10 @@ class SweepResult:
 
   @property
   def exit_code(self) -> int:
-    """0: every run is done; 130: interrupted; 1: some run failed, diverged or was refused."""
+    """0: every run is done, or submitted where that was asked for; 130: interrupted; 1: some run failed, diverged or was refused."""
     if self.interrupted:
       return 130
-    return 0 if len(self.named("done")) == len(self.outcomes) else 1
+    return 0 if len(self.named("done", "submitted")) == len(self.outcomes) else 1
 
 
 def opened(specs: Sequence[RunSpec], console: Console) -> tuple[SweepResult, list[RunSpec]]:

@@ -38,7 +38,7 @@ class Backend(Protocol):
 
   title: str
 
-  def submit(self, specs: Sequence[RunSpec]) -> None:
+  def submit(self, specs: Sequence[RunSpec]) -> object:
     """Hands runs over."""
 
   def wait(self, seconds: float) -> list[Ended]:
@@ -131,6 +131,8 @@ class _Driver:
       self._queue.end(spec, {"status": "interrupted", "reason": reason})
     elif ended.outcome is None:
       self._queue.died(spec, ended.what, ended.how)
+    elif ended.outcome.get("status") == "interrupted" and not self._stops:
+      self._queue.died(spec, "process", "a signal that did not come from here")
     elif ended.outcome.get("status") == "done" and not Path(spec.directory).is_dir():
       reason = (
         f"it was trained, but {spec.directory} is not on a file system shared with this machine"

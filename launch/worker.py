@@ -33,10 +33,8 @@ def main(connection: Connection, execute: str, share: Share) -> None:
     execute: `module:function` of `execute(spec, report) -> outcome`.
     share: the part of the machine that is this worker's.
   """
-  # A session of its own, so that Ctrl-C reaches the launcher alone, which passes it on once.
-  os.setsid()
+  leave_terminal()
   share.claim()
-  _follow_parent()
   try:
     function = load(execute)
     while True:
@@ -115,14 +113,16 @@ def redirect(log: str | None) -> None:
   logging.getLogger("cnnlab").setLevel(logging.INFO)
 
 
-def _follow_parent() -> None:
-  """Has the run saved and ended when the launcher is gone, even by kill -9."""
+def leave_terminal() -> None:
+  """Has this process hear of an end by its parent alone; when that is gone, even by kill -9, the run is saved."""
+  # A session of its own, so that Ctrl-C reaches the launcher alone, which passes it on once.
+  os.setsid()
   parent = multiprocessing.parent_process()
   if parent is None:
     return
 
   def watch() -> None:
     wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
 
   threading.Thread(target=watch, daemon=True).start()
