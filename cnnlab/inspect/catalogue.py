@@ -19,9 +19,8 @@ from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import family_of
 
 # Images of the data set that a net was published for, by family or by pattern of names; nets of
-# ImageNet are not listed. AlexNet's paper says 224, but its layers fit 227.
+# ImageNet are not listed.
 IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
-  "alexnet_2012": (227, 227, 3),
   "highway10_*": (28, 28, 1),
   "lenet5*": (32, 32, 1),
   "convnet": (32, 32, 3),
