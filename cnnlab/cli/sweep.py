@@ -36,7 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--only", metavar="PATTERNS", help="variants, such as 'max str*'")
   parser.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 instead of its own")
-  parser.add_argument("--on", default="local", metavar="LAUNCHER", help="local (default)")
+  parser.add_argument(
+    "--on", default="local", metavar="LAUNCHER", help="local (default), ray or slurm"
+  )
+  parser.add_argument(
+    "--option",
+    action="append",
+    default=[],
+    metavar="KEY=VALUE",
+    help="for the launcher, such as partition=gpu (slurm), address=auto (ray); may be repeated",
+  )
   parser.add_argument(
     "--workers", type=int, metavar="N", help="runs at a time (default: by device)"
   )
@@ -56,9 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.errors import ConfigError, unknown
   from cnnlab.lab import load_experiment, plan
   from cnnlab.lab.console import plan_table
+  from launch.settings import parse_settings
   from launch.sweep import LAUNCHERS, sweep
 
   console = Console()
+  settings = parse_settings(arguments.option)
   if arguments.on not in LAUNCHERS:
     raise ConfigError(unknown("launcher", arguments.on, LAUNCHERS))
   experiment = load_experiment(arguments.experiment, arguments.recipe)
@@ -74,8 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
 
   from cnnlab.cli.report import report
 
-  chosen = {"on": arguments.on, "workers": arguments.workers, "console": console}
-  done = sweep(experiment, arguments.root, **part, **chosen)
+  chosen = {"on": arguments.on, "workers": arguments.workers, "settings": settings}
+  done = sweep(experiment, arguments.root, **part, **chosen, console=console)
   report(done.directory, console)
   return done.result.exit_code
 
