@@ -9,6 +9,7 @@ from rich.console import Console
 from cnnlab.errors import ConfigError
 from cnnlab.lab.experiment import load_experiment
 from cnnlab.lab.report import write_report
+from launch.settings import parse_settings
 from launch.sweep import sweep
 
 
@@ -81,3 +82,15 @@ def test_changed_page_is_refused_not_overwritten(first):
 def test_unknown_launcher(tmp_path):
   with pytest.raises(ConfigError, match="unknown launcher 'slurn'"):
     run(tmp_path, on="slurn")
+
+
+def test_settings_are_those_of_the_launcher(tmp_path):
+  assert parse_settings(["partition=gpu", "setup=a=1; b"]) == {
+    "partition": "gpu",
+    "setup": "a=1; b",
+  }
+  for wrong, message in ((["gpu"], "KEY=VALUE"), (["a=1", "a=2"], "given twice")):
+    with pytest.raises(ConfigError, match=message):
+      parse_settings(wrong)
+  with pytest.raises(ConfigError, match="unknown option of launcher 'local' 'partition'"):
+    run(tmp_path, settings={"partition": "gpu"})
