@@ -29,7 +29,6 @@ QUICK: dict[str, Any] = {
   "data.image_size": 16,
   "data.crop_padding": 2,
   "schedule.name": "cosine",
-  "schedule.boundaries": (0.5, 0.75),
   "schedule.warmup_epochs": 0.5,
 }
 TINY: dict[str, Any] = {

@@ -35,7 +35,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     recipe,
     paper={"epochs": 300.0, "optim.weight_decay": 0.0005},
     quick={"epochs": 8.0, "model.width": 0.25, "optim.weight_decay": 0.0005},
-    tiny={"model.width": 0.25},
+    tiny={"model.width": 0.25, "model.blocks": 1},
     note="Section 5.3's recipe on CIFAR-10 with table 2's widths; figures are of ImageNet.",
   )
   equal = {

@@ -1,5 +1,6 @@
 """Every experiment in every recipe: configs resolve, claims and figures fit, variants differ, runs train."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,11 +10,12 @@ from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
 from cnnlab.lab.execute import execute_run
 from cnnlab.lab.experiment import from_json, load_experiment
-from cnnlab.lab.plan import plan, prepare
+from cnnlab.lab.plan import plan, prepare, resolve
 from cnnlab.lab.results import collect
 from cnnlab.lab.verdicts import judge
 from cnnlab.lab.wiring import examine, unwired
 from cnnlab.models import create_model
+from cnnlab.train.setup import prepare as setup_run
 from tests.conftest import PROJECT
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
@@ -52,6 +54,20 @@ def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
     options = config.model.to_dict()
     create_model(options.pop("name"), num_classes=10, **options)
   assert len(experiment.seeds) == {"paper": 5, "tiny": 2}.get(recipe, 3)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "quick"])
+@pytest.mark.parametrize("name", CIFAR)
+def test_nothing_is_set_that_nothing_reads(name, recipe, tmp_path):
+  # Digits stand in for CIFAR-10, which not every machine has.
+  data = {"data.name": "digits", "data.channels": 3, "data.train_examples": 1000}
+  data |= {"data.eval_examples": 100}
+  experiment = load_experiment(name, recipe)
+  shared = {"data.image_size": 32, **experiment.overrides, **data}
+  experiment = dataclasses.replace(experiment, overrides=shared)
+  spec = plan(experiment, tmp_path, only=TRAINED[name], seeds=1)[0]
+  setup = setup_run(resolve(spec), spec.overrides)
+  assert setup.plan.total_steps >= setup.plan.steps_per_epoch
 
 
 @pytest.mark.parametrize("name", CIFAR)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import socket
@@ -8,6 +9,7 @@ from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, RunError
 from cnnlab.lab.experiment import load_experiment, read_experiment
 from cnnlab.lab.plan import plan, prepare, resolve
+from cnnlab.lab.results import collect
 from tests.runs.synthetic import write_json
 
 
@@ -85,9 +87,31 @@ def test_state_of_each_run(experiment, tmp_path):
   ]
 
 
-def test_unusable_variant_is_named(experiment, tmp_path):
-  import dataclasses
+def test_shared_overrides_are_part_of_every_run(experiment, tmp_path):
+  shared = dataclasses.replace(experiment, overrides={"batch_size": 32})
+  assert {resolve(spec).batch_size for spec in plan(shared, tmp_path)} == {32}
+  own = {"max": {"batch_size": 16}, "avg": {}}
+  mixed = dataclasses.replace(shared, variants=own, claims=())
+  assert [resolve(spec).batch_size for spec in plan(mixed, tmp_path, seeds=1)] == [16, 32]
+  prepare(shared, tmp_path)
+  with pytest.raises(RunError, match=r"\{'batch_size': 32\}, not \{\}"):
+    prepare(experiment, tmp_path)
+  with pytest.raises(ConfigError, match="sets 'seed'"):
+    dataclasses.replace(experiment, overrides={"seed": 1})
 
+
+def test_a_sweep_may_move_with_its_data(experiment, tmp_path):
+  before = dataclasses.replace(experiment, overrides={"data.dir": "/old", "batch_size": 32})
+  after = dataclasses.replace(experiment, overrides={"data.dir": "/new", "batch_size": 32})
+  prepare(before, tmp_path)
+  make_run(plan(before, tmp_path)[0], "done")
+  prepare(after, tmp_path)
+  assert plan(after, tmp_path)[0].state == "done"
+  assert read_experiment(tmp_path / experiment.name).overrides["data.dir"] == "/new"
+  assert collect(tmp_path / experiment.name).iloc[0]["status"] == "done"
+
+
+def test_unusable_variant_is_named(experiment, tmp_path):
   wrong = dataclasses.replace(
     experiment, variants={"max": {}, "typo": {"optim.momentun": 0.5}}, claims=()
   )
