@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-CIFAR = "CIFAR-10 is read as prepared; a set whose images are JPEGs of quality 75 is slightly harder than the original."
+CIFAR = (
+  "Committed results were measured on CIFAR-10 stored as JPEGs of quality 75, which is slightly "
+  "harder than the original images."
+)
 REDUCED = (
   "Quick recipe: 4,000 training and 2,000 test images of 16x16 pixels, narrower nets and few "
   "epochs. It is no reproduction of the paper's figures, which are given for orientation."

@@ -38,11 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report(directory: Path, console: Console, out: str | None = None) -> None:
   """Writes the report of one sweep, prints its table, its verdicts and where it lies."""
-  from cnnlab.lab.console import summary_table, verdict_lines
+  from cnnlab.lab.console import summary_table, verdict_table
   from cnnlab.lab.report import write_report
 
   written = write_report(directory, out)
   console.print(summary_table(written.experiment, written.summary))
   if written.verdicts:
-    console.print(verdict_lines(written.verdicts))
+    console.print(verdict_table(written.verdicts))
+    console.print()
   console.print(f"report: {written.html}", soft_wrap=True, highlight=False)

@@ -78,20 +78,25 @@ def _summary_cells(row: dict, experiment: Experiment, factor: float) -> list[Tex
   return shown
 
 
-def verdict_lines(verdicts: Sequence[Verdict]) -> Text:
-  """Returns the claims with their verdicts, a paragraph each; empty where there are no claims."""
-  shown = Text()
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+  """Returns the claims beside their verdicts, with the numbers that each rests on."""
+  table = Table.grid(padding=(0, 2, 0, 0))
+  table.add_column(no_wrap=True)
+  table.add_column()
   for verdict in verdicts:
     cells = wording.verdict_cells(verdict)
-    shown.append(f"{cells['verdict']:<13}", style=f"bold {_VERDICTS[verdict.verdict]}")
-    shown.append(f"{cells['text']}\n")
-    difference = f"{cells['formula']} in {cells['metric']}: {cells['difference']} {cells['unit']}"
-    level = f" at {cells['level']}, p {cells['p_value']}" if cells["level"] else ""
-    shown.append(f"{'':13}{difference.rstrip()}{level}, {cells['pairs']} seeds")
+    shown = Text(f"{cells['text']}\n")
+    unit = f" {cells['unit']}" if cells["unit"] else ""
+    shown.append(f"{cells['formula']} in {cells['metric']}: {cells['difference']}{unit}")
+    if cells["level"]:
+      shown.append(f" at {cells['level']}, p {cells['p_value']}")
+    shown.append(f", {cells['pairs']} seeds")
     if verdict.more_seeds:
       shown.append(f"; {cells['more']} more would decide")
-    shown.append(f"\n{'':13}{cells['note']}\n" if cells["note"] else "\n", style="dim")
-  return shown
+    if cells["note"]:
+      shown.append(f"\n{cells['note']}", style="dim")
+    table.add_row(Text(verdict.verdict, style=f"bold {_VERDICTS[verdict.verdict]}"), shown)
+  return table
 
 
 def plan_table(specs: Sequence[RunSpec]) -> Table:

@@ -40,8 +40,8 @@ def test_paper_and_verdicts_on_the_terminal(sweep):
   assert "19.00" in line_of(
     shown(console.summary_table(experiment, summarise(runs, "base"))), "base"
   )
-  text = shown(console.verdict_lines(judge(experiment, runs)))
-  assert "holds        better is better" in text
+  text = shown(console.verdict_table(judge(experiment, runs)))
+  assert line_of(text, "holds").split() == ["holds", "better", "is", "better"]
   assert "better < base + 1 points in test error: −3.00 (−4.30 to −1.70) points at 95 %" in text
 
 
