@@ -6,6 +6,8 @@ import pytest
 
 from cnnlab.errors import DataError, DivergedError, RunError
 from cnnlab.lab.execute import execute_run
+from cnnlab.lab.results import peak_memory
+from cnnlab.runs.loading import Run
 from tests.runs.synthetic import write_run
 
 
@@ -93,3 +95,14 @@ def test_interruption_is_no_failure(training, tmp_path):
   outcome = execute_run(spec_of(tmp_path / "run"), report)
   assert (outcome["status"], outcome["reason"]) == ("interrupted", "saved at step 5")
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("after", "recorded"), [(700, 700), (500, None)])
+def test_peak_memory_is_recorded_only_where_it_is_this_runs(
+  training, tmp_path, monkeypatch, after, recorded
+):
+  peaks = iter((500, after))  # a device keeps one peak for all runs of a process
+  monkeypatch.setattr("cnnlab.lab.execute._peak_memory", lambda: next(peaks))
+  training.does = lambda workdir: write_run(workdir)
+  execute_run(spec_of(tmp_path / "run"), report)
+  assert peak_memory(Run(tmp_path / "run")) == recorded
