@@ -51,12 +51,16 @@ def test_wrong_configs_stop_before_anything_is_written(workdir, overrides, kind,
 
 def test_a_workdir_with_another_config_is_refused_and_untouched(workdir):
   train(tiny(), workdir)
-  before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file() and not p.name.startswith(".lease")}
+  before = {
+    p: p.read_bytes() for p in workdir.rglob("*") if p.is_file() and not p.name.startswith(".lease")
+  }
   with pytest.raises(RunError) as caught:
     train(tiny(seed=1, max_steps=3), workdir)
   assert "seed is 0 there, 1 here" in str(caught.value)
   assert "max_steps is 2 there, 3 here" in str(caught.value)
-  after = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file() and not p.name.startswith(".lease")}
+  after = {
+    p: p.read_bytes() for p in workdir.rglob("*") if p.is_file() and not p.name.startswith(".lease")
+  }
   assert after == before
 
 
