@@ -23,7 +23,7 @@ from launch.hardware import usable_cores, usable_gpus
 from launch.outcome import SweepResult, opened
 from launch.remote import Ended, drive
 from launch.settings import read_settings
-from launch.worker import execute_once, load, log_file, redirect
+from launch.worker import execute_once, hear_interrupts, load, log_file, redirect
 
 # address: of a running cluster ('auto' finds this machine's); '' starts one. gpus: -1 takes one
 # where the cluster has any.
@@ -169,4 +169,5 @@ def _train(execute: str, spec: dict[str, Any], log: str | None, folder: str) -> 
   if Path(folder).is_dir():
     os.chdir(folder)
   redirect(log)
+  hear_interrupts()  # as `ray.cancel` sends them
   return execute_once(load(execute), spec, lambda step, total: None)

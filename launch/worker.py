@@ -113,10 +113,16 @@ def redirect(log: str | None) -> None:
   logging.getLogger("cnnlab").setLevel(logging.INFO)
 
 
+def hear_interrupts() -> None:
+  """Has SIGINT raise KeyboardInterrupt, also where it was ignored at the start, as under `nohup ... &`."""
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def leave_terminal() -> None:
   """Has this process hear of an end by its parent alone; when that is gone, even by kill -9, the run is saved."""
   # A session of its own, so that Ctrl-C reaches the launcher alone, which passes it on once.
   os.setsid()
+  hear_interrupts()
   parent = multiprocessing.parent_process()
   if parent is None:
     return

@@ -84,7 +84,7 @@ def test_a_killed_worker_is_replaced_and_a_broken_run_recorded(cluster, tmp_path
 
 
 def test_ctrl_c_saves_the_runs(cluster, tmp_path):
-  specs = specs_in(tmp_path, a={"steps": 500, "pause": 0.05}, b={})
+  specs = specs_in(tmp_path, a={"steps": 8000, "pause": 0.05}, b={})
   interrupt = threading.Thread(
     target=lambda: (
       wait_until((tmp_path / "a" / "count").exists),

@@ -73,7 +73,7 @@ def test_each_run_is_trained_once(launch, tmp_path):
   names = ("a", "b", "c", "d")
   (tmp_path / "gate").touch()
   launchers = [launch(*names), launch(*names)]
-  output = [process.communicate(timeout=40)[0] for process in launchers]
+  output = [process.communicate(timeout=120)[0] for process in launchers]
   assert [process.returncode for process in launchers] == [0, 0], output
   for name in names:
     assert len(sessions(tmp_path, name)) == 1
@@ -92,7 +92,7 @@ def test_run_of_a_launcher_that_is_killed_is_taken_over(launch, tmp_path):
   os.kill(worker, signal.SIGKILL)  # else it would see its launcher's death and save
   wait_gone([worker])
   (tmp_path / "gate").touch()
-  output, _ = second.communicate(timeout=40)
+  output, _ = second.communicate(timeout=120)
   assert second.returncode == 0, output
   begun = [int(line.split()[1]) for line in sessions(tmp_path, "a")]
   assert len(begun) == 2

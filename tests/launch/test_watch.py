@@ -1,5 +1,6 @@
 """`cnnlab runs --watch` on a terminal: the table follows the directories until Ctrl-C."""
 
+import contextlib
 import os
 import pty
 import re
@@ -14,12 +15,19 @@ from cnnlab.runs.directory import RunDirectory
 
 def read_until(terminal, pattern, text=""):
   """Returns what the terminal shows up to the pattern."""
-  deadline = time.monotonic() + 30
+  deadline = time.monotonic() + 120
   while not re.search(pattern, text):
     assert time.monotonic() < deadline, text
     if select.select([terminal], [], [], 0.2)[0]:
       text += os.read(terminal, 65536).decode()
   return text
+
+
+def drain(terminal):
+  """Reads on until the other end is closed: a full terminal would block the process."""
+  with contextlib.suppress(OSError):
+    while os.read(terminal, 65536):
+      pass
 
 
 def test_table_follows_the_runs(tmp_path, project):
@@ -45,7 +53,8 @@ def test_table_follows_the_runs(tmp_path, project):
     second.close()
     read_until(ours, r"2 done\b")
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
+    drain(ours)
+    assert process.wait(timeout=120) == 0
   finally:
     process.kill()
     process.wait()
