@@ -23,11 +23,19 @@ def read_until(terminal, pattern, text=""):
   return text
 
 
-def drain(terminal):
-  """Reads on until the other end is closed: a full terminal would block the process."""
-  with contextlib.suppress(OSError):
-    while os.read(terminal, 65536):
-      pass
+def drain(terminal, process):
+  """Reads until the process has ended: a full terminal would block it."""
+  deadline = time.monotonic() + 120
+  while process.poll() is None:
+    assert time.monotonic() < deadline, "it did not end"
+    with contextlib.suppress(OSError):  # the terminal's other end is closed
+      if select.select([terminal], [], [], 0.2)[0]:
+        os.read(terminal, 65536)
+
+
+def hear_interrupts():
+  """Undoes what a shell does to the jobs that it runs in the background."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_table_follows_the_runs(tmp_path, project):
@@ -40,8 +48,9 @@ def test_table_follows_the_runs(tmp_path, project):
   command = [sys.executable, "-m", "cnnlab", "runs", str(tmp_path), "--watch", "--every", "0.1"]
   environment = os.environ | {"COLUMNS": "150", "LINES": "40", "TERM": "xterm"}
   process = subprocess.Popen(
-    command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=project, env=environment
-  )
+    command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=project, env=environment,
+    preexec_fn=hear_interrupts,
+  )  # fmt: skip
   os.close(theirs)
   try:
     shown = read_until(ours, "1 running, 1 done")
@@ -53,8 +62,8 @@ def test_table_follows_the_runs(tmp_path, project):
     second.close()
     read_until(ours, r"2 done\b")
     process.send_signal(signal.SIGINT)
-    drain(ours)
-    assert process.wait(timeout=120) == 0
+    drain(ours, process)
+    assert process.returncode == 0
   finally:
     process.kill()
     process.wait()
