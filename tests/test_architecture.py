@@ -9,6 +9,7 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # Each room may import only from those before it.
 ROOMS = (
   "cnnlab.errors",
+  "cnnlab.plot_style",
   "cnnlab.defaults",
   "cnnlab.config",
   "cnnlab.nn",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -19,25 +19,11 @@ from matplotlib.ticker import EngFormatter
 
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.inspect.sheet import Sheet
+from cnnlab.plot_style import STYLE
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 MOST_BARS = 40  # beyond, the layers of a block share one
 FORMATS = ("pdf", "png", "svg")
-_STYLE: Any = {
-  "font.size": 9,
-  "axes.titlesize": 10,
-  "axes.titleweight": "bold",
-  "axes.titlelocation": "left",
-  "axes.spines.top": False,
-  "axes.spines.right": False,
-  "axes.grid": True,
-  "axes.axisbelow": True,
-  "grid.color": "#dddddd",
-  "grid.linewidth": 0.6,
-  "legend.frameon": False,
-  "svg.fonttype": "path",
-  "svg.hashsalt": "cnnlab",
-}
 
 
 class Bar(NamedTuple):
@@ -70,7 +56,7 @@ def picture(sheet: Sheet) -> Figure:
   """Returns memory of a training step, and multiply-adds of a forward pass, from input to output."""
   logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
   found = bars(sheet)
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     height = min(2.0 + 0.17 * len(found), 16.0)
     figure = Figure(figsize=(8.6, height), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -101,7 +87,7 @@ def save(sheet: Sheet, path: str | Path) -> Path:
     raise ConfigError(unknown("format of a picture", path.suffix[1:], FORMATS))
   path.parent.mkdir(parents=True, exist_ok=True)
   metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     picture(sheet).savefig(path, dpi=144, metadata=metadata)
   return path
 

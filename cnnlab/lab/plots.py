@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -22,27 +22,13 @@ from matplotlib.ticker import EngFormatter, LogLocator
 from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.statistics import estimate
+from cnnlab.plot_style import STYLE
 
 OKABE_ITO = (
   "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#9A8A00",
 )  # fmt: skip
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_STYLE: Any = {
-  "font.size": 9,
-  "axes.titlesize": 10,
-  "axes.titleweight": "bold",
-  "axes.titlelocation": "left",
-  "axes.spines.top": False,
-  "axes.spines.right": False,
-  "axes.grid": True,
-  "axes.axisbelow": True,
-  "grid.color": "#dddddd",
-  "grid.linewidth": 0.6,
-  "legend.frameon": False,
-  "svg.fonttype": "path",
-  "svg.hashsalt": "cnnlab",
-}
 _MAX_POINTS = 400  # of a curve: more than a page can show
 
 
@@ -86,7 +72,7 @@ def learning_curves(
     The figure, None where no run has logged the metric.
   """
   shown = wording.describe_metric(metric)
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     figure, axes = _page(7.2, 3.9)
     for label, look in looks(list(experiment.variants)).items():
       runs = [c for c in curves.get(label, ()) if metric in c.metrics]
@@ -124,7 +110,7 @@ def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
   labels = list(experiment.variants)
   if runs["value"].notna().sum() == 0:
     return None
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     figure, axes = _rows(len(labels))
     for row, (label, look) in enumerate(looks(labels).items()):
       own = runs.loc[runs["variant"] == label, "value"].dropna().astype(float) * shown.factor
@@ -148,7 +134,7 @@ def differences(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
   if experiment.base not in values or not any(label in values for label in labels):
     return None
   every = looks(list(experiment.variants))
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     figure, axes = _rows(len(labels))
     axes.axvline(0, color="black", lw=1)
     for row, label in enumerate(labels):
@@ -177,7 +163,7 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
   if not costs:
     return None
   every = looks(list(experiment.variants))
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
     for axes, cost in zip(panels, costs, strict=True):
@@ -195,7 +181,7 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
 def save(figure: Figure, folder: Path, name: str) -> Path:
   """Writes a figure as `<name>.svg` and `<name>.png`, and returns the path of the former."""
   folder.mkdir(parents=True, exist_ok=True)
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     # Without a date the same results give the same file.
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     figure.savefig(folder / f"{name}.png", dpi=144)
