@@ -77,12 +77,13 @@ def parse_value(text: str, like: Any = None) -> Any:
   """Returns the value that `text` spells: a Python literal, else the text itself.
 
   Args:
-    text: as written on the command line; `true`, `false` and `none` in any case.
+    text: as written on the command line; `true` and `false` in any case. `None` is Python's, while
+      `none` is the text, which names a norm and an activation.
     like: the value that it replaces; where this is a string, the text is taken as it is.
   """
   if isinstance(like, str):
     return text
-  named = {"true": True, "false": False, "none": None}
+  named = {"true": True, "false": False}
   if text.lower() in named:
     return named[text.lower()]
   try:

@@ -36,6 +36,12 @@ def test_values_take_the_type_of_what_they_replace():
   assert config.model.norm == "group"
 
 
+def test_none_in_lower_case_is_the_name_of_a_norm():
+  given = ["--config.model.norm=none", "--config.model.output_stride=None"]
+  overrides = parse_overrides(given, load_page("configs/cifar.py"))
+  assert overrides == {"model.norm": "none", "model.output_stride": None}
+
+
 def test_overriding_leaves_the_page_as_it_was():
   page = load_page("configs/digits.py")
   before = flatten(page)

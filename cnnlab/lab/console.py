@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -99,18 +101,27 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
   return table
 
 
-def plan_table(specs: Sequence[RunSpec]) -> Table:
-  """Returns the table of a dry run: each run, what became of it so far, and what a sweep would do."""
+def plan_table(specs: Sequence[RunSpec]) -> Group:
+  """Returns a dry run's text: each run, what became of it so far, what a sweep would do, and keys.
+
+  Overrides that all runs share stand once, below the table.
+  """
+  first = specs[0].overrides if len(specs) > 1 else {}
+  shared = {k: v for k, v in first.items() if all(s.overrides.get(k, ...) == v for s in specs)}
   todo = sum(spec.to_do for spec in specs)
   table = Table(title=Text(f"{todo} of {len(specs)} runs to do"), title_justify="left")
   for heading in ("run", "state", "then", "overrides"):
     table.add_column(heading, overflow="fold")
   for spec in specs:
     then = ("train" if spec.state == "absent" else "go on") if spec.to_do else "skip"
-    keys = " ".join(f"{key}={value!r}" for key, value in spec.overrides.items())
+    keys = _spelled({key: v for key, v in spec.overrides.items() if key not in shared})
     colour = _COLOURS.get(spec.state, "dim" if spec.state == "absent" else "red")
     table.add_row(Text(spec.name), Text(spec.state, style=colour), Text(then), Text(keys))
-  return table
+  return Group(table, Text(f"every run: {_spelled(shared)}")) if shared else Group(table)
+
+
+def _spelled(overrides: Mapping[str, Any]) -> str:
+  return " ".join(f"{key}={value!r}" for key, value in overrides.items())
 
 
 def runs_table(runs: pd.DataFrame, root: str) -> Table:

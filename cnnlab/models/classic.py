@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from cnnlab.models.downsampling import pool
-from cnnlab.nn import make_layers
+from cnnlab.nn import LocalResponseNorm, make_layers
 from cnnlab.nn.geometry import fit_axis
 from cnnlab.nn.init import Initializer, classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
@@ -38,11 +38,12 @@ def split_response_norm(layers: Layers, norm: str) -> tuple[Layers, Any]:
   """Returns layers whose norm goes behind every convolution, and the norm for the LRN's places.
 
   Local response norm comes after the activation of few layers (AlexNet, section 3.3), all others
-  come before it in every layer; so one of the two is always the identity.
+  come before it in every layer; so one of the two is always the identity. Its constants are
+  AlexNet's (k=2).
   """
   identity = make_layers("none", train=False).norm
   if norm == "lrn":
-    return layers._replace(norm=identity), layers.norm
+    return layers._replace(norm=identity), LocalResponseNorm
   return layers, identity
 
 

@@ -80,7 +80,8 @@ def make_layers(
 
   Args:
     norm: one of `NORMS`. 'layer' takes statistics of images over height, width and channels;
-      'weight' reparametrises conv and dense kernels; 'weight_mean_only' adds mean-only batch norm.
+      'weight' reparametrises conv and dense kernels; 'weight_mean_only' adds mean-only batch norm;
+      'lrn' in every layer has k=1, as in PyTorch and Caffe.
     act: one of `ACTIVATIONS`.
     train: whether norms with moving averages use and update the batch's statistics.
     dtype: 'float32' or 'bfloat16' to compute in; parameters and statistics are float32.
@@ -128,7 +129,8 @@ def _norm_factory(
     "switchable": partial(SwitchableNorm, epsilon=epsilon, **averaged),
     "weight": _identity,
     "weight_mean_only": _without_scale(partial(norms.MeanOnlyBatchNorm, **averaged)),
-    "lrn": _without_scale(norms.LocalResponseNorm),
+    # AlexNet's k=2 divides by 1.7 in every layer: over ResNet-18's depth no signal is left.
+    "lrn": _without_scale(partial(norms.LocalResponseNorm, k=1.0)),
     "none": _identity,
   }
   return factories[norm]

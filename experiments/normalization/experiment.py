@@ -34,7 +34,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     paper={"epochs": 100.0, **rate},
-    quick={"epochs": 6.0, "model.blocks": 1, "model.width": 0.75, **rate},
+    quick={"epochs": 4.0, "model.blocks": 1, "model.width": 0.75, **rate},
     tiny={"model.blocks": 1, "model.width": 0.25, **rate},
     note="Our own recipe on CIFAR-10 with ResNet-20; the papers' figures are of ImageNet.",
   )

@@ -64,6 +64,12 @@ def test_each_norm_has_its_own_variables_and_no_others(norm, dtype):
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
+def test_local_response_norm_in_every_layer_leaves_small_signals_as_they_are():
+  layer = make_layers("lrn", train=False).norm(name="norm")
+  x = jax.random.normal(jax.random.key(0), X.shape)
+  np.testing.assert_allclose(layer.apply({}, x), x, rtol=5e-3)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_only_norms_with_moving_averages_tell_training_from_evaluation(norm):
   x = jax.random.normal(jax.random.key(0), X.shape) * 3 + 1
