@@ -2,6 +2,7 @@
 
 cnnlab report runs/downsampling_digits
 cnnlab report runs                      # of every experiment below
+cnnlab report experiments --claims      # the claims of all reports below, as the README has them
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the verb's arguments."""
   parser.add_argument("directory", help="of a sweep, or a folder of several")
+  parser.add_argument(
+    "--claims", action="store_true", help="only print the claims of the reports below, in Markdown"
+  )
   parser.add_argument("--out", metavar="DIR", help="where to write (default: report/ in the sweep)")
 
 
@@ -27,6 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.errors import ConfigError
   from cnnlab.lab.results import find_sweeps
 
+  if arguments.claims:
+    from cnnlab.lab.claims import claims_markdown
+
+    print(claims_markdown(arguments.directory), end="")
+    return 0
   sweeps = find_sweeps(arguments.directory)
   if arguments.out and len(sweeps) > 1:
     names = ", ".join(sweep.name for sweep in sweeps)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
@@ -176,16 +175,6 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     _note(figure, "Bars: 95 % t interval over seeds. Variants of equal cost stand side by side.")
   return figure
-
-
-def save(figure: Figure, folder: Path, name: str) -> Path:
-  """Writes a figure as `<name>.svg` and `<name>.png`, and returns the path of the former."""
-  folder.mkdir(parents=True, exist_ok=True)
-  with matplotlib.rc_context(STYLE):
-    # Without a date the same results give the same file.
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", dpi=144)
-  return folder / f"{name}.svg"
 
 
 def _page(width: float, height: float) -> tuple[Figure, Axes]:

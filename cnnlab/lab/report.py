@@ -9,6 +9,7 @@ import base64
 import functools
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from cnnlab.errors import RunError
 from cnnlab.lab import plots, wording
+from cnnlab.lab.claims import claims_table
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.results import collect, strangers
 from cnnlab.lab.statistics import LEVEL, summarise
-from cnnlab.lab.verdicts import Verdict, judge, verdict_table
-from cnnlab.runs.directory import write_text
+from cnnlab.lab.verdicts import Verdict, judge
+from cnnlab.plot_style import save
+from cnnlab.runs.directory import PLACES, write_text
 from cnnlab.runs.loading import Run
 
 FOLDER = "report"
+FIGURES = "figures"  # in a sweep's directory: an experiment's own, shown in its report
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,9 @@ def write_report(
   runs = collect(sweep, experiment)
   summary = summarise(runs, experiment.base)
   verdicts = tuple(judge(experiment, runs))
-  figures = _figures(sweep, experiment, runs, summary, folder / "figures")
-  tables = {"results": runs, "summary": summary, "claims": verdict_table(verdicts)}
+  figures = _figures(sweep, experiment, runs, summary, folder / FIGURES)
+  figures |= _own_figures(sweep / FIGURES, folder / FIGURES)
+  tables = {"results": runs, "summary": summary, "claims": claims_table(experiment, verdicts)}
   for name, table in tables.items():
     write_text(folder / f"{name}.csv", table.to_csv(index=False))
   content = _content(sweep, experiment, runs, summary)
@@ -104,7 +109,17 @@ def _figures(
     name = f"curves_{metric.replace('/', '_')}"
     drawn[name] = functools.partial(plots.learning_curves, experiment, curves, metric)
   figures = ((name, draw()) for name, draw in drawn.items())
-  return {name: plots.save(figure, folder, name) for name, figure in figures if figure is not None}
+  return {name: save(figure, folder, name) for name, figure in figures if figure is not None}
+
+
+def _own_figures(source: Path, folder: Path) -> dict[str, Path]:
+  """Copies the figures that an experiment's own script has drawn, with the numbers they show."""
+  drawn = sorted(source.glob("*.svg"))
+  folder.mkdir(parents=True, exist_ok=True)
+  for figure in drawn:
+    for file in source.glob(f"{figure.stem}.*"):
+      shutil.copyfile(file, folder / file.name)
+  return {figure.stem: folder / figure.name for figure in drawn}
 
 
 def _curves(sweep: Path, runs: pd.DataFrame) -> dict[str, list[plots.Curve]]:
@@ -153,7 +168,9 @@ def _content(
     "has_paper": bool(experiment.paper),
     "has_memory": bool(summary["peak_memory"].notna().any()),
     "level": f"{100 * LEVEL:g} %",
-    "shared": {key: json.dumps(value) for key, value in experiment.overrides.items()},
+    "shared": {
+      key: json.dumps(value) for key, value in experiment.overrides.items() if key not in PLACES
+    },
   }
 
 
@@ -237,13 +254,5 @@ def _environment() -> Environment:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.filters["cell"] = _markdown_cell
+  environment.filters["cell"] = wording.markdown_cell
   return environment
-
-
-def _markdown_cell(text: object) -> str:
-  """Returns text that cannot break out of a Markdown table's cell, or turn into HTML."""
-  folded = " ".join(str(text).split())
-  for mark in "\\`*_[]|":
-    folded = folded.replace(mark, "\\" + mark)
-  return folded.replace("&", "&amp;").replace("<", "&lt;")

@@ -145,3 +145,11 @@ def duration(seconds: float | None) -> str:
   if seconds < 6000:
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
   return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def markdown_cell(text: object) -> str:
+  """Returns text that cannot break out of a Markdown table's cell, or turn into HTML."""
+  folded = " ".join(str(text).split())
+  for mark in "\\`*_[]|":
+    folded = folded.replace(mark, "\\" + mark)
+  return folded.replace("&", "&amp;").replace("<", "&lt;")

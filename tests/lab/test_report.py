@@ -128,6 +128,23 @@ def test_the_same_results_give_the_same_files(sweep, report, tmp_path):
   assert again.html.read_bytes() == report.html.read_bytes()
 
 
+def test_an_experiments_own_figures_are_shown_with_their_numbers(tmp_path):
+  directory = prepare(make_experiment(), tmp_path)
+  own = directory / "figures"
+  own.mkdir()
+  (own / "importance.svg").write_text("<svg/>")
+  (own / "importance.csv").write_text("depth\n0\n")
+  report = write_report(directory, tmp_path / "out")
+  assert (tmp_path / "out/figures/importance.csv").read_text() == "depth\n0\n"
+  assert "figures/importance.png" in report.markdown.read_text()
+  assert 'alt="importance"' in report.html.read_text()
+
+
+def test_where_data_lie_is_in_no_report(tmp_path):
+  report = write_report(prepare(make_experiment(overrides={"data.dir": "/secret"}), tmp_path))
+  assert "secret" not in report.html.read_text() + report.markdown.read_text()
+
+
 def test_sweep_without_any_run(tmp_path):
   report = write_report(prepare(make_experiment(), tmp_path))
   assert report.html.parent == tmp_path / "toy" / "report"

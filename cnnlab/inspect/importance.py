@@ -1,0 +1,86 @@
+"""What each switchable norm of a network has learned to prefer, from the input to the output.
+
+Source: arXiv:1806.10779, section 3.1 (softmax weights of the statistics), figure 1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cnnlab.inspect.sheet import describe
+from cnnlab.nn import importance_weights
+from cnnlab.nn.switchable import STATISTICS
+from cnnlab.plot_style import STYLE
+
+MOMENTS = ("mean", "variance")
+_LOOKS = {"instance": ("#009E73", "s"), "layer": ("#E69F00", "^"), "batch": ("#0072B2", "o")}
+
+
+def importance_table(
+  model: Any, params: Mapping[str, Any], image_shape: tuple[int, int, int]
+) -> pd.DataFrame:
+  """Returns the importance of each norm's statistics by layer, in the order in which layers run.
+
+  Args:
+    model: a network with norm='switchable'.
+    params: its parameters.
+    image_shape: (height, width, channels); the network is traced with it, not run.
+
+  Returns:
+    A row a layer and moment: `depth` (0 is the first), `path`, `moment` (of `MOMENTS`), and the
+    weights of the instance's, layer's and batch's, which add up to 1. No row if the network has no
+    switchable norm.
+  """
+  weights = importance_weights(params)
+  order = [row.name for row in describe(model, image_shape).rows if row.name in weights]
+  rows = [
+    {"depth": depth, "path": path, "moment": moment, **dict(zip(STATISTICS, share, strict=True))}
+    for depth, path in enumerate(order)
+    for moment, share in zip(MOMENTS, weights[path], strict=True)
+  ]
+  return pd.DataFrame(rows, columns=["depth", "path", "moment", *STATISTICS])
+
+
+def importance_figure(table: pd.DataFrame, group: str) -> Figure:
+  """Returns importance against depth: a row of panels a moment, a column a group of networks.
+
+  Args:
+    table: rows of `importance_table` of several networks with the same layers, with a column
+      `group` that says which belong together; a line is their mean, a band lowest to highest.
+    group: that column's name.
+  """
+  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+  groups = list(dict.fromkeys(table[group]))
+  layers = table.drop_duplicates("depth").sort_values("depth")["path"].tolist()
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(2.2 + 2.6 * len(groups), 5.6), layout="constrained")
+    panels = figure.subplots(2, len(groups), sharex=True, sharey=True, squeeze=False)
+    for row, moment in zip(panels, MOMENTS, strict=True):
+      for axes, name in zip(row, groups, strict=True):
+        _panel(axes, table[(table[group] == name) & (table["moment"] == moment)])
+        axes.set_title(f"{moment}, {name}")
+      row[0].set_ylabel("importance (softmax weight)")
+    for axes in panels[-1]:
+      axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+      axes.set_xlabel("layer, from input to output")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    figure.suptitle("Statistics that switchable norm prefers", x=0.01, ha="left", weight="bold")
+  return figure
+
+
+def _panel(axes: Axes, rows: pd.DataFrame) -> None:
+  for norm, (colour, marker) in _LOOKS.items():
+    across = rows.groupby("depth")[norm].agg(["mean", "min", "max"])
+    axes.plot(across.index, across["mean"], color=colour, marker=marker, ms=4, label=norm)
+    axes.fill_between(across.index, across["min"], across["max"], color=colour, alpha=0.16, lw=0)
+  axes.axhline(1 / len(STATISTICS), color="#777777", lw=0.8, ls=":")
+  axes.set_ylim(0, 1)
+  axes.xaxis.set_major_locator(matplotlib.ticker.FixedLocator(np.unique(rows["depth"])))

@@ -1,0 +1,87 @@
+"""All claims in one table: what papers say, where it is tested, what was found.
+
+Read from the claims.csv of reports, so that a page which shows it can be rebuilt and checked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnnlab.errors import RunError
+from cnnlab.lab import wording
+from cnnlab.lab.experiment import Experiment
+from cnnlab.lab.verdicts import Verdict, verdict_table
+
+FILE = "claims.csv"
+
+
+def claims_table(experiment: Experiment, verdicts: tuple[Verdict, ...]) -> pd.DataFrame:
+  """Returns a report's claims.csv: a row a claim, with its verdict and the paper's two figures."""
+  table = verdict_table(verdicts)
+  metrics = [verdict.claim.metric for verdict in verdicts]
+  for side in ("left", "right"):
+    table[f"paper_{side}"] = [
+      experiment.paper[label].value
+      if metric == experiment.metric and label in experiment.paper
+      else float("nan")
+      for metric, label in zip(metrics, table[side], strict=True)
+    ]
+  table.insert(0, "experiment", experiment.name)
+  table.insert(1, "recipe", experiment.recipe)
+  return table
+
+
+def claims_markdown(directory: str | os.PathLike[str]) -> str:
+  """Returns the claims of all reports below a directory as a Markdown table.
+
+  Args:
+    directory: searched for claims.csv beside report.md; links are relative to the working directory.
+
+  Raises:
+    RunError: there is none.
+  """
+  files = sorted(Path(directory).glob(f"**/{FILE}"))
+  if not files:
+    raise RunError(f"no {FILE} lies below {str(directory)!r}; `cnnlab report` writes it")
+  lines = ["| claim | experiment | paper | ours | verdict |", "|---|---|---|---|---|"]
+  for file in files:
+    link = Path(os.path.relpath(file.with_name("report.md"))).as_posix()
+    for row in pd.read_csv(file, keep_default_na=False, na_values=[""]).to_dict("records"):
+      lines.append(_line(row, link))
+  return "\n".join(lines) + "\n"
+
+
+def _line(row: Mapping[Any, Any], link: str) -> str:
+  metric = wording.describe_metric(row["metric"])
+  recipe = "" if pd.isna(row["recipe"]) else f", {row['recipe']}"
+  cells = (
+    wording.markdown_cell(row["text"]),
+    f"[{wording.markdown_cell(row['experiment'])}]({link}){recipe}",
+    wording.markdown_cell(_paper(row, metric)),
+    wording.markdown_cell(_ours(row, metric)),
+    f"**{row['verdict']}**",
+  )
+  return f"| {' | '.join(cells)} |"
+
+
+def _paper(row: Mapping[Any, Any], metric: wording.Metric) -> str:
+  figures = [row["paper_left"], row["paper_right"]]
+  if any(pd.isna(figure) for figure in figures):
+    return row["source"]
+  left, right = (wording.number(figure * metric.factor) for figure in figures)
+  return f"{left} against {right}{metric.unit and ' ' + metric.unit} ({row['source']})"
+
+
+def _ours(row: Mapping[Any, Any], metric: wording.Metric) -> str:
+  low, high = (wording.number(row[end] * metric.factor) for end in ("low", "high"))
+  difference = wording.number(row["difference"] * metric.factor, sign=True)
+  unit = metric.difference_unit and f" {metric.difference_unit}"
+  return (
+    f"{metric.name}, {row['left']} minus {row['right']}: {difference} ({low} to {high}){unit}, "
+    f"{row['pairs']} seeds"
+  )

@@ -1,0 +1,54 @@
+"""Draws what the switchable norms of a finished sweep prefer, by depth, into the sweep's figures.
+
+python -m experiments.normalization.importance runs/normalization
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from cnnlab.errors import RunError
+from cnnlab.inspect.importance import importance_figure, importance_table
+from cnnlab.lab.report import FIGURES
+from cnnlab.plot_style import save
+from cnnlab.runs import load
+
+PATTERN = "switchable_*/seed*"
+
+
+def importance_of_sweep(sweep: Path) -> pd.DataFrame:
+  """Returns `importance_table` of every finished switchable run, with its batch size and seed.
+
+  Raises:
+    RunError: there is none.
+  """
+  tables = []
+  for directory in sorted(sweep.glob(PATTERN)):
+    run = load(directory)
+    if run.status["status"] != "done":
+      continue
+    side, channels = run.config.data.image_size, run.config.data.channels
+    table = importance_table(run.model, run.variables["params"], (side, side, channels))
+    table.insert(0, "batch", run.config.batch_size)
+    table.insert(1, "seed", run.config.seed)
+    tables.append(table)
+  if not tables:
+    raise RunError(f"no finished run fits {str(sweep / PATTERN)!r}")
+  return pd.concat(tables).sort_values(["batch", "seed", "depth"], ignore_index=True)
+
+
+def main(directory: str) -> None:
+  """Writes figures/switchable_importance.{svg,png,csv} into a sweep's directory."""
+  table = importance_of_sweep(Path(directory))
+  table.insert(0, "networks", "batch size " + table["batch"].astype(str))
+  figure = importance_figure(table, "networks")
+  drawn = save(figure, Path(directory) / FIGURES, "switchable_importance")
+  table.to_csv(drawn.with_suffix(".csv"), index=False)
+  print(drawn)
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])
