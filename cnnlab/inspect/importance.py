@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -83,4 +82,4 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     axes.fill_between(across.index, across["min"], across["max"], color=colour, alpha=0.16, lw=0)
   axes.axhline(1 / len(STATISTICS), color="#777777", lw=0.8, ls=":")
   axes.set_ylim(0, 1)
-  axes.xaxis.set_major_locator(matplotlib.ticker.FixedLocator(np.unique(rows["depth"])))
+  axes.xaxis.set_major_locator(matplotlib.ticker.FixedLocator(sorted(set(rows["depth"]))))
