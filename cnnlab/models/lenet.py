@@ -26,10 +26,10 @@ from flax import linen as nn
 
 from cnnlab.models.classic import Pool, conv_pool, pool_unless_strided
 from cnnlab.nn import check_image, global_avg_pool, make_layers
-from cnnlab.nn.conv import convolve, require_images
+from cnnlab.nn.conv import affine, convolve, require_images
 from cnnlab.nn.init import Initializer, classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
-from cnnlab.nn.weight_norm import WeightNormed
+from cnnlab.nn.weight_norm import weight_normed
 
 # Table I: which maps of S2 each of C3's sixteen maps sees, by the number that it sees.
 C3_INPUTS: dict[int, tuple[tuple[int, ...], ...]] = {
@@ -78,7 +78,7 @@ class Subsampling(nn.Module):
     return summed * coefficient.astype(x.dtype) + bias.astype(x.dtype)
 
 
-class PartialConv(WeightNormed):
+class PartialConv(nn.Module):
   """A convolution each of whose output maps sees only some input maps, as many for each.
 
   Maps [batch, height, width, in] to [batch, out height, out width, len(inputs)]. Parameters:
@@ -93,7 +93,7 @@ class PartialConv(WeightNormed):
     use_bias: adds `bias`.
     weight_normed: reparametrises the kernel as `WeightNormConv` does.
     dtype: to compute in.
-    kernel_init: initial kernel.
+    kernel_init, bias_init: initial values.
   """
 
   inputs: tuple[tuple[int, ...], ...]
@@ -104,6 +104,7 @@ class PartialConv(WeightNormed):
   weight_normed: bool = False
   dtype: Any = None
   kernel_init: Initializer = kaiming_fan_in()
+  bias_init: Initializer = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -119,14 +120,7 @@ class PartialConv(WeightNormed):
         images, full, self.stride, self.padding, fit="crop", what=f"conv {self.name!r}"
       )
 
-    zeros = nn.initializers.zeros
-    if self.weight_normed:
-      return self.weigh(x, shape, apply, (self.kernel_init, zeros, self.use_bias, self.dtype))
-    kernel = self.param("kernel", self.kernel_init, shape)
-    bias = self.param("bias", zeros, (maps,)) if self.use_bias else None
-    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-    y = apply(x, kernel)
-    return y if bias is None else y + bias
+    return (weight_normed if self.weight_normed else affine)(self, x, shape, apply)
 
 
 def codes(count: int, length: int) -> np.ndarray:

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError
-from cnnlab.models.downsampling import Downsample, pool
-from cnnlab.nn import StochasticDepth, survival_probabilities
+from cnnlab.models.downsampling import Downsample, pool, scaled
+from cnnlab.nn import StochasticDepth, global_avg_pool, survival_probabilities
+from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
 
 Shortcut = Literal["A", "B", "C"]
@@ -215,3 +216,85 @@ class Trunk(NamedTuple):
         name=f"stage{stage + 1}_block{block + 1}",
       )(x, train=train)
     return x
+
+
+class ResidualNet(nn.Module):
+  """The options and the classifier that ImageNet's and CIFAR's nets share; each adds its stem.
+
+  Attributes:
+    num_classes: outputs.
+    bottleneck: blocks of 1x1, 3x3, 1x1 convolutions instead of two 3x3.
+    residual: False for the plain net.
+    width: multiplies the stages' filters.
+    cardinality: groups of a bottleneck's 3x3 convolution.
+    base_width: channels of a group for each 64 filters of the stage.
+    norm: see `cnnlab.nn.NORMS`.
+    act: see `cnnlab.nn.ACTIVATIONS`.
+    shortcut: 'A' without parameters, 'B' a projection where channels or size change, 'C' always.
+    preact: pre-activation blocks.
+    survival: probability that the last block's branch survives (arXiv:1603.09382); 1 is off.
+    survival_schedule: 'linear' or 'uniform', see `survival_probabilities`.
+    survival_per: 'batch' drops a block for the whole batch as the paper does, or 'sample'.
+    survival_skip: do not compute what is dropped for the batch; see `StochasticDepth.skip`.
+    downsample: 'stride' in a stage's first block, or 'max' or 'avg': 2x2 pooling before it.
+    dtype: to compute in.
+  """
+
+  num_classes: int = 10
+  bottleneck: bool = False
+  residual: bool = True
+  width: float = 1.0
+  cardinality: int = 1
+  base_width: int = 64
+  norm: str = "batch"
+  act: str = "relu"
+  shortcut: Shortcut = "B"
+  preact: bool = False
+  survival: float = 1.0
+  survival_schedule: Literal["linear", "uniform"] = "linear"
+  survival_per: Literal["batch", "sample"] = "batch"
+  survival_skip: bool = False
+  downsample: Downsample = "stride"
+  dtype: str = "float32"
+
+  def trunk(
+    self,
+    blocks: tuple[int, ...],
+    filters: tuple[int, ...],
+    halvings: int,
+    *,
+    stride_at: str = "3x3",
+    dropout: float = 0.0,
+    zero_init: bool = False,
+  ) -> Trunk:
+    """Returns the stages, before `width`; see `Trunk` and `Branch`, ConfigError as of `check`."""
+    trunk = Trunk(
+      blocks=blocks,
+      filters=tuple(scaled(count, self.width) for count in filters),
+      branch=Branch(self.bottleneck, self.cardinality, self.base_width, stride_at),
+      halvings=halvings,
+      shortcut=self.shortcut,
+      residual=self.residual,
+      preact=self.preact,
+      downsample=self.downsample,
+      survival=(self.survival, self.survival_schedule, self.survival_per, self.survival_skip),
+      dropout=dropout,
+      zero_init=zero_init,
+    )
+    trunk.check()
+    return trunk
+
+  def classify(
+    self, x: jax.Array, trunk: Trunk, layers: Layers, train: bool
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns logits and the maps after the stem and each stage, inside a net's `__call__`."""
+    feats = {"stem": x}
+    for stage in range(len(trunk.blocks)):
+      x = trunk.stage(x, stage, layers, train)
+      feats[f"stage{stage + 1}"] = x
+    if self.preact:
+      x = layers.act(layers.norm(name="norm_last")(x))
+    x = global_avg_pool(x)
+    feats["pre_logits"] = x
+    x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
+    return x.astype("float32"), feats

@@ -24,64 +24,33 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.models.residual import Branch, Shortcut, Trunk
+from cnnlab.models.residual import ResidualNet, Trunk
 from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
-from cnnlab.nn import global_avg_pool, make_layers
-from cnnlab.nn.init import classifier_normal
+from cnnlab.nn import make_layers
 
 STAGE_FILTERS = (64, 128, 256, 512)
 
 
-class ResNet(nn.Module):
+class ResNet(ResidualNet):
   """A residual net of four stages, or its plain twin.
 
   Attributes:
-    num_classes: outputs.
     blocks: blocks of each stage.
-    bottleneck: blocks of 1x1, 3x3, 1x1 convolutions instead of two 3x3.
-    residual: False for the plain net.
-    width: multiplies all filters.
-    cardinality: groups of a bottleneck's 3x3 convolution.
-    base_width: channels of a group in the first stage.
     bottleneck_stride: the convolution of a bottleneck that has the stride.
     stem: 'imagenet' quarters the image, 'cifar' keeps its size.
     stem_pool: the pooling of ImageNet's stem; 'stride' puts it into the convolution.
-    norm: see `cnnlab.nn.NORMS`.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    shortcut: 'A' without parameters, 'B' a projection where channels or size change, 'C' always.
-    preact: pre-activation blocks.
     zero_init_residual: start every branch at zero (arXiv:1706.02677, 5.1).
-    survival: probability that the last block's branch survives (arXiv:1603.09382); 1 is off.
-    survival_schedule: 'linear' or 'uniform', see `survival_probabilities`.
-    survival_per: 'batch' drops a block for the whole batch as the paper does, or 'sample'.
-    survival_skip: do not compute what is dropped for the batch; see `StochasticDepth.skip`.
-    downsample: 'stride' in a stage's first block, or 'max' or 'avg': 2x2 pooling before it.
     output_stride: the most that the map is reduced by; stages beyond it dilate instead.
-    dtype: to compute in.
+    others: see `ResidualNet`; `width` is the stem's as well.
   """
 
   num_classes: int = 1000
   blocks: tuple[int, int, int, int] = (2, 2, 2, 2)
-  bottleneck: bool = False
-  residual: bool = True
-  width: float = 1.0
-  cardinality: int = 1
-  base_width: int = 64
   bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
   stem: Stem = "imagenet"
   stem_pool: Downsample = "max"
-  norm: str = "batch"
-  act: str = "relu"
-  shortcut: Shortcut = "B"
-  preact: bool = False
   zero_init_residual: bool = False
-  survival: float = 1.0
-  survival_schedule: Literal["linear", "uniform"] = "linear"
-  survival_per: Literal["batch", "sample"] = "batch"
-  survival_skip: bool = False
-  downsample: Downsample = "stride"
   output_stride: Literal[32, 16, 8, 4, 2, 1] = 32
-  dtype: str = "float32"
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -93,16 +62,7 @@ class ResNet(nn.Module):
     features = scaled(STAGE_FILTERS[0], self.width)
     x = x.astype(layers.dtype)
     x = apply_stem(x, features, layers, self.stem, self.stem_pool, activate=not self.preact)
-    feats = {"stem": x}  # [B,H/4,W/4,64]
-    for stage in range(len(self.blocks)):
-      x = trunk.stage(x, stage, layers, train)
-      feats[f"stage{stage + 1}"] = x
-    if self.preact:
-      x = layers.act(layers.norm(name="norm_last")(x))
-    x = global_avg_pool(x)
-    feats["pre_logits"] = x
-    x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
-    return x.astype("float32"), feats
+    return self.classify(x, trunk, layers, train)  # x: [B,H/4,W/4,64]
 
   def _trunk(self) -> Trunk:
     within = self.output_stride // STEM_STRIDE[self.stem]
@@ -111,20 +71,13 @@ class ResNet(nn.Module):
         f"output_stride: stem='imagenet' alone has a stride of 4, not {self.output_stride}; "
         "allowed: 32, 16, 8, 4, or stem='cifar'"
       )
-    trunk = Trunk(
-      blocks=self.blocks,
-      filters=tuple(scaled(filters, self.width) for filters in STAGE_FILTERS),
-      branch=Branch(self.bottleneck, self.cardinality, self.base_width, self.bottleneck_stride),
+    return self.trunk(
+      self.blocks,
+      STAGE_FILTERS,
       halvings=min(within.bit_length() - 1, len(self.blocks) - 1),
-      shortcut=self.shortcut,
-      residual=self.residual,
-      preact=self.preact,
-      downsample=self.downsample,
-      survival=(self.survival, self.survival_schedule, self.survival_per, self.survival_skip),
+      stride_at=self.bottleneck_stride,
       zero_init=self.zero_init_residual,
     )
-    trunk.check()
-    return trunk
 
 
 DEPTHS: dict[int, dict[str, Any]] = {

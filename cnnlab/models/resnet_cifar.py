@@ -22,68 +22,36 @@ from typing import Any, Literal
 import jax
 from flax import linen as nn
 
-from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.models.residual import Branch, Shortcut, Trunk
-from cnnlab.nn import check_image, global_avg_pool, make_layers
-from cnnlab.nn.init import classifier_normal
+from cnnlab.models.residual import ResidualNet, Shortcut
+from cnnlab.nn import check_image, make_layers
 
 HALVINGS = {4: 2, 2: 1, 1: 0}
 
 
-class ResNetCifar(nn.Module):
+class ResNetCifar(ResidualNet):
   """A CIFAR residual net of three stages, or its plain twin.
 
   Attributes:
-    num_classes: outputs.
     blocks: n, blocks in each of the three stages.
     filters: of each stage; a bottleneck block's output has four times as many.
     stem_filters: of the first convolution, not widened; 0: as many as the first stage has.
-    bottleneck: blocks of 1x1, 3x3, 1x1 convolutions instead of two 3x3.
-    cardinality: groups of a bottleneck's 3x3 convolution.
-    base_width: channels of a group for each 64 filters of the stage.
-    residual: False for a plain net.
-    width: multiplies `filters`; a whole number of 2 and more makes a wide net.
-    norm: see `cnnlab.nn.NORMS`.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    shortcut: 'A' without parameters, 'B' a projection where channels or size change, 'C' always.
-    preact: pre-activation blocks (arXiv:1603.05027).
     dropout: of the inputs of a block's last convolution, as wide nets have it.
-    survival: probability that the last block's branch survives (arXiv:1603.09382); 1 is off.
-    survival_schedule: 'linear' or 'uniform', see `survival_probabilities`.
-    survival_per: 'batch' drops a block for the whole batch as the paper does, or 'sample'.
-    survival_skip: do not compute what is dropped for the batch; see `StochasticDepth.skip`.
-    downsample: 'stride' in a stage's first convolution and shortcut, or 'max' or 'avg': 2x2
-      pooling before the block, both paths of which then have stride 1.
     output_stride: 4 as published; 2 and 1 dilate instead of halving, for dense prediction.
-    dtype: to compute in.
+    others: see `ResidualNet`; a whole `width` of 2 and more makes a wide net.
   """
 
-  num_classes: int = 10
   blocks: int = 3
   filters: tuple[int, int, int] = (16, 32, 64)
   stem_filters: int = 0
-  bottleneck: bool = False
-  cardinality: int = 1
-  base_width: int = 64
-  residual: bool = True
-  width: float = 1.0
-  norm: str = "batch"
-  act: str = "relu"
   shortcut: Shortcut = "A"
-  preact: bool = False
   dropout: float = 0.0
-  survival: float = 1.0
-  survival_schedule: Literal["linear", "uniform"] = "linear"
-  survival_per: Literal["batch", "sample"] = "batch"
-  survival_skip: bool = False
-  downsample: Downsample = "stride"
   output_stride: Literal[4, 2, 1] = 4
-  dtype: str = "float32"
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns logits [batch, num_classes] and the maps after the stem and each stage."""
-    trunk = self._trunk()
+    blocks, halvings = (self.blocks,) * len(self.filters), HALVINGS[self.output_stride]
+    trunk = self.trunk(blocks, self.filters, halvings, dropout=self.dropout)
     depth = 3 * self.blocks * (3 if self.bottleneck else 2) + 2
     check_image(x.shape, self.output_stride, f"resnet_cifar of {depth} layers")
     layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
@@ -91,32 +59,7 @@ class ResNetCifar(nn.Module):
     x = layers.conv(self.stem_filters or trunk.filters[0], 3, padding=1, name="conv1")(x)
     if not self.preact:
       x = layers.act(layers.norm(name="norm1")(x))
-    feats = {"stem": x}  # [B,H,W,16]
-    for stage in range(len(self.filters)):
-      x = trunk.stage(x, stage, layers, train)
-      feats[f"stage{stage + 1}"] = x
-    if self.preact:
-      x = layers.act(layers.norm(name="norm_last")(x))
-    x = global_avg_pool(x)
-    feats["pre_logits"] = x
-    x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
-    return x.astype("float32"), feats
-
-  def _trunk(self) -> Trunk:
-    trunk = Trunk(
-      blocks=(self.blocks,) * len(self.filters),
-      filters=tuple(scaled(filters, self.width) for filters in self.filters),
-      branch=Branch(self.bottleneck, self.cardinality, self.base_width),
-      halvings=HALVINGS[self.output_stride],
-      shortcut=self.shortcut,
-      residual=self.residual,
-      preact=self.preact,
-      downsample=self.downsample,
-      survival=(self.survival, self.survival_schedule, self.survival_per, self.survival_skip),
-      dropout=self.dropout,
-    )
-    trunk.check()
-    return trunk
+    return self.classify(x, trunk, layers, train)  # x: [B,H,W,16]
 
 
 PREACT = {"preact": True, "shortcut": "B"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,8 @@ from jax import lax
 from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.nn import geometry
 from cnnlab.nn.init import Initializer, kaiming_fan_out
+
+Linear = Callable[[jax.Array, jax.Array], jax.Array]  # of (images, kernel)
 
 
 def require_images(x: Any, what: str) -> None:
@@ -106,11 +108,33 @@ class Conv(nn.Module):
     require_images(x, what)
     check_groups(x.shape[3], self.features, self.groups, what)
     shape = kernel_shape(x, self.kernel_size, self.features, self.groups)
-    kernel = self.param("kernel", self.kernel_init, shape)
-    bias = self.param("bias", self.bias_init, (self.features,)) if self.use_bias else None
-    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-    y = convolve(x, kernel, self.stride, self.padding, self.dilation, self.groups, self.fit, what)
-    return y if bias is None else y + bias
+
+    def apply(images: jax.Array, kernel: jax.Array) -> jax.Array:
+      return convolve(
+        images, kernel, self.stride, self.padding, self.dilation, self.groups, self.fit, what
+      )
+
+    return self.weigh(x, shape, apply)
+
+  def weigh(self, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
+    """Returns `apply(x, kernel)` with a kernel of that shape, and the bias added."""
+    return affine(self, x, shape, apply)
+
+
+def affine(layer: Any, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
+  """Returns `apply(x, kernel)` plus a bias, with parameters made in `layer` by its attributes.
+
+  Args:
+    layer: the module, with `kernel_init`, `bias_init`, `use_bias` and `dtype`.
+    x: what the linear function takes.
+    shape: of the kernel; its last axis is that of the bias.
+    apply: the linear function of (x, kernel).
+  """
+  kernel = layer.param("kernel", layer.kernel_init, shape)
+  bias = layer.param("bias", layer.bias_init, shape[-1:]) if layer.use_bias else None
+  x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=layer.dtype)
+  y = apply(x, kernel)
+  return y if bias is None else y + bias
 
 
 def kernel_shape(

@@ -11,7 +11,7 @@ from jax import lax
 
 from cnnlab.errors import ConfigError
 from cnnlab.nn import geometry
-from cnnlab.nn.conv import check_groups, kernel_shape, require_images
+from cnnlab.nn.conv import affine, check_groups, kernel_shape, require_images
 from cnnlab.nn.init import Initializer, kaiming_fan_out
 
 
@@ -57,21 +57,23 @@ class ConvTranspose(nn.Module):
     require_images(x, what)
     check_groups(x.shape[3], self.features, self.groups, what)
     shape = kernel_shape(x, self.kernel_size, self.features, self.groups)
-    kernel = self.param("kernel", self.kernel_init, shape)
-    bias = self.param("bias", self.bias_init, (self.features,)) if self.use_bias else None
-    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+    strides = geometry.pair(self.stride, "stride")
     dilation = geometry.pair(self.dilation, "dilation")
-    y = lax.conv_general_dilated(
-      x,
-      kernel[::-1, ::-1],
-      (1, 1),
-      self._borders(shape[:2], dilation, what),
-      lhs_dilation=geometry.pair(self.stride, "stride"),
-      rhs_dilation=dilation,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      feature_group_count=self.groups,
-    )
-    return y if bias is None else y + bias
+    borders = self._borders(shape[:2], dilation, what)
+
+    def apply(images: jax.Array, kernel: jax.Array) -> jax.Array:
+      return lax.conv_general_dilated(
+        images,
+        kernel[::-1, ::-1],
+        (1, 1),
+        borders,
+        lhs_dilation=strides,
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=self.groups,
+      )
+
+    return affine(self, x, shape, apply)
 
   def _borders(
     self, window: Sequence[int], dilation: geometry.Pair, what: str

@@ -8,16 +8,14 @@ layer starts as the ordinary one with the same kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnnlab.nn import geometry
-from cnnlab.nn.conv import check_groups, convolve, kernel_shape, require_images
-from cnnlab.nn.init import Initializer, kaiming_fan_out
+from cnnlab.nn.conv import Conv, Linear
+from cnnlab.nn.init import Initializer
 
 
 def normalised(direction: jax.Array) -> jax.Array:
@@ -45,68 +43,36 @@ def _initial_scale_and_bias(
   )
 
 
-class WeightNormed(nn.Module):
-  """Parameters `kernel` (the direction v), `scale` (g) and `bias` of a weight-normed layer."""
+def weight_normed(layer: Any, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
+  """Returns what `affine` does, with the kernel g · v / ‖v‖.
 
-  def weigh(
-    self,
-    x: jax.Array,
-    shape: Sequence[int],
-    apply: Callable[[jax.Array, jax.Array], jax.Array],
-    options: Any,
-  ) -> jax.Array:
-    """Applies the layer's linear function `apply(x, kernel)` with the kernel g · v / ‖v‖."""
-    kernel_init, bias_init, use_bias, dtype = options
-    direction = self.param("kernel", kernel_init, tuple(shape))
-    unit = normalised(direction)
+  Parameters: `kernel` (the direction v), `scale` (g) and `bias`.
+  """
+  direction = layer.param("kernel", layer.kernel_init, shape)
+  unit = normalised(direction)
 
-    # Flax calls initialisers in `apply` too, for the shapes alone.
-    first = last = jnp.zeros(shape[-1:])
-    if self.is_initializing():
-      plain = bias_init(self.make_rng("params"), tuple(shape[-1:]))
-      images, kernel = nn.dtypes.promote_dtype(x, unit, dtype=dtype)
-      first, last = _initial_scale_and_bias(direction, apply(images, kernel), plain)
-    scale = self.param("scale", lambda _: first)
-    bias = self.param("bias", lambda _: last) if use_bias else None
-    x, kernel, bias = nn.dtypes.promote_dtype(x, unit * scale, bias, dtype=dtype)
-    y = apply(x, kernel)
-    return y if bias is None else y + bias
+  # Flax calls initialisers in `apply` too, for the shapes alone.
+  first = last = jnp.zeros(shape[-1:])
+  if layer.is_initializing():
+    plain = layer.bias_init(layer.make_rng("params"), shape[-1:])
+    images, kernel = nn.dtypes.promote_dtype(x, unit, dtype=layer.dtype)
+    first, last = _initial_scale_and_bias(direction, apply(images, kernel), plain)
+  scale = layer.param("scale", lambda _: first)
+  bias = layer.param("bias", lambda _: last) if layer.use_bias else None
+  x, kernel, bias = nn.dtypes.promote_dtype(x, unit * scale, bias, dtype=layer.dtype)
+  y = apply(x, kernel)
+  return y if bias is None else y + bias
 
 
-class WeightNormConv(WeightNormed):
+class WeightNormConv(Conv):
   """`Conv` with a weight-normed kernel; same attributes, and a parameter `scale` [features]."""
 
-  features: int
-  kernel_size: int | Sequence[int]
-  stride: int | Sequence[int] = 1
-  padding: geometry.Padding = 0
-  dilation: int | Sequence[int] = 1
-  groups: int = 1
-  use_bias: bool = True
-  dtype: Any = None
-  fit: str = "exact"
-  kernel_init: Initializer = kaiming_fan_out()
-  bias_init: Initializer = nn.initializers.zeros
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Convolves [batch, height, width, in]; see `Conv`."""
-    what = f"conv {self.name!r}"
-    require_images(x, what)
-    check_groups(x.shape[3], self.features, self.groups, what)
-    shape = kernel_shape(x, self.kernel_size, self.features, self.groups)
-
-    def apply(images: jax.Array, kernel: jax.Array) -> jax.Array:
-      return convolve(
-        images, kernel, self.stride, self.padding, self.dilation, self.groups, self.fit, what
-      )
-
-    return self.weigh(
-      x, shape, apply, (self.kernel_init, self.bias_init, self.use_bias, self.dtype)
-    )
+  def weigh(self, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
+    """Returns `apply(x, kernel)` with the kernel g · v / ‖v‖, and the bias added."""
+    return weight_normed(self, x, shape, apply)
 
 
-class WeightNormDense(WeightNormed):
+class WeightNormDense(nn.Module):
   """`flax.linen.Dense` with a weight-normed kernel and a parameter `scale` [features]."""
 
   features: int
@@ -118,5 +84,4 @@ class WeightNormDense(WeightNormed):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [..., in] to [..., features]."""
-    options = (self.kernel_init, self.bias_init, self.use_bias, self.dtype)
-    return self.weigh(x, (x.shape[-1], self.features), jnp.matmul, options)
+    return weight_normed(self, x, (x.shape[-1], self.features), jnp.matmul)
