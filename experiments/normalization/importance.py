@@ -32,18 +32,18 @@ def importance_of_sweep(sweep: Path) -> pd.DataFrame:
       continue
     side, channels = run.config.data.image_size, run.config.data.channels
     table = importance_table(run.model, run.variables["params"], (side, side, channels))
-    table.insert(0, "batch", run.config.batch_size)
+    table.insert(0, "batch_size", run.config.batch_size)
     table.insert(1, "seed", run.config.seed)
     tables.append(table)
   if not tables:
     raise RunError(f"no finished run fits {str(sweep / PATTERN)!r}")
-  return pd.concat(tables).sort_values(["batch", "seed", "depth"], ignore_index=True)
+  return pd.concat(tables).sort_values(["batch_size", "seed", "depth"], ignore_index=True)
 
 
 def main(directory: str) -> None:
   """Writes figures/switchable_importance.{svg,png,csv} into a sweep's directory."""
   table = importance_of_sweep(Path(directory))
-  table.insert(0, "networks", "batch size " + table["batch"].astype(str))
+  table.insert(0, "networks", "batch size " + table["batch_size"].astype(str))
   figure = importance_figure(table, "networks")
   drawn = save(figure, Path(directory) / FIGURES, "switchable_importance")
   table.to_csv(drawn.with_suffix(".csv"), index=False)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax
+import pandas as pd
 import pytest
 
 from cnnlab.config import apply_overrides, load_page
@@ -16,6 +17,8 @@ from cnnlab.lab.verdicts import judge
 from cnnlab.lab.wiring import examine, unwired
 from cnnlab.models import create_model
 from cnnlab.train.setup import prepare as setup_run
+from experiments.normalization import importance
+from experiments.stochastic_depth import step_time
 from tests.conftest import PROJECT
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
@@ -128,6 +131,26 @@ def test_a_tiny_run_trains_and_is_judged(name, tmp_path, quick_compilation):
   assert row["multiply_adds"] > 0
   verdicts = judge(experiment, runs)
   assert [v.verdict for v in verdicts] == ["inconclusive"] * len(experiment.claims)
+  if name == "normalization":
+    importance.main(str(tmp_path / name))
+    drawn = pd.read_csv(tmp_path / name / "figures/switchable_importance.csv")
+    assert set(drawn["batch_size"]) == {4}
+    assert drawn[["instance", "layer", "batch"]].sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+def test_step_times_tell_masked_from_skipped_blocks(quick_compilation):
+  experiment = load_experiment("stochastic_depth", "tiny")
+  variants = {label: experiment.variants[label] for label in ("constant", "linear_0.5")}
+  small = {**experiment.overrides, "model.blocks": 1}
+  few = dataclasses.replace(experiment, variants=variants, overrides=small, claims=(), paper={})
+  table = step_time.step_times(few, seconds=0.01, repeats=1)
+  assert table["blocks"].tolist() == ["masked", "masked", "skipped"]
+  # Three blocks that survive with 5/6, 4/6 and 3/6.
+  assert table["computed"].tolist() == pytest.approx([1, 2 / 3, 2 / 3])
+  assert (table["step_ms"] > 0).all()
+  (axes,) = step_time.step_time_figure(table).axes
+  assert axes.get_xscale() == "log"
+  assert "(ms" in axes.get_xlabel()
 
 
 @pytest.mark.parametrize("name", ["centring", "pooling", "filter_size"])

@@ -1,0 +1,104 @@
+"""Times the training step of a sweep's nets, with dropped blocks masked and with them skipped.
+
+A masked block is computed and multiplied by zero; a skipped one (`survival_skip`) is not computed, by
+a conditional in the compiled program. The drawn figure and its numbers go into the sweep's figures.
+
+python -m experiments.stochastic_depth.step_time runs/stochastic_depth
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cnnlab.config import apply_overrides, load_page
+from cnnlab.lab.experiment import Experiment, read_experiment
+from cnnlab.lab.report import FIGURES
+from cnnlab.models import model_options
+from cnnlab.nn import survival_probabilities
+from cnnlab.plot_style import STYLE, save
+from cnnlab.train.bench import BenchSpec, bench
+
+BLUE, VERMILION = "#0072B2", "#D55E00"
+COLUMNS = ("variant", "blocks", "computed", "step_ms", "low_ms", "high_ms", "device", "jax")
+
+
+def step_times(experiment: Experiment, seconds: float = 3.0, repeats: int = 5) -> pd.DataFrame:
+  """Returns the time of a step of every variant, on synthetic images of the experiment's sizes.
+
+  Args:
+    experiment: with its recipe's overrides.
+    seconds: about how long each repeat runs.
+    repeats: how many; the median, lowest and highest of their means are given.
+
+  Returns:
+    Rows of `COLUMNS`: `blocks` is 'masked' or 'skipped', `computed` the expected fraction of
+    residual blocks that survive a step.
+  """
+  rows = []
+  for label in experiment.variants:
+    config = apply_overrides(load_page(experiment.config), experiment.settings(label))
+    options = config.model.to_dict()
+    name, last = options.pop("name"), options.get("survival", 1.0)
+    schedule = options.get("survival_schedule", "linear")
+    blocks = options.get("blocks", model_options(name)["blocks"].default)
+    chances = survival_probabilities(3 * blocks, last, schedule)
+    for skip in (False, True) if last < 1 else (False,):
+      spec = BenchSpec(
+        model=name,
+        options={**options, "survival_skip": skip},
+        image_size=config.data.image_size,
+        batch_size=config.batch_size,
+        seconds=seconds,
+        repeats=repeats,
+      )
+      found = bench(spec)
+      what, share = "skipped" if skip else "masked", sum(chances) / len(chances)
+      times = (found["step_ms"][key] for key in ("median", "min", "max"))
+      rows.append((label, what, share, *times, found["devices"], found["jax"]))
+      print(*rows[-1])
+  return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def step_time_figure(table: pd.DataFrame) -> Figure:
+  """Returns the step's time by variant, masked and skipped, on a logarithmic axis."""
+  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+  labels = list(dict.fromkeys(table["variant"]))
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(7.2, 1.6 + 0.42 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    for blocks, colour, marker, shift in (
+      ("masked", BLUE, "o", -0.13),
+      ("skipped", VERMILION, "s", 0.13),
+    ):
+      own = table[table["blocks"] == blocks]
+      places = [labels.index(label) + shift for label in own["variant"]]
+      spread = [own["step_ms"] - own["low_ms"], own["high_ms"] - own["step_ms"]]
+      label = f"dropped blocks {blocks}"
+      axes.errorbar(
+        own["step_ms"], places, xerr=spread, fmt=marker, color=colour, ms=5, label=label
+      )
+    axes.set_xscale("log")
+    axes.set_xlabel("time of a training step (ms; median, lowest and highest repeat)")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_title(f"Time of a step on {table['device'].iloc[0]}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+  return figure
+
+
+def main(directory: str) -> None:
+  """Writes figures/step_time.{svg,png,csv} into a sweep's directory."""
+  table = step_times(read_experiment(Path(directory)))
+  drawn = save(step_time_figure(table), Path(directory) / FIGURES, "step_time")
+  table.to_csv(drawn.with_suffix(".csv"), index=False)
+  print(drawn)
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])
