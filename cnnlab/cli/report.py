@@ -51,7 +51,7 @@ def report(directory: Path, console: Console, out: str | None = None) -> None:
   from cnnlab.lab.report import write_report
 
   written = write_report(directory, out)
-  console.print(summary_table(written.experiment, written.summary))
+  console.print(summary_table(written.experiment, written.summary, console.width))
   if written.verdicts:
     console.print(verdict_table(written.verdicts))
     console.print()

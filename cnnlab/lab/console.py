@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Group
+from rich.console import Console, Group
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -20,13 +21,23 @@ _VERDICTS = {"holds": "green", "fails": "dark_orange", "inconclusive": "dim"}
 _COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
 
 
-def summary_table(experiment: Experiment, summary: pd.DataFrame) -> Table:
+def summary_table(experiment: Experiment, summary: pd.DataFrame, width: int | None = None) -> Table:
   """Returns the table of an experiment: a row a variant, the base in bold.
 
   Args:
     experiment: its question is the title.
     summary: the table of `statistics.summarise`.
+    width: of the terminal in characters; what each variant costs is left out where it does not
+      fit. None for as wide as need be.
   """
+  table = _summary_table(experiment, summary, costs=True)
+  unbounded = Console(width=10_000)
+  if width is None or Measurement.get(unbounded, unbounded.options, table).maximum <= width:
+    return table
+  return _summary_table(experiment, summary, costs=False)
+
+
+def _summary_table(experiment: Experiment, summary: pd.DataFrame, costs: bool) -> Table:
   metric = wording.describe_metric(experiment.metric)
   table = Table(
     title=Text(experiment.question),
@@ -34,7 +45,9 @@ def summary_table(experiment: Experiment, summary: pd.DataFrame) -> Table:
     title_style="bold",
     box=box.SIMPLE_HEAVY,
     pad_edge=False,
-    collapse_padding=True,  # all columns within 80 characters
+    collapse_padding=True,
+    caption=None if costs else "what each variant costs: in the report, or on a wider terminal",
+    caption_justify="left",
   )
   table.add_column("variant", no_wrap=True)
   unit = f", {metric.unit}" if metric.unit else ""
@@ -43,32 +56,33 @@ def summary_table(experiment: Experiment, summary: pd.DataFrame) -> Table:
     *(["paper"] if experiment.paper else []),
     f"paired diff. to\n{experiment.base}, {metric.difference_unit}",
     "p",
-    "params",
-    "mult-\nadds",
-    "time",
+    *(["params", "mult-\nadds", "time"] if costs else []),
   ):
     table.add_column(heading, justify="right", no_wrap=True)
   table.add_column("runs", justify="right")
   for row in summary.to_dict("records"):
-    table.add_row(*_summary_cells(row, experiment, metric.factor))
+    table.add_row(*_summary_cells(row, experiment, metric.factor, costs))
   return table
 
 
-def _summary_cells(row: dict, experiment: Experiment, factor: float) -> list[Text]:
+def _summary_cells(row: dict, experiment: Experiment, factor: float, costs: bool) -> list[Text]:
   base = row["variant"] == experiment.base
   low, high = row["difference_low"] * factor, row["difference_high"] * factor
   difference = wording.with_interval(row["difference"] * factor, low, high, sign=True)
   published = experiment.paper.get(row["variant"])
   paper = [wording.number(published.value * factor) if published else ""]
+  cost = [
+    wording.count(row["parameters"]),
+    wording.count(row["multiply_adds"]),
+    wording.duration(row["seconds"]),
+  ]
   cells = [
     row["variant"],
     wording.with_interval(row["mean"] * factor, row["low"] * factor, row["high"] * factor),
     *(paper if experiment.paper else []),
     "base" if base else difference,
     "" if base else wording.probability(row["p_value"]),
-    wording.count(row["parameters"]),
-    wording.count(row["multiply_adds"]),
-    wording.duration(row["seconds"]),
+    *(cost if costs else []),
     str(row["done"]),
   ]
   if row["trouble"]:

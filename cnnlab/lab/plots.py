@@ -241,9 +241,12 @@ def _cost_point(axes: Axes, row: Mapping, x: float, look: Look, factor: float) -
 def _cost_axis(axes: Axes, cost: str, values: pd.Series) -> None:
   if _spans_much(values.to_numpy(float)):
     axes.set_xscale("log")
+    few = values.max() < 100 * values.min()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axes.xaxis.set_minor_formatter("")
   else:
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.locator_params(axis="x", nbins=5)
+  axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
   axes.margins(x=0.12)
   axes.set_xlabel({"multiply_adds": "multiply-adds per image", "parameters": "parameters"}[cost])
 

@@ -35,6 +35,15 @@ def test_summary_in_percent_with_intervals(sweep):
   assert "2 of 4: 1 diverged, 1 missing" in line_of(text, "shaky")
 
 
+def test_a_narrow_terminal_is_spared_the_costs(sweep):
+  summary = summarise(collect(sweep), "base")
+  narrow = shown(console.summary_table(make_experiment(), summary, 80), 80)
+  assert "…" not in narrow
+  assert "params" not in narrow
+  assert "wider terminal" in narrow
+  assert "params" in shown(console.summary_table(make_experiment(), summary, 180))
+
+
 def test_paper_and_verdicts_on_the_terminal(sweep):
   runs, experiment = collect(sweep), make_experiment()
   assert "19.00" in line_of(
