@@ -72,6 +72,8 @@ def importance_figure(table: pd.DataFrame, group: str) -> Figure:
       axes.set_xlabel("layer, from input to output")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     figure.suptitle("Statistics that switchable norm prefers", x=0.01, ha="left", weight="bold")
+    note = "Line: mean over networks. Band: lowest to highest. Dotted: a third, where all start."
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color="#555555")
   return figure
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib
@@ -28,7 +28,8 @@ OKABE_ITO = (
 )  # fmt: skip
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_MAX_POINTS = 400  # of a curve: more than a page can show
+_A_PANEL = 6  # as many lines as can be told apart where there are more than colours
+_MAX_POINTS = 100  # of a curve; each is the mean of as many logged ones as it stands for
 
 
 class Look(NamedTuple):
@@ -61,6 +62,7 @@ def learning_curves(
   """Returns a metric against epochs, a line a variant: mean over seeds, band from lowest to highest.
 
   Runs that did not come to their end are drawn one by one, dotted, with a cross at the last point.
+  Many variants are shared out over several panels, each of which has the base.
 
   Args:
     experiment: gives the order of the variants.
@@ -71,31 +73,51 @@ def learning_curves(
     The figure, None where no run has logged the metric.
   """
   shown = wording.describe_metric(metric)
+  every = looks(list(experiment.variants))
+  logged = {label: [c for c in curves.get(label, ()) if metric in c.metrics] for label in every}
+  if not any(logged.values()):
+    return None
+  parts = _parts([label for label in every if logged[label]], experiment.base)
   with matplotlib.rc_context(STYLE):
-    figure, axes = _page(7.2, 3.9)
-    for label, look in looks(list(experiment.variants)).items():
-      runs = [c for c in curves.get(label, ()) if metric in c.metrics]
-      whole = _across_seeds([c.metrics for c in runs if c.whole], metric, shown.factor)
-      if whole is not None:
-        axes.plot(whole.index, whole["mean"], look.line, color=look.colour, label=label, lw=1.5)
-        band = (whole.index, whole["low"], whole["high"])
-        axes.fill_between(*band, color=look.colour, alpha=0.16, lw=0)
-      for part in (c.metrics for c in runs if not c.whole):
-        line = _across_seeds([part], metric, shown.factor)
-        if line is not None:
-          axes.plot(line.index, line["mean"], ":", color=look.colour, lw=1)
-          axes.plot(line.index[-1:], line["mean"].iloc[-1:], "x", color=look.colour, ms=6)
-    if not axes.lines:
-      return None
-    axes.set_title(f"{shown.name[0].upper()}{shown.name[1:]} during training")
-    axes.set_xlabel("training time (epochs)")
-    axes.set_ylabel(shown.label)
-    _spread_out(axes)
-    _legend(axes)
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    figure = Figure(figsize=(7.2, max(3.9, 2.5 * len(parts))), layout="constrained")
+    panels = figure.subplots(len(parts), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, part in zip(panels, parts, strict=True):
+      for label in part:
+        _curve(axes, label, logged[label], metric, every[label], shown.factor)
+      axes.set_ylabel(shown.label)
+      _legend(axes)
+    panels[0].set_title(f"{shown.name[0].upper()}{shown.name[1:]} during training")
+    panels[-1].set_xlabel("training time (epochs)")
     crosses = any(not c.whole for runs in curves.values() for c in runs)
-    unfinished = " Dotted, ending in a cross: a run that did not finish." if crosses else ""
-    _note(figure, f"Line: mean over seeds. Band: lowest to highest seed.{unfinished}")
+    notes = ["Line: mean over seeds. Band: lowest to highest seed."]
+    notes += ["Dotted, ending in a cross: a run that did not finish."] if crosses else []
+    notes += ["The first steps of some lie above the picture."] if _spread_out(panels) else []
+    _note(figure, " ".join(notes))
   return figure
+
+
+def _parts(labels: Sequence[str], base: str) -> list[list[str]]:
+  """Returns the variants of each panel: one panel where they can be told apart in one."""
+  if len(labels) <= len(OKABE_ITO):
+    return [list(labels)]
+  parts = [list(labels[i : i + _A_PANEL]) for i in range(0, len(labels), _A_PANEL)]
+  return [part if base in part or base not in labels else [base, *part] for part in parts]
+
+
+def _curve(
+  axes: Axes, label: str, runs: Sequence[Curve], metric: str, look: Look, factor: float
+) -> None:
+  whole = _across_seeds([c.metrics for c in runs if c.whole], metric, factor)
+  if whole is not None:
+    axes.plot(whole.index, whole["mean"], look.line, color=look.colour, label=label, lw=1.5)
+    band = (whole.index, whole["low"], whole["high"])
+    axes.fill_between(*band, color=look.colour, alpha=0.16, lw=0)
+  for part in (c.metrics for c in runs if not c.whole):
+    line = _across_seeds([part], metric, factor)
+    if line is not None:
+      axes.plot(line.index, line["mean"], ":", color=look.colour, lw=1)
+      axes.plot(line.index[-1:], line["mean"].iloc[-1:], "x", color=look.colour, ms=6)
 
 
 def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
@@ -172,8 +194,12 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
       _cost_axis(axes, cost, known[cost])
     panels[0].set_ylabel(shown.label)
     panels[0].set_title(f"{shown.name[0].upper()}{shown.name[1:]} against cost")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
-    _note(figure, "Bars: 95 % t interval over seeds. Variants of equal cost stand side by side.")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8 if len(names) < 14 else 6)
+    _note(
+      figure,
+      "Bars: 95 % t interval over seeds. Variants of equal cost (to 2 %) stand side by side.",
+    )
   return figure
 
 
@@ -215,14 +241,27 @@ def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def _side_by_side(costs: np.ndarray) -> np.ndarray:
-  """Returns the costs, equal ones moved apart by a fraction of what the axis spans."""
+  """Returns the costs, (almost) equal ones moved apart by a fraction of what the axis spans."""
   logarithmic = _spans_much(costs)
   at = np.log(costs) if logarithmic else costs.copy()
-  gap = 0.035 * (np.nanmax(at) - np.nanmin(at) or abs(np.nanmax(at)) or 1.0)
-  for value in np.unique(at[np.isfinite(at)]):
-    equal = np.flatnonzero(at == value)
-    at[equal] += gap * (np.arange(len(equal)) - (len(equal) - 1) / 2)
+  groups = _equal(costs)
+  middles = sorted(at[group].mean() for group in groups)
+  room = min(np.diff(middles), default=np.inf) / max(map(len, groups), default=1)
+  gap = min(0.035 * (np.ptp(middles) or abs(middles[0]) or 1.0), 0.8 * room) if groups else 0.0
+  for group in groups:
+    at[group] = at[group].mean() + gap * (np.arange(len(group)) - (len(group) - 1) / 2)
   return np.exp(at) if logarithmic else at
+
+
+def _equal(costs: np.ndarray) -> list[np.ndarray]:
+  """Returns the indices of each group of costs that differ by at most 2 %."""
+  groups: list[list[int]] = []
+  for index in np.argsort(costs, kind="stable"):
+    if groups and costs[index] <= 1.02 * costs[groups[-1][0]]:
+      groups[-1].append(int(index))
+    elif np.isfinite(costs[index]):
+      groups.append([int(index)])
+  return [np.sort(group) for group in groups]
 
 
 def _spans_much(costs: np.ndarray) -> bool:
@@ -239,14 +278,17 @@ def _cost_point(axes: Axes, row: Mapping, x: float, look: Look, factor: float) -
 
 
 def _cost_axis(axes: Axes, cost: str, values: pd.Series) -> None:
-  if _spans_much(values.to_numpy(float)):
+  if len(_equal(values.to_numpy(float))) == 1:
+    axes.set_xticks([values.mean()], [wording.count(values.mean())])
+  elif _spans_much(values.to_numpy(float)):
     axes.set_xscale("log")
     few = values.max() < 100 * values.min()
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.xaxis.set_minor_formatter("")
   else:
     axes.locator_params(axis="x", nbins=5)
-  axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
   axes.margins(x=0.12)
   axes.set_xlabel({"multiply_adds": "multiply-adds per image", "parameters": "parameters"}[cost])
 
@@ -265,20 +307,39 @@ def _across_seeds(
     return None
   joined = pd.concat(columns, axis=1).sort_index()
   # Counted from the end, so that a thinned curve still ends where the training did.
-  joined = joined.iloc[:: -max(1, len(joined) // _MAX_POINTS)][::-1]
+  window = -(-len(joined) // _MAX_POINTS)
+  which = (np.arange(len(joined)) - len(joined)) // window
+  last = joined.index.to_series().groupby(which).last()
+  joined = joined.groupby(which).mean().set_index(last)
   bands = {"mean": joined.mean(axis=1), "low": joined.min(axis=1), "high": joined.max(axis=1)}
   return pd.DataFrame(bands)
 
 
-def _spread_out(axes: Axes) -> None:
-  """Takes a logarithmic scale where the values of a falling curve span more than a decade."""
-  heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-  heights = heights[np.isfinite(heights)]
-  if len(heights) and heights.min() > 0 and heights.max() > 12 * heights.min():
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
+def _spread_out(panels: Iterable[Axes]) -> bool:
+  """Keeps a few high first values from flattening the rest; returns whether any are cut off.
+
+  Falling curves that span more than a decade get a logarithmic scale instead.
+  """
+  panels = list(panels)
+  lines = [line for axes in panels for line in axes.lines]
+  points = np.concatenate([np.asarray(line.get_xydata(), dtype=float) for line in lines])
+  points = points[np.isfinite(points).all(axis=1)]
+  later = points[points[:, 0] > 0.1 * points[:, 0].max(initial=0), 1] if len(points) else points
+  if not len(later) or points[:, 1].min() <= 0:
+    return False
+  lowest, highest, top = later.min(), points[:, 1].max(), later.max()
+  if top > 12 * lowest:
+    for axes in panels:
+      axes.set_yscale("log")
+      axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+      axes.yaxis.set_major_formatter("{x:g}")
+      axes.yaxis.set_minor_formatter("")
+    return False
+  if highest < top + 0.5 * (top - lowest):
+    return False
+  margin = 0.08 * (top - lowest)
+  panels[0].set_ylim(lowest - margin, top + margin)
+  return True
 
 
 def _legend(axes: Axes) -> None:

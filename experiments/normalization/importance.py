@@ -30,8 +30,8 @@ def importance_of_sweep(sweep: Path) -> pd.DataFrame:
     run = load(directory)
     if run.status["status"] != "done":
       continue
-    side, channels = run.config.data.image_size, run.config.data.channels
-    table = importance_table(run.model, run.variables["params"], (side, side, channels))
+    shape = tuple(run.config.derived.image_shape)
+    table = importance_table(run.model, run.variables["params"], shape)
     table.insert(0, "batch_size", run.config.batch_size)
     table.insert(1, "seed", run.config.seed)
     tables.append(table)
