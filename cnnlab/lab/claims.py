@@ -59,8 +59,9 @@ def claims_markdown(directory: str | os.PathLike[str]) -> str:
 def _line(row: Mapping[Any, Any], link: str) -> str:
   metric = wording.describe_metric(row["metric"])
   recipe = "" if pd.isna(row["recipe"]) else f", {row['recipe']}"
+  formula = wording.inequality(row["left"], row["relation"], row["right"], row["margin"], metric)
   cells = (
-    wording.markdown_cell(row["text"]),
+    wording.markdown_cell(f"{row['text']}: {formula}"),
     f"[{wording.markdown_cell(row['experiment'])}]({link}){recipe}",
     wording.markdown_cell(_paper(row, metric)),
     wording.markdown_cell(_ours(row, metric)),
@@ -81,7 +82,4 @@ def _ours(row: Mapping[Any, Any], metric: wording.Metric) -> str:
   low, high = (wording.number(row[end] * metric.factor) for end in ("low", "high"))
   difference = wording.number(row["difference"] * metric.factor, sign=True)
   unit = metric.difference_unit and f" {metric.difference_unit}"
-  return (
-    f"{metric.name}, {row['left']} minus {row['right']}: {difference} ({low} to {high}){unit}, "
-    f"{row['pairs']} seeds"
-  )
+  return f"{difference} ({low} to {high}){unit} in {metric.name}, {row['pairs']} seeds"
