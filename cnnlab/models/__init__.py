@@ -12,5 +12,14 @@ from cnnlab.models.registry import (
   list_models,
   model_options,
 )
+from cnnlab.models.sliding import Sliding, slide
 
-__all__ = ["FAMILIES", "Option", "create_model", "list_models", "model_options"]
+__all__ = [
+  "FAMILIES",
+  "Option",
+  "Sliding",
+  "create_model",
+  "list_models",
+  "model_options",
+  "slide",
+]

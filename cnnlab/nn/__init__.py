@@ -4,6 +4,7 @@ Arrays are [batch, height, width, channels].
 """
 
 from cnnlab.nn.conv import Conv
+from cnnlab.nn.convolutional import conv_as_dense, dense_as_conv
 from cnnlab.nn.cost import count_parameters, multiply_adds
 from cnnlab.nn.geometry import check_image, conv_parameters, output_size
 from cnnlab.nn.layers import ACTIVATIONS, NORMS, Layers, activation, make_layers
@@ -55,8 +56,10 @@ __all__ = [
   "activation",
   "avg_pool",
   "check_image",
+  "conv_as_dense",
   "conv_parameters",
   "count_parameters",
+  "dense_as_conv",
   "freeze_batch_norm",
   "global_avg_pool",
   "global_max_pool",

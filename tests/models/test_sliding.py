@@ -7,10 +7,8 @@ import pytest
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError, ShapeError
-from cnnlab.models import create_model
-from cnnlab.models.sliding import slide
-from cnnlab.nn import Conv
-from cnnlab.nn.convolutional import dense_as_conv
+from cnnlab.models import create_model, slide
+from cnnlab.nn import Conv, dense_as_conv
 
 SIDE, STRIDE = 18, 4
 RNGS = {"params": jax.random.key(0), "dropout": jax.random.key(1)}

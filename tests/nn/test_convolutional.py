@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from cnnlab.errors import ShapeError
-from cnnlab.nn import Conv
-from cnnlab.nn.convolutional import conv_as_dense, dense_as_conv
+from cnnlab.nn import Conv, conv_as_dense, dense_as_conv
 
 KERNEL = jax.random.normal(jax.random.key(0), (5 * 3 * 4, 6))
 
