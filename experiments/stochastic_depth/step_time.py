@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.lab.experiment import Experiment, read_experiment
@@ -84,6 +85,9 @@ def step_time_figure(table: pd.DataFrame) -> Figure:
         own["step_ms"], places, xerr=spread, fmt=marker, color=colour, ms=5, label=label
       )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("time of a training step (ms; median, lowest and highest repeat)")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
