@@ -9,6 +9,8 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
 # Two workers share two cores; JAX is told before it is first imported.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests wait for the compiler, hardly ever for what it made. Processes that they start inherit this.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Compiled programs and decoded images of tests stay with the checkout, out of the user's cache.
 os.environ.setdefault("CNNLAB_CACHE", str(PROJECT / ".pytest_cache" / "cnnlab"))
 

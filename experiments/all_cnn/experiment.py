@@ -48,7 +48,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       "schedule.boundaries": (200 / 350, 250 / 350, 300 / 350),
     },
     quick={
-      "epochs": 48.0,
+      "epochs": 32.0,
       "model.width": 0.25,
       "model.dropout_input": 0.0,
       "model.dropout": 0.1,

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import jax
 import pandas as pd
 import pytest
 
@@ -110,17 +109,8 @@ def test_figures_are_those_of_the_papers(shared):
     assert paper[label].value == pytest.approx(row["value"] / 100)
 
 
-@pytest.fixture
-def quick_compilation():
-  """Programs that run two steps need no optimisation."""
-  before = jax.config.read("jax_disable_most_optimizations")
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.mark.parametrize("name", CIFAR)
-def test_a_tiny_run_trains_and_is_judged(name, tmp_path, quick_compilation):
+def test_a_tiny_run_trains_and_is_judged(name, tmp_path):
   experiment = load_experiment(name, "tiny")
   (spec,) = plan(experiment, tmp_path, only=TRAINED[name], seeds=1)
   outcome = execute_run(spec.to_dict(), lambda step, total: None)
@@ -138,7 +128,7 @@ def test_a_tiny_run_trains_and_is_judged(name, tmp_path, quick_compilation):
     assert drawn[["instance", "layer", "batch"]].sum(axis=1).to_numpy() == pytest.approx(1)
 
 
-def test_step_times_tell_masked_from_skipped_blocks(quick_compilation):
+def test_step_times_tell_masked_from_skipped_blocks():
   experiment = load_experiment("stochastic_depth", "tiny")
   variants = {label: experiment.variants[label] for label in ("constant", "linear_0.5")}
   small = {**experiment.overrides, "model.blocks": 1}

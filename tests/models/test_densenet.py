@@ -6,7 +6,6 @@ import pytest
 from cnnlab.errors import ConfigError
 from cnnlab.models import create_model
 from cnnlab.nn import multiply_adds
-from tests.quick import quickly
 
 TINY = {"growth_rate": 3, "stem_features": 4, "blocks": (2, 2)}
 
@@ -33,8 +32,8 @@ def test_maps_of_table_1():
 def test_every_layer_sees_all_before_it_and_passes_it_on():
   x = jax.random.normal(jax.random.key(1), (1, 8, 8, 3))
   net = create_model("densenet40_12", **TINY)
-  variables = quickly(lambda x: net.init(jax.random.key(0), x, train=False), x)
-  feats = quickly(lambda v, x: net.apply(v, x, train=False)[1], variables, x)
+  variables = jax.jit(lambda x: net.init(jax.random.key(0), x, train=False))(x)
+  feats = jax.jit(lambda v, x: net.apply(v, x, train=False)[1])(variables, x)
   np.testing.assert_array_equal(feats["block1"][..., :4], feats["stem"])
   inputs = [variables["params"][f"block1_layer{i}"]["conv1"]["kernel"].shape[2] for i in (1, 2)]
   assert inputs == [4, 7]
@@ -71,7 +70,7 @@ def test_multiply_adds_of_torchvision():
 def test_dropout_acts_on_every_convolution_but_the_first():
   x = jax.random.normal(jax.random.key(1), (1, 8, 8, 3))
   net = create_model("densenet_b40_12", dropout=0.5, **TINY)
-  variables = quickly(lambda x: net.init(jax.random.key(0), x, train=False), x)
+  variables = jax.jit(lambda x: net.init(jax.random.key(0), x, train=False))(x)
 
   @jax.jit
   def stages(key):

@@ -54,15 +54,8 @@ def tiny(family, **options):
 
 
 # Each function here runs once, so that compiling it well is what would take the time.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-def quickly(function, *args):
-  return jax.jit(function).lower(*args).compile(compiler_options=QUICKLY)(*args)
-
-
 def initial(net, x):
-  return quickly(lambda x: net.init(RNGS, x, train=False), x)
+  return jax.jit(lambda x: net.init(RNGS, x, train=False))(x)
 
 
 def traced(net, x):
@@ -132,7 +125,7 @@ def test_gradients_are_finite_and_reach_every_parameter(family):
 
     return jax.grad(loss)(params)
 
-  found = quickly(gradient, variables["params"])
+  found = jax.jit(gradient)(variables["params"])
   for path, leaf in traverse_util.flatten_dict(found, sep="/").items():
     assert bool(jnp.isfinite(leaf).all()), path
     assert float(jnp.abs(leaf).max()) > 0, path
@@ -147,7 +140,7 @@ def test_evaluation_is_deterministic_and_independent_of_the_batch(family):
   def logits(x):
     return net.apply(variables, x, train=False)[0]
 
-  whole, part = quickly(logits, x), quickly(logits, x[:2])
+  whole, part = jax.jit(logits)(x), jax.jit(logits)(x[:2])
   np.testing.assert_allclose(whole[:2], part, rtol=1e-4, atol=1e-5)
 
 

@@ -8,7 +8,6 @@ import pytest
 from cnnlab.errors import ShapeError
 from cnnlab.models import create_model
 from cnnlab.models.highway import SIZES
-from tests.quick import quickly
 
 TINY = {"stages": ((4, 4), (8, 8)), "head": "avgpool"}
 X = jax.random.normal(jax.random.key(3), (2, 8, 8, 3))
@@ -19,13 +18,13 @@ def initial(net, x=X):
 
 
 def applied(net, variables):
-  return quickly(lambda v: net.apply(v, X, train=False), variables)
+  return jax.jit(lambda v: net.apply(v, X, train=False))(variables)
 
 
 def with_gates(bias, **options):
   """Stages of a net whose gates have weights of zero and the bias given."""
   net = create_model("highway19", **{**TINY, **options})
-  variables = quickly(partial(initial, net), X)
+  variables = jax.jit(partial(initial, net))(X)
   for layer in variables["params"].values():
     if "gate" in layer:
       layer["gate"]["kernel"] = jnp.zeros_like(layer["gate"]["kernel"])
@@ -49,7 +48,7 @@ def test_a_closed_gate_carries_and_an_open_one_transforms():
 @pytest.mark.parametrize("norm", ["none", "batch", "weight"])
 def test_gates_start_at_the_bias_that_is_asked_for(norm):
   net = create_model("highway19", norm=norm, gate_bias=-3.0, **TINY)
-  params = quickly(partial(initial, net), X)["params"]
+  params = jax.jit(partial(initial, net))(X)["params"]
   gated = {name for name, layer in params.items() if "gate" in layer}
   assert gated == {"stage1_layer2", "stage2_layer2"}
   assert {float(b) for name in gated for b in params[name]["gate_bias"]} == {-3.0}

@@ -9,7 +9,6 @@ from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.models import create_model
 from cnnlab.models.residual import Branch
 from cnnlab.nn import multiply_adds
-from tests.quick import quickly
 
 SMALL = {"width": 0.125, "blocks": (1, 1, 1, 1)}
 
@@ -33,7 +32,7 @@ def initial(net, x):
 
 
 def applied(net, variables, x):
-  return quickly(lambda v, x: net.apply(v, x, train=False), variables, x)
+  return jax.jit(lambda v, x: net.apply(v, x, train=False))(variables, x)
 
 
 def test_stages_and_names():
@@ -106,7 +105,7 @@ def test_dilated_maps_hold_the_strided_ones():
   """DeepLab's rule (arXiv:1606.00915): at every second position the dense map is the strided one."""
   x, options = pixels(), {**SMALL, "bottleneck": True}
   net = create_model("resnet18", **options)
-  variables = quickly(partial(initial, net), x)
+  variables = jax.jit(partial(initial, net))(x)
   strided = applied(net, variables, x)[1]
   dense = applied(create_model("resnet18", output_stride=8, **options), variables, x)[1]
   np.testing.assert_allclose(dense["stage3"][:, ::2, ::2], strided["stage3"], atol=1e-4)
@@ -128,7 +127,7 @@ def test_cardinality_is_grouped_and_width_is_per_group():
 def test_zero_initialised_branches_leave_the_shortcuts():
   x = pixels()
   net = create_model("resnet18", zero_init_residual=True, shortcut="A", **SMALL)
-  feats = applied(net, quickly(partial(initial, net), x), x)[1]
+  feats = applied(net, jax.jit(partial(initial, net))(x), x)[1]
   np.testing.assert_array_equal(feats["stage1"], feats["stem"])
   np.testing.assert_array_equal(feats["stage2"][..., :8], feats["stem"][:, ::2, ::2])
 
@@ -162,7 +161,7 @@ def test_what_cannot_be_is_refused(name, options, message):
 def test_dropout_of_wide_nets_acts_in_training_only():
   x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
   net = create_model("wrn16_1", width=0.25, blocks=1, dropout=0.5)
-  variables = quickly(partial(initial, net), x)
+  variables = jax.jit(partial(initial, net))(x)
 
   @jax.jit
   def run(key):

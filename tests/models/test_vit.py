@@ -8,7 +8,6 @@ import pytest
 from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.models import create_model
 from cnnlab.nn import multiply_adds
-from tests.quick import quickly
 
 TINY = {"features": 12, "depth": 1, "heads": 3, "mlp_features": 16, "patch_size": 4}
 X = jax.random.normal(jax.random.key(3), (2, 8, 12, 3))
@@ -19,11 +18,11 @@ def initial(net, x=X):
 
 
 def started(net):
-  return quickly(partial(initial, net), X)
+  return jax.jit(partial(initial, net))(X)
 
 
 def applied(net, variables):
-  return quickly(lambda v: net.apply(v, X, train=False), variables)
+  return jax.jit(lambda v: net.apply(v, X, train=False))(variables)
 
 
 def test_tokens_and_maps():
@@ -79,7 +78,7 @@ def test_stochastic_depth_drops_a_branch_of_an_example():
   net = create_model("vit_ti_16", survival=0.5, survival_schedule="uniform", **TINY)
   x = jnp.repeat(X[:1], 32, 0)
   rngs = {"dropout": jax.random.key(1)}
-  out = quickly(lambda v, x: net.apply(v, x, train=True, rngs=rngs)[0], started(net), x)
+  out = jax.jit(lambda v, x: net.apply(v, x, train=True, rngs=rngs)[0])(started(net), x)
   # Two branches, each dropped or not for each of the 32 equal images: four outputs.
   assert len(np.unique(np.asarray(out).round(5), axis=0)) == 4
 

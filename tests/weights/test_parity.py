@@ -16,7 +16,6 @@ from cnnlab.weights import from_torchvision
 from cnnlab.weights.families import FAMILIES
 from cnnlab.weights.names_modern import FAMILIES as MODERN
 from tests import parity_weights
-from tests.quick import quickly
 
 FIXTURES = sorted((pathlib.Path(__file__).parents[1] / "fixtures" / "parity").glob("*.json"))
 CONVERTIBLE = [path for path in FIXTURES if family_of(path.stem) in MODERN]
@@ -31,7 +30,7 @@ def test_logits_agree_with_torchvision(path):
   assert counted == fixture["parameter_count"]
   given = fixture["input"]
   x = parity_weights.image(given["batch"], given["size"]).transpose(0, 2, 3, 1)
-  out = np.asarray(quickly(lambda v, x: model.apply(v, x, train=False)[0], variables, x))
+  out = np.asarray(jax.jit(lambda v, x: model.apply(v, x, train=False)[0])(variables, x))
   expected = fixture["outputs"]["logits"]
   assert list(out.shape) == expected["shape"]
   largest = np.abs(expected["value"]).max()
