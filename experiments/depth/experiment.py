@@ -20,7 +20,8 @@ KINDS = ("plain", "resnet", "highway")
 TABLE6 = "arXiv:1512.03385, table 6"
 FIGURE6 = "arXiv:1512.03385, figure 6 and section 4.2"
 ADDED = (
-  "Gates at -4 were added after a first sweep, in which those at -2 had not trained 56 layers."
+  "Gates at -4 were added after a first sweep, in which those at -2 had not trained 56 layers; other "
+  "work shared the machine then, so that their times are too long."
 )
 HIGHWAY = "arXiv:1505.00387, section 3.1 and figure 1"
 
