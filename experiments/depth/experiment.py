@@ -69,5 +69,5 @@ def get_experiment(recipe: str = "") -> Experiment:
     ),
     paper={net: Published(v, TABLE6) for net, v in published.items() if net in variants},
     recipe=chosen.name,
-    note=f"{chosen.note} {ADDED}",
+    note=chosen.note if chosen.at_full_size else f"{chosen.note} {ADDED}",
   )  # fmt: skip
