@@ -322,6 +322,8 @@ def _spread_out(panels: Iterable[Axes]) -> bool:
   """
   panels = list(panels)
   lines = [line for axes in panels for line in axes.lines]
+  if not lines:
+    return False
   points = np.concatenate([np.asarray(line.get_xydata(), dtype=float) for line in lines])
   points = points[np.isfinite(points).all(axis=1)]
   later = points[points[:, 0] > 0.1 * points[:, 0].max(initial=0), 1] if len(points) else points

@@ -12,6 +12,8 @@ import pytest
 from cnnlab.errors import RunError
 from cnnlab.lab.plan import prepare
 from cnnlab.lab.report import write_report
+from cnnlab.lab.results import collect
+from cnnlab.lab.statistics import summarise
 from tests.lab.conftest import make_experiment
 from tests.runs.synthetic import write_run
 
@@ -115,6 +117,32 @@ def test_figures_name_their_axes(report, sweep):
   line = drawn[3].axes[0].lines[0]
   assert line.get_xdata().tolist() == [1, 2, 3]
   assert line.get_ydata().tolist() == pytest.approx([60, 18, 20])
+
+
+def test_many_variants_share_panels_with_the_base_and_a_high_start_is_cut_off():
+  from cnnlab.lab import plots
+
+  variants = {f"v{i}": {"optim.learning_rate": 0.1 + i} for i in range(10)}
+  experiment = make_experiment(variants=variants, base="v0", claims=(), paper={})
+  epochs = list(range(1, 31))
+  metrics = pd.DataFrame({"epoch": epochs, "train/loss": [2 - 0.03 * e for e in epochs]})
+  wild = metrics.assign(**{"train/loss": [15.0, *metrics["train/loss"][1:]]})
+  curves = {label: [plots.Curve(metrics, True)] for label in variants}
+  curves["v9"] = [plots.Curve(wild, True)]
+  panels = plots.learning_curves(experiment, curves, "train/loss").axes
+  shown = [[line.get_label() for line in axes.lines] for axes in panels]
+  assert shown == [[f"v{i}" for i in range(6)], ["v0", "v6", "v7", "v8", "v9"]]
+  assert panels[1].get_ylim()[1] < 2.1
+  assert panels[1].lines[-1].get_ydata()[0] == 15
+
+
+def test_equal_costs_stand_side_by_side_at_the_one_cost_they_have(sweep):
+  from cnnlab.lab import plots
+
+  experiment = make_experiment()
+  summary = summarise(collect(sweep), experiment.base)
+  axes = plots.accuracy_against_cost(experiment, summary).axes[1]
+  assert [text.get_text() for text in axes.get_xticklabels()] == ["1,000"]
 
 
 def test_variants_look_different():
