@@ -26,7 +26,8 @@ TABLE3 = {  # test error in %, CIFAR-10 without augmentation
 SOURCE = "arXiv:1412.6806, table 3"
 LONGER = (
   "A first sweep of 16 epochs at rate 0.02 ended at training errors of 46 to 54 %, and test errors in "
-  "the same order: it told which of the nets learn faster."
+  "the same order: it told which of the nets learn faster. This one, twice as long, ends at 34 to 43 "
+  "%, still in that order; the paper's nets are trained to the end, for 350 epochs."
 )
 
 
