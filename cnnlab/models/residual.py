@@ -267,7 +267,11 @@ class ResidualNet(nn.Module):
     dropout: float = 0.0,
     zero_init: bool = False,
   ) -> Trunk:
-    """Returns the stages, before `width`; see `Trunk` and `Branch`, ConfigError as of `check`."""
+    """Returns the net's stages; `filters` are those before `width`, the rest as of `Trunk`.
+
+    Raises:
+      ConfigError: options that contradict each other, see `Trunk.check`.
+    """
     trunk = Trunk(
       blocks=blocks,
       filters=tuple(scaled(count, self.width) for count in filters),
