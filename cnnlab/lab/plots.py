@@ -337,7 +337,7 @@ def _spread_out(panels: Iterable[Axes]) -> bool:
       axes.yaxis.set_major_formatter("{x:g}")
       axes.yaxis.set_minor_formatter("")
     return False
-  if highest < top + 0.5 * (top - lowest):
+  if top == lowest or highest < top + 0.5 * (top - lowest):
     return False
   margin = 0.08 * (top - lowest)
   panels[0].set_ylim(lowest - margin, top + margin)
