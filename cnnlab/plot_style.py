@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+# Of Okabe and Ito, which colour-blind readers can tell apart.
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
+  "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
+)  # fmt: skip
 
 STYLE: Any = {
   "font.size": 9,
@@ -23,6 +32,24 @@ STYLE: Any = {
   "svg.fonttype": "path",
   "svg.hashsalt": "cnnlab",
 }
+
+
+def page(width: float, height: float) -> Figure:
+  """Returns an empty figure of that size in inches, drawn without any display."""
+  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+  return Figure(figsize=(width, height), layout="constrained")
+
+
+def note(figure: Figure, text: str) -> None:
+  """Writes what a reader must know of a figure below it."""
+  figure.supxlabel(text, fontsize=7.5, color="#555555", x=0.01, ha="left")
+
+
+def ticks_of_decades(axis: Axis, subs: Sequence[float] = (1, 2, 5)) -> None:
+  """Has a logarithmic axis name only these parts of a decade, so that names do not overlap."""
+  axis.set_major_locator(LogLocator(subs=subs))
+  axis.set_major_formatter("{x:g}")
+  axis.set_minor_formatter("")
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:

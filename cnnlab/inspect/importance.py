@@ -5,7 +5,6 @@ Source: arXiv:1806.10779, section 3.1 (softmax weights of the statistics), figur
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +16,10 @@ from matplotlib.figure import Figure
 from cnnlab.inspect.sheet import describe
 from cnnlab.nn import importance_weights
 from cnnlab.nn.switchable import STATISTICS
-from cnnlab.plot_style import STYLE
+from cnnlab.plot_style import BLUE, GREEN, ORANGE, STYLE, note, page
 
 MOMENTS = ("mean", "variance")
-_LOOKS = {"instance": ("#009E73", "s"), "layer": ("#E69F00", "^"), "batch": ("#0072B2", "o")}
+_LOOKS = {"instance": (GREEN, "s"), "layer": (ORANGE, "^"), "batch": (BLUE, "o")}
 
 
 def importance_table(
@@ -56,11 +55,10 @@ def importance_figure(table: pd.DataFrame, group: str) -> Figure:
       `group` that says which belong together; a line is their mean, a band lowest to highest.
     group: that column's name.
   """
-  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
   groups = list(dict.fromkeys(table[group]))
   layers = table.drop_duplicates("depth").sort_values("depth")["path"].tolist()
   with matplotlib.rc_context(STYLE):
-    figure = Figure(figsize=(2.2 + 2.6 * len(groups), 5.6), layout="constrained")
+    figure = page(2.2 + 2.6 * len(groups), 5.6)
     panels = figure.subplots(2, len(groups), sharex=True, sharey=True, squeeze=False)
     for row, moment in zip(panels, MOMENTS, strict=True):
       for axes, name in zip(row, groups, strict=True):
@@ -72,8 +70,8 @@ def importance_figure(table: pd.DataFrame, group: str) -> Figure:
       axes.set_xlabel("layer, from input to output")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     figure.suptitle("Statistics that switchable norm prefers", x=0.01, ha="left", weight="bold")
-    note = "Line: mean over networks. Band: lowest to highest. Dotted: a third, where all start."
-    figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color="#555555")
+    text = "Line: mean over networks. Band: lowest to highest. Dotted: a third, where all start."
+    note(figure, text)
   return figure
 
 

@@ -6,7 +6,6 @@ without any display.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +18,8 @@ from matplotlib.ticker import EngFormatter
 
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.inspect.sheet import Sheet
-from cnnlab.plot_style import STYLE
+from cnnlab.plot_style import BLUE, GREEN, STYLE, VERMILION, page
 
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 MOST_BARS = 40  # beyond, the layers of a block share one
 FORMATS = ("pdf", "png", "svg")
 
@@ -54,11 +52,10 @@ def bars(sheet: Sheet) -> list[Bar]:
 
 def picture(sheet: Sheet) -> Figure:
   """Returns memory of a training step, and multiply-adds of a forward pass, from input to output."""
-  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
   found = bars(sheet)
   with matplotlib.rc_context(STYLE):
     height = min(2.0 + 0.17 * len(found), 16.0)
-    figure = Figure(figsize=(8.6, height), layout="constrained")
+    figure = page(8.6, height)
     left, right = figure.subplots(1, 2, sharey=True)
     _memory(left, sheet, found)
     macs = np.array([bar.multiply_adds for bar in found])

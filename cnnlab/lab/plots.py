@@ -6,7 +6,6 @@ variants line style and marker differ as well. Figures are drawn without any dis
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,15 +15,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator
+from matplotlib.ticker import EngFormatter
 
 from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.statistics import estimate
-from cnnlab.plot_style import STYLE
+from cnnlab.plot_style import (
+  BLACK,
+  BLUE,
+  GREEN,
+  ORANGE,
+  PURPLE,
+  SKY,
+  STYLE,
+  VERMILION,
+  note,
+  page,
+  ticks_of_decades,
+)
 
 OKABE_ITO = (
-  "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#9A8A00",
+  BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, "#9A8A00",
 )  # fmt: skip
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -79,8 +90,7 @@ def learning_curves(
     return None
   parts = _parts([label for label in every if logged[label]], experiment.base)
   with matplotlib.rc_context(STYLE):
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    figure = Figure(figsize=(7.2, max(3.9, 2.5 * len(parts))), layout="constrained")
+    figure = page(7.2, max(3.9, 2.5 * len(parts)))
     panels = figure.subplots(len(parts), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, part in zip(panels, parts, strict=True):
       for label in part:
@@ -93,7 +103,7 @@ def learning_curves(
     notes = ["Line: mean over seeds. Band: lowest to highest seed."]
     notes += ["Dotted, ending in a cross: a run that did not finish."] if crosses else []
     notes += ["The first steps of some lie above the picture."] if _spread_out(panels) else []
-    _note(figure, " ".join(notes))
+    note(figure, " ".join(notes))
   return figure
 
 
@@ -143,7 +153,7 @@ def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
     axes.set_title(f"{shown.name[0].upper()}{shown.name[1:]} by variant")
     _name_rows(axes, labels)
     paper = " Diamond: the paper's figure." if experiment.paper else ""
-    _note(figure, f"Bar: mean and 95 % t interval over seeds. Small dots: single seeds.{paper}")
+    note(figure, f"Bar: mean and 95 % t interval over seeds. Small dots: single seeds.{paper}")
   return figure
 
 
@@ -167,7 +177,7 @@ def differences(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
     axes.set_xlabel(f"{shown.name} minus that of {experiment.base}, same seed{unit}")
     axes.set_title(f"Paired difference to {experiment.base}: further {better} is better")
     _name_rows(axes, labels)
-    _note(figure, "Bar: mean and 95 % t interval of the differences. Small dots: single seeds.")
+    note(figure, "Bar: mean and 95 % t interval of the differences. Small dots: single seeds.")
   return figure
 
 
@@ -185,7 +195,7 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
     return None
   every = looks(list(experiment.variants))
   with matplotlib.rc_context(STYLE):
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    figure = page(7.2, 3.6)
     panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
     for axes, cost in zip(panels, costs, strict=True):
       at = _side_by_side(known[cost].astype(float).to_numpy())
@@ -196,25 +206,16 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
     panels[0].set_title(f"{shown.name[0].upper()}{shown.name[1:]} against cost")
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8 if len(names) < 14 else 6)
-    _note(
+    note(
       figure,
       "Bars: 95 % t interval over seeds. Variants of equal cost (to 2 %) stand side by side.",
     )
   return figure
 
 
-def _page(width: float, height: float) -> tuple[Figure, Axes]:
-  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-  figure = Figure(figsize=(width, height), layout="constrained")
-  return figure, figure.subplots()
-
-
 def _rows(count: int) -> tuple[Figure, Axes]:
-  return _page(7.2, 1.5 + 0.34 * count)
-
-
-def _note(figure: Figure, text: str) -> None:
-  figure.supxlabel(text, fontsize=7.5, color="#555555", x=0.01, ha="left")
+  figure = page(7.2, 1.5 + 0.34 * count)
+  return figure, figure.subplots()
 
 
 def _estimate_row(axes: Axes, row: int, values: Sequence[float], look: Look) -> None:
@@ -283,9 +284,8 @@ def _cost_axis(axes: Axes, cost: str, values: pd.Series) -> None:
   elif _spans_much(values.to_numpy(float)):
     axes.set_xscale("log")
     few = values.max() < 100 * values.min()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ticks_of_decades(axes.xaxis, (1, 2, 5) if few else (1,))
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.xaxis.set_minor_formatter("")
   else:
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -333,9 +333,7 @@ def _spread_out(panels: Iterable[Axes]) -> bool:
   if top > 12 * lowest:
     for axes in panels:
       axes.set_yscale("log")
-      axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-      axes.yaxis.set_major_formatter("{x:g}")
-      axes.yaxis.set_minor_formatter("")
+      ticks_of_decades(axes.yaxis)
     return False
   if top == lowest or highest < top + 0.5 * (top - lowest):
     return False

@@ -8,24 +8,21 @@ python -m experiments.stochastic_depth.step_time runs/stochastic_depth
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.report import FIGURES
 from cnnlab.models import model_options
 from cnnlab.nn import survival_probabilities
-from cnnlab.plot_style import STYLE, save
+from cnnlab.plot_style import BLUE, STYLE, VERMILION, page, save, ticks_of_decades
 from cnnlab.train.bench import BenchSpec, bench
 
-BLUE, VERMILION = "#0072B2", "#D55E00"
 COLUMNS = ("variant", "blocks", "computed", "step_ms", "low_ms", "high_ms", "device", "jax")
 
 
@@ -68,10 +65,9 @@ def step_times(experiment: Experiment, seconds: float = 3.0, repeats: int = 5) -
 
 def step_time_figure(table: pd.DataFrame) -> Figure:
   """Returns the step's time by variant, masked and skipped, on a logarithmic axis."""
-  logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
   labels = list(dict.fromkeys(table["variant"]))
   with matplotlib.rc_context(STYLE):
-    figure = Figure(figsize=(7.2, 1.6 + 0.42 * len(labels)), layout="constrained")
+    figure = page(7.2, 1.6 + 0.42 * len(labels))
     axes = figure.subplots()
     for blocks, colour, marker, shift in (
       ("masked", BLUE, "o", -0.13),
@@ -85,9 +81,7 @@ def step_time_figure(table: pd.DataFrame) -> Figure:
         own["step_ms"], places, xerr=spread, fmt=marker, color=colour, ms=5, label=label
       )
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
+    ticks_of_decades(axes.xaxis)
     axes.set_xlabel("time of a training step (ms; median, lowest and highest repeat)")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
