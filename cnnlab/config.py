@@ -1,9 +1,9 @@
-"""Config pages: load one, override it by dotted keys, and know which keys were read.
+"""Config pages: load one, and override it by dotted keys.
 
 A page is a Python file with `get_config(arg='') -> ConfigDict`, named on the command
 line as `configs/cifar.py:resnet20`. Every key and its default stands in
-`cnnlab/defaults.py`; only the `model` section is open, since its keys are the options
-of the model that it names (`cnnlab.models.model_options`).
+`cnnlab/defaults.py`; the sections `model` and `task` are open, since their keys are the options of
+the model (`cnnlab.models.model_options`) and the task that they name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from ml_collections import ConfigDict
 
 from cnnlab.errors import ConfigError, unknown
 
-OPEN_SECTION = "model"  # its keys are checked by the model registry, not by the page
+# Their keys are checked by the model registry and by the chosen task, not by the page.
+OPEN_SECTIONS = ("model", "task")
+EITHER_SIZE = ("data.image_size", "data.resize")  # a side, or (height, width)
 _PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -119,9 +121,9 @@ def apply_overrides(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigD
   known = flatten(config)
   for key, value in overrides.items():
     *sections, leaf = key.split(".")
-    if sections == [OPEN_SECTION]:
-      with changed.unlocked(), changed.ignore_type():  # the model's own types are checked
-        changed[OPEN_SECTION][leaf] = value
+    if len(sections) == 1 and sections[0] in OPEN_SECTIONS:
+      with changed.unlocked(), changed.ignore_type():
+        changed[sections[0]][leaf] = value
       continue
     if key not in known:
       near = [name for name in known if name.rpartition(".")[0] == ".".join(sections)]
@@ -129,15 +131,20 @@ def apply_overrides(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigD
     target = changed
     for section in sections:
       target = target[section]
-    target[leaf] = _as_type(key, value, known[key])
+    with changed.ignore_type():  # `_as_type` has checked it
+      target[leaf] = _as_type(key, value, known[key])
   return changed
 
 
 def _as_type(key: str, value: Any, old: Any) -> Any:
   """Returns the value in the type of the one that it replaces; an int is taken for a float."""
+  if key in EITHER_SIZE and isinstance(value, (list, tuple)):
+    return tuple(value)
+  if key in EITHER_SIZE and isinstance(value, int):
+    return value
   if isinstance(old, tuple) and isinstance(value, (list, tuple)):
     return tuple(value)
-  if isinstance(old, tuple) and isinstance(value, (int, float)):
+  if isinstance(old, tuple) and isinstance(value, (int, float, str, dict)):
     return (value,)
   if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
     return float(value)
@@ -148,69 +155,17 @@ def _as_type(key: str, value: Any, old: Any) -> Any:
   return value
 
 
-class TrackedConfig:
-  """A read-only view of a config that remembers which keys were read.
-
-  Sections and leaves are read as attributes. `unread()` names those that nothing asked for.
-  """
-
-  def __init__(self, config: ConfigDict, prefix: str = "", reads: set[str] | None = None):
-    self._config = config
-    self._prefix = prefix
-    self._reads: set[str] = set() if reads is None else reads
-
-  def __getattr__(self, name: str) -> Any:
-    if name.startswith("_"):
-      raise AttributeError(name)
-    if name not in self._config:
-      keys = [self._prefix + key for key in self._config]
-      raise ConfigError(unknown("config key", self._prefix + name, keys))
-    value = self._config[name]
-    if isinstance(value, ConfigDict):
-      return TrackedConfig(value, f"{self._prefix}{name}.", self._reads)
-    self._reads.add(self._prefix + name)
-    return value
-
-  def as_dict(self) -> dict[str, Any]:
-    """Returns the section as a dict; counts as reading all of it."""
-    return {key: getattr(self, key) for key in self._config}
-
-  def unread(self) -> list[str]:
-    """Returns the dotted keys that were never read, sorted."""
-    return sorted(set(flatten(self._config)) - self._reads)
-
-
-def refuse_unread(tracked: TrackedConfig, config: ConfigDict, asked: Iterable[str]) -> None:
-  """Raises where a key was set to something, and nothing in the run reads it.
-
-  Set means: given as an override (`asked`), or different from its default. A default
-  that this run has no use for (Adam's b2 in a run with SGD) is no error.
-
-  Raises:
-    ConfigError: naming each such key, its value, and the nearest key that is read.
-  """
+def upgrade_saved(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a run's saved config with the keys of today: renamed ones, and defaults of new ones."""
   from cnnlab.defaults import default_config
 
-  defaults = flatten(default_config())
-  values = flatten(config)
-  unread = set(tracked.unread())
-  asked = set(asked)
-  wrong = [
-    key
-    for key in sorted(unread)
-    if key in asked or key not in defaults or values[key] != defaults[key]
-  ]
-  if not wrong:
-    return
-  read = sorted(set(values) - unread)
-  lines = []
-  for key in wrong:
-    section = key.rpartition(".")[0]
-    selector = f"{section}.name"
-    chosen = f" with {selector}={values[selector]!r}" if selector in values else ""
-    siblings = [name for name in read if name.rpartition(".")[0] == section and name != selector]
-    lines.append(
-      f"config key {key!r} is set to {values[key]!r}, but nothing in this run reads it{chosen}"
-      f" (read there: {', '.join(siblings) or 'nothing'})"
-    )
-  raise ConfigError("\n".join(lines))
+  upgraded = json.loads(json.dumps(dict(config)))
+  data = upgraded.get("data", {})
+  if "centring" in data:
+    data["centering"] = data.pop("centring")
+  for key, value in to_plain(default_config()).items():
+    if isinstance(value, dict) and key not in OPEN_SECTIONS:
+      upgraded[key] = value | upgraded.get(key, {})
+    elif not isinstance(value, dict):
+      upgraded.setdefault(key, value)
+  return upgraded

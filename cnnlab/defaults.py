@@ -17,14 +17,13 @@ def default_config() -> ConfigDict:
   config.batch_size = 128  # over all devices
   config.eval_batch_size = 500
   config.epochs = 10.0
-  config.init_from = (
-    ""  # a run or checkpoint directory whose weights to start from; the head may differ
-  )
+  # a run or checkpoint directory whose weights to start from; the head may differ
+  config.init_from = ""
   config.max_steps = 0  # where > 0, training ends there even if the epochs ask for more
   config.dtype = "float32"  # of activations: float32 or bfloat16; parameters stay float32
-  config.ema_decay = (
-    0.0  # exponential moving average of the parameters, used in evaluation; 0 = off
-  )
+  # exponential moving average of the parameters, used in evaluation; 0 = off
+  config.ema_decay = 0.0
+  config.accumulate = 1  # micro-batches whose gradients are added up to make one step
   config.parallel = "jit"  # jit: batch statistics over the global batch; pmap: per device
 
   config.log_every_steps = 50
@@ -33,7 +32,7 @@ def default_config() -> ConfigDict:
   config.checkpoint_every_steps = 0  # where > 0, also at every multiple of this
   config.checkpoint_keep = 2  # newest ones; the best by the task's main metric is kept as well
 
-  config.task = ConfigDict()
+  config.task = ConfigDict()  # `name` and the settings of that task
   config.task.name = "classification"
   config.task.label_smoothing = 0.0
   config.task.auxiliary_weight = 0.3  # of each auxiliary classifier's loss, where the net has some
@@ -56,14 +55,20 @@ def _data() -> ConfigDict:
   data.eval_fraction = 0.2  # held out for evaluation where the set has one split only
   data.train_examples = 0  # a class-balanced subset of this size; 0 = all
   data.eval_examples = 0
-  data.image_size = 0  # side of the network's input in pixels; 0 = the set's own
-  data.resize = 0  # short side in pixels before cropping; 0 = image_size
+  # of the network's input in pixels: side or (height, width); 0 = the set's own
+  data.image_size = 0
+  # of stored images in pixels, before cropping: short side or (height, width); 0 = image_size
+  data.resize = 0
   data.channels = 0  # 1 or 3; 0 = the set's own
-  data.centring = "channel"  # channel mean, mean image, symmetric ([-1, 1]), none ([0, 1])
+  data.centering = "channel"  # channel mean, mean image, symmetric ([-1, 1]), none ([0, 1])
   data.scale = "std"  # std: divide by the standard deviation per channel; unit: [0, 1] units
   data.crop_padding = 0  # pixels on each side before the random crop
   data.pad_mode = "constant"  # constant (the mean, 0 after centring) or reflect
   data.flip = False  # left to right, at random
+  # further transforms, in order: "color(brightness=0.2)", "scale(low=0.8, high=1.2)",
+  # "random_resized_crop(area=0.3)", "erase(probability=0.5)", ...
+  data.transforms = ()
+  data.mix = ()  # of whole batches, in order: "mixup(alpha=0.2)", "cutmix(alpha=1.0)"
   data.eval_crops = "center"  # center, ten, grid2 to grid5, dense; all average probabilities
   data.placement = "auto"  # device, stream (Grain workers), auto (device if it fits)
   data.device_limit_mb = 2048  # largest split that auto puts on the device
@@ -78,7 +83,10 @@ def _optim() -> ConfigDict:
   optim.learning_rate = 0.1  # peak
   optim.reference_batch = 0  # where > 0, learning_rate is for this batch size and scaled linearly
   optim.weight_decay = 0.0001
-  optim.decay_all = True  # False: weight decay skips biases and norms (all 1-d parameters)
+  optim.decay_all = True  # False: weight decay acts on kernels alone
+  # parameters trained in another way, such as {"pattern": "stage1*", "frozen": True} or
+  # {"pattern": "encoder", "rate": 0.1, "weight_decay": 0.0}; the first that matches wins
+  optim.groups = ()
   optim.clip_norm = 0.0  # global gradient norm; 0 = off
   optim.momentum = 0.9  # sgd, rmsprop
   optim.nesterov = False  # sgd

@@ -83,9 +83,6 @@ def write_run(
     scale=scale,
     stored_size=(resize, resize),
     image_size=(image_size, image_size),
-    crop_padding=0,
-    pad_mode="constant",
-    flip=False,
   )
   config = _config(arguments, model, sizes)
   state = {"step": np.int32(0), "params": variables["params"], "opt_state": {}, "ema": {}}
@@ -108,7 +105,8 @@ def _config(arguments: argparse.Namespace, model: Any, sizes: tuple[int, int]) -
   """Returns the resolved config of the run: the defaults, the model, ImageNet, what follows."""
   from cnnlab.config import to_plain
   from cnnlab.defaults import default_config
-  from cnnlab.train.setup import measure_model
+  from cnnlab.tasks import Classification
+  from cnnlab.train.setup import about_task, measure_model
   from cnnlab.weights import imagenet_classes
 
   config = default_config()
@@ -119,11 +117,12 @@ def _config(arguments: argparse.Namespace, model: Any, sizes: tuple[int, int]) -
   parameters, cost = measure_model(model, shape)
   count = int(model.num_classes)
   names = imagenet_classes()
+  names = names if count == len(names) else [f"class {i}" for i in range(count)]
   derived = {
     "image_shape": list(shape),
     "num_classes": count,
-    "class_names": names if count == len(names) else [f"class {i}" for i in range(count)],
-    "main_metric": ["eval/top1", "max"],
+    "class_names": names,
+    **about_task(Classification(tuple(names))),
     "parameters": parameters,
     "multiply_adds": cost,
     "total_steps": 0,

@@ -82,16 +82,17 @@ def _of_model(arguments: argparse.Namespace) -> Any:
 
 def _of_config(arguments: argparse.Namespace) -> Any:
   from cnnlab.config import apply_overrides, load_page, parse_overrides
-  from cnnlab.data import outline
+  from cnnlab.data import DataSettings, outline
   from cnnlab.inspect import describe
   from cnnlab.models import create_model
+  from cnnlab.settings import bind
 
   page = load_page(arguments.config)
   config = apply_overrides(page, parse_overrides(arguments.overrides, page))
   options = config.model.to_dict() | _options(arguments.option)
   name, dtype = options.pop("name"), config.dtype
   classes = arguments.num_classes or options.pop("num_classes", None)
-  (height, width, channels), names = outline(config.data)
+  (height, width, channels), names = outline(bind(DataSettings, config.data.to_dict(), "data"))
   if arguments.image_size is not None:
     height = width = arguments.image_size
   slots = config.optim.name

@@ -1,13 +1,21 @@
-"""Class names and probabilities of images, from a run or checkpoint directory alone.
+"""Predictions for images, from a run or checkpoint directory alone.
 
 cnnlab predict --workdir=runs/x cat.png dog.jpg
 cnnlab predict --workdir=runs/x --json *.png
+cnnlab predict --workdir=runs/segments --draw=pictures street.jpg
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from cnnlab.tasks import Task
+  from cnnlab.train.restore import Predicted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--workdir", required=True, metavar="DIR", help="a run or checkpoint directory"
   )
-  parser.add_argument("--top", type=int, default=5, help="how many classes to show (default 5)")
-  parser.add_argument("--json", action="store_true", help="one JSON object an image, all classes")
+  parser.add_argument("--top", type=int, default=5, help="how many results to show (default 5)")
+  parser.add_argument("--json", action="store_true", help="one JSON object per image")
+  parser.add_argument(
+    "--draw", metavar="DIR", help="write a picture of each prediction, if the task draws any"
+  )
   parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG or JPEG files")
 
 
@@ -25,17 +36,48 @@ def run(arguments: argparse.Namespace) -> int:
   from rich.console import Console
   from rich.table import Table
 
-  from cnnlab.train.restore import predict
+  from cnnlab.train.restore import Predictor
 
-  names, probabilities = predict(arguments.workdir, arguments.images)
-  table = Table("image", *(f"{rank + 1}." for rank in range(min(arguments.top, len(names)))))
-  for path, row in zip(arguments.images, probabilities, strict=True):
+  predictor = Predictor(arguments.workdir)
+  found = {path: predictor(path) for path in arguments.images}
+  cells = {
+    path: predictor.task.describe(one.prediction, arguments.top) for path, one in found.items()
+  }
+  ranks = max(map(len, cells.values()))
+  table = Table("image", *(f"{rank + 1}." for rank in range(ranks)))
+  for path, one in found.items():
     if arguments.json:
-      print(
-        json.dumps({"image": path, "probabilities": dict(zip(names, map(float, row), strict=True))})
-      )
-    best = sorted(range(len(names)), key=lambda i: -row[i])[: arguments.top]
-    table.add_row(path, *(f"{names[i]} {row[i]:.1%}" for i in best))
+      print(json.dumps({"image": path, **predictor.task.to_json(one.prediction)}))
+    table.add_row(path, *cells[path])
   if not arguments.json:
     Console().print(table)
+  if arguments.draw:
+    for written in _draw(predictor.task, found, Path(arguments.draw)):
+      print(f"picture: {written}")
   return 0
+
+
+def _draw(task: Task, found: Mapping[str, Predicted], folder: Path) -> list[Path]:
+  """Writes `<name of the image>.png` for each prediction; returns the files.
+
+  Raises:
+    ConfigError: the task draws no pictures, or a file of that name exists.
+  """
+  from cnnlab.errors import ConfigError
+  from cnnlab.train.pictures import save_picture
+
+  pictures = {
+    folder / f"{Path(path).stem}.png": task.draw(one.image, one.prediction)
+    for path, one in found.items()
+  }
+  if len(pictures) < len(found):
+    raise ConfigError("--draw: two images have the same file name; draw them in separate calls")
+  for file, picture in pictures.items():
+    if picture is None:
+      raise ConfigError("--draw: the task of this run draws no pictures")
+    if file.exists():
+      raise ConfigError(f"--draw: {file} exists; name another directory")
+  folder.mkdir(parents=True, exist_ok=True)
+  for file, picture in pictures.items():
+    save_picture(picture, file)
+  return list(pictures)

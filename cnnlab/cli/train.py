@@ -1,4 +1,4 @@
-"""Train a network from a config page; the same command resumes an interrupted run.
+"""Train a network from a config page; run the same command to resume.
 
   cnnlab train --config=configs/digits.py --config.optim.learning_rate=0.1 --workdir=runs/x
   cnnlab train --config=configs/cifar.py:resnet20 --config.data.dir=DATA_DIR --workdir=runs/y
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(json.dumps(to_plain(config), indent=2))
     return 0
   if not arguments.workdir:
-    raise ConfigError("--workdir is missing: where shall the run's directory be?")
+    raise ConfigError("--workdir is required: it names the directory of the run")
 
   from cnnlab.cli.progress import TrainProgress, describe_row
   from cnnlab.train import train

@@ -1,37 +1,50 @@
 """From stored uint8 images to the network's input, inside the compiled step.
 
-Order of operations: centre and scale, random pad-crop, random flip. Constant padding is zero after
-centring, as in the CIFAR protocol of He et al. (arXiv:1512.03385, section 4.2): with a mean image
-the crop moves the centred image, not the mean.
+Order of operations: color, center and scale, geometry, erasing, mixing. Constant padding is zero
+after centering, as in the CIFAR protocol of He et al. (arXiv:1512.03385, section 4.2): with a mean
+image the crop moves the centered image, not the mean.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlab.data.images import Size, load_image
+from cnnlab.data.features import IGNORED_LABEL, Feature, Features, View
+from cnnlab.data.images import Size, image_size, load_image, source_box
+from cnnlab.data.mixing import MIXES, Mix
+from cnnlab.data.sampling import Sampler
+from cnnlab.data.transforms import (
+  TRANSFORMS,
+  AxisMap,
+  ColorTransform,
+  Crop,
+  Flip,
+  GeometricTransform,
+  PixelTransform,
+  Transform,
+  from_json,
+)
 from cnnlab.errors import DataError, unknown
 
-# JAX is imported in the functions that compute with it: worker processes that only decode import
-# this package as well, and must start fast and leave the accelerator alone.
 if TYPE_CHECKING:
   import jax
 
-IGNORED_LABEL = 255  # what a label map holds where the padding of its image lies
-PAD_MODES = ("constant", "reflect")
 EVAL_CROPS = ("center", "ten", "dense", "grid2", "grid3", "grid4", "grid5")
-
-Batch = dict[str, Any]
+USUAL = {
+  "image": Feature("image", (None, None, None), "uint8"),
+  "label": Feature("label", (), "int32"),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Preprocess:
-  """What is done to an image between the data set and the network, in training and evaluation.
+  """What is done to an example between the data set and the network, in training and evaluation.
 
   It holds everything that a prediction on a new image file needs, without the data set:
   `settings()` is JSON-able, `arrays()` are NumPy arrays, `from_parts` puts them together again.
@@ -41,25 +54,26 @@ class Preprocess:
     scale: divided by afterwards, float32 [channels].
     stored_size: (height, width) of the images that come in.
     image_size: (height, width) of the network's input, cropped from the stored image: at random
-      in training, from the centre in evaluation.
-    crop_padding: pixels added on each side before the random crop.
-    pad_mode: 'constant' (zero after centring) or 'reflect'.
-    flip: whether half of the training images are mirrored left to right.
+      in training, from the center in evaluation.
+    transforms: augmentations, in order; a random crop comes first if none is listed and the stored
+      images are larger than the input.
+    mix: of whole training batches, in order.
     eval_crops: what an evaluation sees of an image: its 'center'; 'ten' crops, the corners, the
-      centre and their mirror images (AlexNet, NIPS 2012, section 4.1); 'grid5' 5x5 evenly spaced
+      center and their mirror images (AlexNet, NIPS 2012, section 4.1); 'grid5' 5x5 evenly spaced
       crops and their mirror images (VGG, arXiv:1409.1556, section 4.3), other numbers alike; or
       'dense' the whole stored image, over which the network slides, and its mirror image (VGG,
       section 3.2). Probabilities are averaged.
+    features: kinds of the arrays in a batch.
   """
 
   mean: np.ndarray
   scale: np.ndarray
   stored_size: Size
   image_size: Size
-  crop_padding: int = 0
-  pad_mode: str = "constant"
-  flip: bool = False
+  transforms: tuple[Transform, ...] = ()
+  mix: tuple[Mix, ...] = ()
   eval_crops: str = "center"
+  features: Features = dataclasses.field(default_factory=lambda: USUAL)
 
   def __post_init__(self) -> None:
     (height, width), (out_height, out_width) = self.stored_size, self.image_size
@@ -68,16 +82,22 @@ class Preprocess:
         f"a crop of {out_height}x{out_width} does not fit into images of {height}x{width}: "
         f"data.image_size may be at most data.resize"
       )
-    if self.crop_padding < 0:
-      raise DataError(f"data.crop_padding must not be negative, got {self.crop_padding}")
-    if self.pad_mode not in PAD_MODES:
-      raise DataError(f"data.pad_mode is {self.pad_mode!r}; allowed: {', '.join(PAD_MODES)}")
-    if self.pad_mode == "reflect" and self.crop_padding >= min(height, width):
+    for crop in self._geometry():
+      reflects = isinstance(crop, Crop) and crop.pad_mode == "reflect"
+      if reflects and crop.padding >= min(height, width):  # type: ignore[attr-defined]
+        raise DataError(
+          f"data.crop_padding {crop.padding} with pad_mode 'reflect' must be smaller than "  # type: ignore[attr-defined]
+          f"the image ({height}x{width}); at most {min(height, width) - 1}"
+        )
+    groups = [type(one).__mro__[1] for one in self.transforms]
+    order = [ColorTransform, GeometricTransform, PixelTransform]
+    if groups != sorted(groups, key=order.index):
       raise DataError(
-        f"data.crop_padding {self.crop_padding} with pad_mode 'reflect' must be smaller than "
-        f"the image ({height}x{width}); at most {min(height, width) - 1}"
+        f"data.transforms: {', '.join(one.name for one in self.transforms)} is not in the order of "
+        "application: color first, then geometry, then erasing"
       )
-
+    for mix in self.mix:
+      mix.check(self.features)
     if self.eval_crops not in EVAL_CROPS:
       raise DataError(unknown("data.eval_crops", self.eval_crops, EVAL_CROPS))
     if self.eval_crops != "center" and tuple(self.stored_size) == tuple(self.image_size):
@@ -96,10 +116,10 @@ class Preprocess:
     return {
       "stored_size": list(self.stored_size),
       "image_size": list(self.image_size),
-      "crop_padding": self.crop_padding,
-      "pad_mode": self.pad_mode,
-      "flip": self.flip,
+      "transforms": [one.to_json() for one in self.transforms],
+      "mix": [one.to_json() for one in self.mix],
       "eval_crops": self.eval_crops,
+      "features": {name: dataclasses.asdict(one) for name, one in self.features.items()},
     }
 
   def arrays(self) -> dict[str, np.ndarray]:
@@ -108,16 +128,25 @@ class Preprocess:
 
   @classmethod
   def from_parts(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Preprocess:
-    """Rebuilds a Preprocess from what `settings()` and `arrays()` returned."""
+    """Rebuilds a Preprocess from what `settings()` and `arrays()` returned, earlier forms included."""
+    listed = [from_json(one, TRANSFORMS, "transforms") for one in settings.get("transforms", ())]
+    padding = int(settings.get("crop_padding", 0))  # written when crop and flip were the only ones
+    early = crop_and_flip(
+      padding, str(settings.get("pad_mode", "constant")), bool(settings.get("flip"))
+    )
+    features = {
+      name: Feature(f["kind"], tuple(f["shape"]), f["dtype"], tuple(f["names"]))
+      for name, f in settings.get("features", {}).items()
+    }
     return cls(
       mean=np.asarray(arrays["mean"], np.float32),
       scale=np.asarray(arrays["scale"], np.float32),
       stored_size=_pair(settings["stored_size"]),
       image_size=_pair(settings["image_size"]),
-      crop_padding=int(settings["crop_padding"]),
-      pad_mode=str(settings["pad_mode"]),
-      flip=bool(settings["flip"]),
+      transforms=(*early, *listed),
+      mix=tuple(from_json(one, MIXES, "mix") for one in settings.get("mix", ())),
       eval_crops=str(settings.get("eval_crops", "center")),
+      features=features or USUAL,
     )
 
   def load_image(self, path: str) -> np.ndarray:
@@ -128,18 +157,36 @@ class Preprocess:
     """
     return load_image(path, self.stored_size, self.channels)
 
-  def normalise(self, images: Any) -> jax.Array:
+  def load(self, path: str) -> tuple[np.ndarray, View]:
+    """Reads an image file as `load_image` does; the view leads back from the network's input.
+
+    Raises:
+      DataError: the file is missing, truncated or no image.
+    """
+    stored, original = self.load_image(path), image_size(path)
+    top, left, bottom, right = source_box(original, self.stored_size)
+    scale = (bottom - top) / self.stored_size[0], (right - left) / self.stored_size[1]
+    start = [(s - i) // 2 for s, i in zip(self.stored_size, self.image_size, strict=True)]
+    box = (
+      top + start[0] * scale[0],
+      left + start[1] * scale[1],
+      top + (start[0] + self.image_size[0]) * scale[0],
+      left + (start[1] + self.image_size[1]) * scale[1],
+    )
+    return stored, View(original, box)
+
+  def normalize(self, images: Any) -> jax.Array:
     """Returns (images - mean) / scale as float32; takes [..., height, width, channels]."""
     import jax.numpy as jnp
 
     return (jnp.asarray(images).astype(jnp.float32) - self.mean) / self.scale
 
   def eval(self, batch: Any) -> Any:
-    """Normalises and crops the centre.
+    """Normalizes and crops the center.
 
     Args:
-      batch: uint8 images [b, height, width, channels], or a dict with them under 'image' and
-        perhaps a 'label_map' [b, height, width] that is cropped alike.
+      batch: uint8 images [b, height, width, channels], or a dict of features; label maps and boxes
+        are cropped alike.
 
     Returns:
       float32 images [b, *image_size, channels], or the dict with them.
@@ -147,14 +194,25 @@ class Preprocess:
     top, left = ((s - i) // 2 for s, i in zip(self.stored_size, self.image_size, strict=True))
     bottom, right = top + self.image_size[0], left + self.image_size[1]
     if not isinstance(batch, Mapping):
-      return self.normalise(batch)[:, top:bottom, left:right]
-    out = {**batch, "image": self.eval(batch["image"])}
-    if "label_map" in batch:
-      out["label_map"] = batch["label_map"][:, top:bottom, left:right]
+      return self.normalize(batch)[:, top:bottom, left:right]
+    import jax.numpy as jnp
+
+    out = dict(batch)
+    for name, feature in self._present(batch).items():
+      if feature.kind == "image":
+        out[name] = self.normalize(batch[name])[:, top:bottom, left:right]
+      elif feature.kind == "label_map":
+        out[name] = batch[name][:, top:bottom, left:right]
+      elif feature.kind == "boxes":
+        shift = AxisMap(jnp.array([[top, left]]), jnp.ones((1, 2)))
+        out |= self._move_boxes(name, batch, shift)
     return out
 
+  def _present(self, batch: Mapping[str, Any]) -> Features:
+    return {name: feature for name, feature in self.features.items() if name in batch}
+
   def eval_views(self, images: Any) -> jax.Array:
-    """Normalises, and returns all that `eval_crops` asks for.
+    """Normalizes, and returns all that `eval_crops` asks for.
 
     Args:
       images: uint8 [b, height, width, channels].
@@ -167,7 +225,7 @@ class Preprocess:
 
     if self.eval_crops == "center":
       return self.eval(images)[None]
-    whole = self.normalise(images)
+    whole = self.normalize(images)
     height, width = self.image_size
     corners = [(0, 0)] if self.eval_crops == "dense" else self._corners()
     if self.eval_crops == "dense":
@@ -185,70 +243,117 @@ class Preprocess:
     return list(itertools.product(rows, columns))
 
   def train(self, batch: Any, key: jax.Array, *, offset: int | jax.Array = 0) -> Any:
-    """Normalises, crops at random and flips at random, with draws of its own for each example.
+    """Augments and normalizes, with draws of its own for each example.
 
     Args:
       batch: as in `eval`.
       key: the step's key; example i uses `fold_in(key, offset + i)`, so that the result does not
-        depend on how the batch is spread over devices.
+        depend on how the batch is spread over devices. Mixing pairs the examples that are given.
       offset: position in the global batch of the first example given; 0 under `jit`, where the
         batch is the global one.
 
     Returns:
-      As `eval`.
+      As `eval`; labels that were mixed are float32 [batch, classes].
     """
     if not isinstance(batch, Mapping):
       return self.train({"image": batch}, key, offset=offset)["image"]
-    if not (self.flip or self.crop_padding or self.stored_size != self.image_size):
-      return self.eval(batch)
-    import jax.numpy as jnp
-
-    rows, columns = self._positions(key, offset + jnp.arange(len(batch["image"])))
-    out = {**batch, "image": self._take(self.normalise(batch["image"]), rows, columns, 0)}
-    if "label_map" in batch:
-      out["label_map"] = self._take(batch["label_map"], rows, columns, IGNORED_LABEL)
-    return out
-
-  def _positions(self, key: jax.Array, examples: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the stored row of each output row [b, h], and the same of the columns [b, w]."""
     import jax
     import jax.numpy as jnp
 
-    room = [
-      s + 2 * self.crop_padding - i + 1
-      for s, i in zip(self.stored_size, self.image_size, strict=True)
-    ]
-    limits = jnp.array([*room, 2 if self.flip else 1])
+    kinds = self._present(batch)
+    image = next(name for name, feature in kinds.items() if feature.kind == "image")
+    examples = offset + jnp.arange(len(batch[image]))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, examples)
-    draws = jax.vmap(lambda k: jax.random.randint(k, (3,), 0, limits))(keys)
-    rows = draws[:, :1] + jnp.arange(self.image_size[0]) - self.crop_padding
-    columns = draws[:, 1:2] + jnp.arange(self.image_size[1]) - self.crop_padding
-    columns = jnp.where(draws[:, 2:] == 1, columns[:, ::-1], columns)
-    if self.pad_mode == "reflect":
-      rows, columns = (_reflect(rows, self.stored_size[0]), _reflect(columns, self.stored_size[1]))
-    return rows, columns
+    out = {**batch, image: self.normalize(self._each(ColorTransform, batch[image], keys))}
+    if geometry := self._geometry():
+      out = self._move(out, geometry, keys)
+    out[image] = self._each(PixelTransform, out[image], keys)
+    for place, mix in enumerate(self.mix):
+      out = mix.apply(out, kinds, _own_key(jax.random.fold_in(key, offset), mix.name, place))
+    return out
 
-  def _take(self, images: jax.Array, rows: jax.Array, columns: jax.Array, fill: int) -> jax.Array:
-    """Returns images[b, rows[b], columns[b]], with `fill` where a position lies outside."""
+  def _each(self, group: type, images: jax.Array, keys: jax.Array) -> jax.Array:
+    """Returns images [b, h, w, c] after the color or the pixel transforms."""
+    import jax
     import jax.numpy as jnp
 
-    height, width = self.stored_size
-    # One gather with positions clipped and masked: 0.2 ms for 128 images of 32x32 on a CPU core,
-    # against 0.4 ms for padding and dynamic slices, and 0.9 ms for one-hot products.
-    examples = jnp.arange(len(rows))[:, None, None]
-    row = jnp.clip(rows, 0, height - 1)[:, :, None]
-    column = jnp.clip(columns, 0, width - 1)[:, None, :]
-    inside = ((rows >= 0) & (rows < height))[:, :, None]
-    inside &= ((columns >= 0) & (columns < width))[:, None, :]
-    inside = inside.reshape(inside.shape + (1,) * (images.ndim - 3))
-    return jnp.where(inside, images[examples, row, column], jnp.asarray(fill, images.dtype))
+    for place, transform in enumerate(self.transforms):
+      if isinstance(transform, group):
+        own = jax.vmap(lambda k, t=transform, p=place: _own_key(k, t.name, p))(keys)
+        images = jax.vmap(transform.apply)(jnp.asarray(images, jnp.float32), own)  # type: ignore[attr-defined]
+    return images
+
+  def _geometry(self) -> list[GeometricTransform]:
+    """Returns the geometric transforms, with the crop that goes without saying."""
+    listed = [one for one in self.transforms if isinstance(one, GeometricTransform)]
+    if tuple(self.stored_size) != tuple(self.image_size) and not any(one.crops for one in listed):
+      return [Crop(), *listed]
+    return listed
+
+  def _move(
+    self, batch: Mapping[str, Any], geometry: list[GeometricTransform], keys: jax.Array
+  ) -> dict[str, Any]:
+    """Returns the batch with all features moved by one map per example."""
+    import jax
+    import jax.numpy as jnp
+
+    exact = all(one.exact for one in geometry)
+    number = jnp.int32 if exact else jnp.float32
+
+    def draw(key: jax.Array) -> AxisMap:
+      found, size, seen = (
+        AxisMap(jnp.zeros(2, number), jnp.ones(2, number)),
+        self.stored_size,
+        set(),
+      )
+      for place, one in enumerate(geometry):
+        # The first crop and flip share the example's own key; see `_three_draws`.
+        shares = isinstance(one, (Crop, Flip)) and type(one) not in seen
+        own = key if shares else _own_key(key, one.name, place)
+        drawn = one.draw(own, size, self.image_size)
+        found = found.then(AxisMap(drawn.offset.astype(number), drawn.step.astype(number)))
+        size = self.image_size if one.crops else size
+        seen.add(type(one))
+      return found
+
+    maps = jax.vmap(draw)(keys)
+    modes = [one.pad_mode for one in geometry if isinstance(one, Crop)]
+    sampler = Sampler(maps, self.stored_size, self.image_size, (modes or ["constant"])[0])
+    out = dict(batch)
+    for name, feature in self._present(batch).items():
+      if feature.kind == "image":
+        out[name] = sampler.take(batch[name], 0) if exact else sampler.blend(batch[name])
+      elif feature.kind == "label_map":
+        out[name] = sampler.take(batch[name], IGNORED_LABEL)
+      elif feature.kind == "boxes":
+        out |= self._move_boxes(name, batch, maps)
+    return out
+
+  def _move_boxes(self, name: str, batch: Mapping[str, Any], maps: AxisMap) -> dict[str, Any]:
+    """Returns boxes [b, n, 4] and their validity where the maps [b, 2] put them."""
+    import jax.numpy as jnp
+
+    corners = batch[name].reshape(*batch[name].shape[:2], 2, 2)  # [b, n, (min, max), (y, x)]
+    # Pixel centers have whole numbers, edges lie half a pixel off.
+    moved = (corners - 0.5 - maps.offset[:, None, None]) / maps.step[:, None, None] + 0.5
+    low, high = moved.min(2), moved.max(2)
+    limit = jnp.array(self.image_size, jnp.float32)
+    low, high = jnp.clip(low, 0, limit), jnp.clip(high, 0, limit)
+    valid = batch[f"{name}_valid"] & jnp.all(high > low, axis=-1)
+    boxes = jnp.concatenate([low, high], -1) * valid[..., None]
+    return {name: boxes.astype(jnp.float32), f"{name}_valid": valid}
 
 
-def _reflect(positions: jax.Array, size: int) -> jax.Array:
-  import jax.numpy as jnp
+def crop_and_flip(padding: int, pad_mode: str, flip: bool) -> tuple[Transform, ...]:
+  """Returns the transforms that `data.crop_padding`, `pad_mode` and `flip` stand for."""
+  crop = (Crop(padding, pad_mode),) if padding else ()
+  return (*crop, *((Flip(),) if flip else ()))
 
-  positions = jnp.abs(positions)
-  return jnp.where(positions >= size, 2 * (size - 1) - positions, positions)
+
+def _own_key(key: jax.Array, name: str, place: int) -> jax.Array:
+  import jax
+
+  return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(name.encode())), place)
 
 
 def _pair(values: Any) -> Size:

@@ -20,21 +20,21 @@ from typing import Any
 
 import numpy as np
 
-Entry = tuple[dict[str, np.ndarray], Any]
+from cnnlab.cache_root import cache_root
+
+CacheEntry = tuple[dict[str, np.ndarray], Any]
 
 _FORMAT = 1
 _log = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path | None:
-  """Returns $CNNLAB_CACHE/decoded or ~/.cache/cnnlab/decoded; None if CNNLAB_CACHE is 'off'."""
-  place = os.environ.get("CNNLAB_CACHE", "")
-  if place.lower() == "off":
-    return None
-  return Path(place or Path.home() / ".cache" / "cnnlab") / "decoded"
+  """Returns the folder of decoded data in the cache; None if CNNLAB_CACHE is 'off'."""
+  root = cache_root()
+  return None if root is None else root / "decoded"
 
 
-def cached(key: Any, make: Callable[[], Entry]) -> Entry:
+def cached(key: Any, make: Callable[[], CacheEntry]) -> CacheEntry:
   """Returns (arrays, notes) of a cache entry, or makes and stores it.
 
   Args:
@@ -57,7 +57,7 @@ def _checksum(array: np.ndarray) -> int:
   return zlib.crc32(np.ascontiguousarray(array).data.cast("B")) if array.size else 0
 
 
-def _read(place: Path) -> Entry | None:
+def _read(place: Path) -> CacheEntry | None:
   if not place.exists():
     return None
   try:
@@ -77,7 +77,7 @@ def _read(place: Path) -> Entry | None:
   return None
 
 
-def _write(place: Path, entry: Entry) -> None:
+def _write(place: Path, entry: CacheEntry) -> None:
   arrays, notes = entry
   try:
     place.parent.mkdir(parents=True, exist_ok=True)

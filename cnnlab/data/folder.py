@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cnnlab.data.features import Example, Feature, Features
 from cnnlab.data.images import BadImage, Size, decode
-from cnnlab.data.sources import Example
 from cnnlab.errors import DataError, unknown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -30,12 +30,18 @@ class FolderSource:
   class_names: tuple[str, ...]
   files: tuple[str, ...]  # relative to root
   targets: np.ndarray
-  channels: int = 3
   parallel_reads: bool = True
 
   @property
   def name(self) -> str:
     return f"folder:{self.root}"
+
+  @property
+  def features(self) -> Features:
+    return {
+      "image": Feature("image", (None, None, 3), "uint8"),
+      "label": Feature("label", (), "int32", self.class_names),
+    }
 
   def __len__(self) -> int:
     return len(self.files)

@@ -12,6 +12,9 @@ from cnnlab.errors import DataError
 
 Size = tuple[int, int]
 
+_ORIENTATION = 0x0112  # the EXIF tag, and its values that turn an image by 90 degrees
+_TURNED = (5, 6, 7, 8)
+
 
 class BadImage(Exception):
   """An image that cannot be decoded: which one, and why."""
@@ -23,6 +26,35 @@ class BadImage(Exception):
 
   def __str__(self) -> str:
     return f"{self.name}: {self.reason}"
+
+
+def source_box(original: Size, size: Size) -> tuple[float, float, float, float]:
+  """Returns (top, left, bottom, right) of the part of an image that fitting it to `size` shows.
+
+  The largest part of that aspect ratio about the center, as `PIL.ImageOps.fit` takes it.
+  """
+  height, width = original
+  ratio = size[1] / size[0]
+  if width / height >= ratio:
+    part = (height, ratio * height)
+  else:
+    part = (width / ratio, width)
+  top, left = (height - part[0]) / 2, (width - part[1]) / 2
+  return top, left, top + part[0], left + part[1]
+
+
+def image_size(path: str | os.PathLike[str]) -> Size:
+  """Returns (height, width) of an image file, its EXIF orientation applied, without decoding it.
+
+  Raises:
+    DataError: the file is missing or no image.
+  """
+  try:
+    with Image.open(path) as image:
+      turned = image.getexif().get(_ORIENTATION) in _TURNED
+      return (image.width, image.height) if turned else (image.height, image.width)
+  except Exception as error:  # as in `decode`
+    raise DataError(f"cannot read the image {path}: {type(error).__name__}: {error}") from error
 
 
 def to_array(image: Image.Image, size: Size | None, channels: int) -> np.ndarray:

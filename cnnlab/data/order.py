@@ -81,7 +81,7 @@ def eval_batches(num_examples: int, batch_size: int) -> Iterator[tuple[np.ndarra
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class BatchOrder:
   """Which examples each batch of a split holds, and which of them are this host's.
 
   Attributes:

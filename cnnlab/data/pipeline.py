@@ -4,23 +4,62 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from cnnlab.data import order, sources
-from cnnlab.data.augment import Preprocess
+from cnnlab.data.augment import Preprocess, crop_and_flip
 from cnnlab.data.cache import cached
+from cnnlab.data.features import Features, label_names
 from cnnlab.data.images import BadImage, Size
-from cnnlab.data.sources import Source, Subset
+from cnnlab.data.mixing import MIXES
+from cnnlab.data.settings import DataSettings, Side
+from cnnlab.data.sources import Source, Subset, image_channels, image_feature
 from cnnlab.data.splits import DeviceSplit, Split, check_skipped, decode_all
-from cnnlab.data.statistics import centring_arrays, image_statistics
+from cnnlab.data.statistics import centering_arrays, image_statistics
+from cnnlab.data.transforms import TRANSFORMS, ColorTransform, Transform, parse
 from cnnlab.errors import DataError, unknown
 
 PLACEMENTS = ("auto", "device", "stream")
 STATISTICS_SAMPLE = 10_000  # images of a streamed set that mean and deviation are computed from
 
 _MEGABYTE = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """The sources of a data set.
+
+  Attributes:
+    train, eval: its splits.
+    unused: keys of the data section that played no part in opening it.
+  """
+
+  train: Source
+  eval: Source
+  unused: tuple[str, ...] = ()
+
+
+# A custom source: (what follows the colon in `data.name`, settings) -> (training, evaluation)
+# sources, or one source of which `data.eval_fraction` is held out.
+OpenSource = Callable[[str, DataSettings], "Source | tuple[Source, Source]"]
+CUSTOM: dict[str, OpenSource] = {}
+
+
+def register_source(name: str, open_source: OpenSource) -> None:
+  """Makes data sets available as `data.name='<name>'` and `'<name>:<rest>'`.
+
+  Args:
+    name: without a colon.
+    open_source: from `<rest>` (empty without a colon) and the data settings to the sources of both
+      splits, or to one source of which `data.eval_fraction` is held out.
+
+  Raises:
+    DataError: the name is taken.
+  """
+  if name in ("digits", "tfds", "folder") or CUSTOM.setdefault(name, open_source) != open_source:
+    raise DataError(f"data set {name!r} is registered already")
 
 
 @dataclasses.dataclass
@@ -30,18 +69,25 @@ class Data:
   Attributes:
     train: the training split.
     eval: the evaluation split.
-    class_names: names of the classes, by label.
+    features: what its examples hold.
     image_shape: (height, width, channels) of the network's input.
-    preprocess: turns stored images into the network's input, on the device.
+    preprocess: turns stored examples into the network's input, on the device.
     placement: 'device' or 'stream'.
+    unused: keys of the data section that had no effect.
   """
 
   train: Split
   eval: Split
-  class_names: tuple[str, ...]
+  features: Features
   image_shape: tuple[int, int, int]
   preprocess: Preprocess
   placement: str
+  unused: tuple[str, ...] = ()
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """Names of the classes, by label; empty where examples have none."""
+    return label_names(self.features)
 
   @property
   def num_classes(self) -> int:
@@ -55,7 +101,7 @@ class Data:
 
 
 def load(
-  config: Any,
+  settings: DataSettings,
   *,
   seed: int,
   batch_size: int,
@@ -63,12 +109,10 @@ def load(
   process_index: int = 0,
   process_count: int = 1,
 ) -> Data:
-  """Opens a data set as the `data` section of a config asks (keys: `cnnlab/defaults.py`).
-
-  Each key is read only where it matters, so that one without effect is found as unread.
+  """Opens a data set as the `data` section of a config asks.
 
   Args:
-    config: attribute access to the section's keys.
+    settings: the section.
     seed: of the order of the training examples.
     batch_size: training examples in a global batch.
     eval_batch_size: evaluation examples in a global batch; the last one is padded and masked.
@@ -78,118 +122,148 @@ def load(
   Raises:
     DataError: the set, a split or an image is missing or unreadable, or does not fit the config.
   """
-  plan = order.Plan(seed, batch_size, eval_batch_size, process_index, process_count)
-  train, evaluation = _open(config)
-  train = _first(train, config.train_examples, "data.train_examples")
-  evaluation = _first(evaluation, config.eval_examples, "data.eval_examples")
-  stored_size, image_size = _sizes(train, evaluation, config.image_size, config.resize)
-  channels = config.channels or train.channels
+  plan = order.BatchOrder(seed, batch_size, eval_batch_size, process_index, process_count)
+  opened = _open(settings)
+  train = _first(opened.train, settings.train_examples, "data.train_examples")
+  evaluation = _first(opened.eval, settings.eval_examples, "data.eval_examples")
+  stored_size, image_size = _sizes(train, evaluation, settings.image_size, settings.resize)
+  channels = settings.channels or image_channels(train)
   if channels not in (1, 3):
     raise DataError(f"data.channels is {channels}; allowed: 1, 3, or 0 for the set's own")
-  placement = _placement(config, train, evaluation, stored_size, channels)
-  limit = config.max_bad_images if config.name != "digits" else 0
-  # Whether `auto` streams depends on the set: asking for workers then is no mistake.
-  workers = config.workers if config.placement != "device" else 0
+  placement = _placement(settings, train, evaluation, stored_size, channels)
 
   splits: list[Split] = []
   for source in (train, evaluation):
     if placement == "device":
       arrays, skipped = decode_all(source, stored_size, channels)
-      check_skipped(skipped, limit, source.name)
-      splits.append(DeviceSplit(arrays["image"], arrays["label"], skipped, plan))
+      check_skipped(skipped, settings.max_bad_images, source.name)
+      splits.append(DeviceSplit(arrays, skipped, plan))
     else:
       from cnnlab.data.stream import StreamSplit
 
+      workers, limit = settings.workers, settings.max_bad_images
       splits.append(StreamSplit(source, stored_size, channels, workers, limit, plan))
   order.steps_per_epoch(splits[0].num_examples, batch_size)
 
-  mean, scale = centring_arrays(
-    config.centring,
-    lambda: config.scale,
-    functools.partial(_statistics, train, splits[0], stored_size, channels),
-    channels,
-  )
-  padding = config.crop_padding
+  statistics = functools.partial(_statistics, train, splits[0], stored_size, channels)
+  mean, scale = centering_arrays(settings.centering, settings.scale, statistics, channels)
+  further = (parse(text, TRANSFORMS, "data.transforms") for text in settings.transforms)
+  usual = crop_and_flip(settings.crop_padding, settings.pad_mode, settings.flip)
   preprocess = Preprocess(
     mean=mean,
     scale=scale,
     stored_size=stored_size,
     image_size=image_size,
-    crop_padding=padding,
-    pad_mode=config.pad_mode if padding else "constant",
-    flip=config.flip,
-    eval_crops=config.eval_crops,
+    transforms=_in_order((*usual, *further)),
+    mix=tuple(parse(text, MIXES, "data.mix") for text in settings.mix),
+    eval_crops=settings.eval_crops,
+    features=train.features,
   )
   shape = (*image_size, channels)
-  return Data(splits[0], splits[1], train.class_names, shape, preprocess, placement)
+  unused = (*opened.unused, *_without_effect(settings))
+  return Data(splits[0], splits[1], train.features, shape, preprocess, placement, unused)
 
 
-def outline(config: Any) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+def _in_order(transforms: tuple[Transform, ...]) -> tuple[Transform, ...]:
+  """Returns the color transforms first: `crop_padding` and `flip` do not say where they belong."""
+  colors = tuple(one for one in transforms if isinstance(one, ColorTransform))
+  return (*colors, *(one for one in transforms if one not in colors))
+
+
+def _without_effect(settings: DataSettings) -> list[str]:
+  """Returns keys that have no effect because of the values of others."""
+  unused = []
+  if not settings.crop_padding:
+    unused.append("pad_mode")
+  if settings.centering in ("symmetric", "none"):
+    unused.append("scale")
+  # Whether `auto` streams depends on the set: asking for workers then is no mistake.
+  if settings.placement == "device":
+    unused += ["workers"]
+  if settings.placement != "auto":
+    unused += ["device_limit_mb"]
+  if settings.name == "digits":
+    unused += ["max_bad_images"]
+  return unused
+
+
+def outline(settings: DataSettings) -> tuple[tuple[int, int, int], tuple[str, ...]]:
   """Returns the (height, width, channels) that a network would see, and the class names.
 
   The set is opened, but no image is decoded.
 
   Args:
-    config: the `data` section, as for `load`.
+    settings: the `data` section, as for `load`.
 
   Raises:
     DataError: as in `load`, for what can be told without reading images.
   """
-  train, evaluation = _open(config)
-  _, (height, width) = _sizes(train, evaluation, config.image_size, config.resize)
-  return (height, width, config.channels or train.channels), train.class_names
+  opened = _open(settings)
+  _, (height, width) = _sizes(opened.train, opened.eval, settings.image_size, settings.resize)
+  channels = settings.channels or image_channels(opened.train)
+  return (height, width, channels), label_names(opened.train.features)
 
 
-def _open(config: Any) -> tuple[Source, Source]:
+def _open(settings: DataSettings) -> Opened:
   """Returns the sources of the training and the evaluation split."""
-  kind, _, rest = str(config.name).partition(":")
+  kind, _, rest = settings.name.partition(":")
+  tfds_keys = ("dir", "train_split", "eval_split")
   if kind == "digits" and not rest:
-    return _held_out(sources.digits(), config.eval_fraction)
+    return _split(sources.digits(), settings, tfds_keys)
   if kind == "tfds" and rest:
-    return _open_tfds(rest, config)
+    return _open_tfds(rest, settings)
   if kind == "folder" and rest:
     from cnnlab.data.folder import open_folder
 
-    opened = open_folder(rest, config.train_split, config.eval_split)
-    return opened if isinstance(opened, tuple) else _held_out(opened, config.eval_fraction)
-  allowed = ["digits", "folder:<path>", "tfds:<name>"]
-  if config.dir:
+    return _split(open_folder(rest, settings.train_split, settings.eval_split), settings, ("dir",))
+  if kind in CUSTOM:
+    return _split(CUSTOM[kind](rest, settings), settings, ())
+  allowed = ["digits", "folder:<path>", "tfds:<name>", *CUSTOM]
+  if settings.dir:
     from cnnlab.data.tfds import prepared_sets
 
-    allowed += [f"tfds:{name}" for name in prepared_sets(config.dir)]
-  raise DataError(unknown("data set", str(config.name), allowed))
+    allowed += [f"tfds:{name}" for name in prepared_sets(settings.dir)]
+  raise DataError(unknown("data set", settings.name, allowed))
 
 
-def _open_tfds(name: str, config: Any) -> tuple[Source, Source]:
+def _open_tfds(name: str, settings: DataSettings) -> Opened:
   from cnnlab.data import tfds
 
-  opened = tfds.TfdsSet(name, config.dir)
-  train = config.train_split or opened.usual(tfds.USUAL_TRAIN, "data.train_split")
-  if len(opened.splits) == 1 and not config.eval_split:
-    return _held_out(opened.source(train), config.eval_fraction)
-  evaluation = config.eval_split or opened.usual(tfds.USUAL_EVAL, "data.eval_split")
-  return opened.source(train), opened.source(evaluation)
+  opened = tfds.TfdsSet(name, settings.dir)
+  train = settings.train_split or opened.usual(tfds.USUAL_TRAIN, "data.train_split")
+  if len(opened.splits) == 1 and not settings.eval_split:
+    return _split(opened.source(train), settings, ())
+  evaluation = settings.eval_split or opened.usual(tfds.USUAL_EVAL, "data.eval_split")
+  return _split((opened.source(train), opened.source(evaluation)), settings, ())
 
 
-def _held_out(source: Source, fraction: float) -> tuple[Source, Source]:
-  train, evaluation = sources.holdout(source.labels(), fraction)
-  return Subset(source, train), Subset(source, evaluation)
+def _split(
+  opened: Source | tuple[Source, Source], settings: DataSettings, unused: tuple[str, ...]
+) -> Opened:
+  """Returns both splits; of a single source, `data.eval_fraction` is held out."""
+  if isinstance(opened, tuple):
+    return Opened(*opened, unused=(*unused, "eval_fraction"))
+  train, evaluation = sources.holdout(_strata(opened), settings.eval_fraction)
+  return Opened(Subset(opened, train), Subset(opened, evaluation), unused)
 
 
 def _first(source: Source, count: int, key: str) -> Source:
   if not count:
     return source
-  return Subset(source, sources.balanced_subset(source.labels(), count, key))
+  return Subset(source, sources.balanced_subset(_strata(source), count, key))
 
 
-def _sizes(train: Source, evaluation: Source, image_size: int, resize: int) -> tuple[Size, Size]:
+def _strata(source: Source) -> np.ndarray:
+  """Returns the labels by which a source is divided evenly; all alike where it has none."""
+  labels = source.labels()
+  return np.zeros(len(source), np.int32) if labels is None else labels
+
+
+def _sizes(train: Source, evaluation: Source, image_size: Side, resize: Side) -> tuple[Size, Size]:
   """Returns the (height, width) of stored images and of the network's input."""
-  for key, side in (("data.image_size", image_size), ("data.resize", resize)):
-    if side < 0:
-      raise DataError(f"{key} must not be negative, got {side}")
-  if image_size or resize:
-    stored, image = (resize or image_size), (image_size or resize)
-    return (stored, stored), (image, image)
+  image, stored = _size("data.image_size", image_size), _size("data.resize", resize)
+  if image or stored:
+    return stored or image, image or stored  # type: ignore[return-value]
   size, other = train.size(), evaluation.size()
   if size is None or size != other:
     raise DataError(
@@ -199,18 +273,30 @@ def _sizes(train: Source, evaluation: Source, image_size: int, resize: int) -> t
   return size, size
 
 
-def _placement(config: Any, train: Source, evaluation: Source, size: Size, channels: int) -> str:
-  if config.placement not in PLACEMENTS:
-    raise DataError(unknown("data.placement", config.placement, PLACEMENTS))
-  if config.placement != "auto":
-    return config.placement
+def _size(key: str, side: Side) -> Size | None:
+  """Returns (height, width); None for 0, the set's own."""
+  size = (side, side) if isinstance(side, int) else side
+  if min(size) < 0:
+    raise DataError(f"{key} must not be negative, got {side}")
+  if 0 in size and size != (0, 0):
+    raise DataError(f"{key} is {side}; allowed: a side, (height, width), or 0 for the set's own")
+  return None if size == (0, 0) else size
+
+
+def _placement(
+  settings: DataSettings, train: Source, evaluation: Source, size: Size, channels: int
+) -> str:
+  if settings.placement not in PLACEMENTS:
+    raise DataError(unknown("data.placement", settings.placement, PLACEMENTS))
+  if settings.placement != "auto":
+    return settings.placement
   largest = max(len(train), len(evaluation)) * size[0] * size[1] * channels
-  return "device" if largest <= config.device_limit_mb * _MEGABYTE else "stream"
+  return "device" if largest <= settings.device_limit_mb * _MEGABYTE else "stream"
 
 
 def _statistics(source: Source, split: Split, size: Size, channels: int) -> dict[str, np.ndarray]:
   """Returns the statistics of the training split, of an even sample where it is streamed."""
-  images = split.constants.get("image")
+  images = split.constants.get(image_feature(source))
 
   def compute() -> tuple[dict[str, np.ndarray], None]:
     return image_statistics(_sample(source, size, channels) if images is None else images), None
@@ -226,4 +312,4 @@ def _sample(source: Source, size: Size, channels: int) -> np.ndarray:
   count = min(len(source), STATISTICS_SAMPLE)
   indices = np.arange(count) * len(source) // count
   examples = source.read(indices.tolist(), size, channels)
-  return np.stack([e["image"] for e in examples if not isinstance(e, BadImage)])
+  return np.stack([e[image_feature(source)] for e in examples if not isinstance(e, BadImage)])

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from cnnlab.data.cache import cached
-from cnnlab.data.images import BadImage, Size, fit_array
-from cnnlab.errors import DataError
-
-Example = dict[str, Any]
+from cnnlab.data.features import Example, Feature, Features, fit_example
+from cnnlab.data.images import BadImage, Size
+from cnnlab.errors import DataError, unknown
 
 
 class Source(Protocol):
@@ -29,27 +28,26 @@ class Source(Protocol):
     """What errors call it."""
 
   @property
-  def class_names(self) -> tuple[str, ...]:
-    """Names of the classes, by label."""
-
-  @property
-  def channels(self) -> int:
-    """Channels of its images as they are stored."""
+  def features(self) -> Features:
+    """What its examples hold; see `cnnlab.data.features`."""
 
   def size(self) -> Size | None:
     """Returns the (height, width) that all its images have, None where they differ."""
 
   def __len__(self) -> int: ...
 
-  def labels(self) -> np.ndarray:
-    """Returns the label of each example, int32 [n], without decoding images if it can."""
+  def labels(self) -> np.ndarray | None:
+    """Returns the class of each example, int32 [n], without decoding images if it can.
+
+    Splits are stratified by it. None where examples have no single label.
+    """
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
-    """Returns examples {'image': uint8 [h, w, channels], 'label': int}, or what is wrong with them.
+    """Returns examples in their stored form, or what is wrong with them.
 
-    With a size, images are fitted to it as in `images.to_array`.
+    With a size, they are fitted to it as in `features.fit_example`.
     """
 
   def fingerprint(self) -> Any:
@@ -58,37 +56,76 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ArraySource:
-  """Examples that are in memory already: images uint8 [n, h, w, c], labels int32 [n]."""
+  """Examples that are in memory already: {feature: array [n, ...]}; boxes are padded."""
 
   name: str
-  class_names: tuple[str, ...]
-  images: np.ndarray
-  targets: np.ndarray
+  features: Features
+  arrays: Mapping[str, np.ndarray]
   parallel_reads: bool = False
 
-  @property
-  def channels(self) -> int:
-    return self.images.shape[3]
-
   def size(self) -> Size | None:
-    return self.images.shape[1], self.images.shape[2]
+    image = self.arrays[image_feature(self)]
+    return image.shape[1], image.shape[2]
 
   def __len__(self) -> int:
-    return len(self.images)
+    return len(next(iter(self.arrays.values())))
 
-  def labels(self) -> np.ndarray:
-    return self.targets
+  def labels(self) -> np.ndarray | None:
+    feature = self.features.get("label")
+    return self.arrays["label"] if feature is not None and feature.kind == "label" else None
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
     return [
-      {"image": fit_array(self.images[i], size, channels), "label": int(self.targets[i])}
+      fit_example(
+        {name: self._value(name, i) for name in self.features}, self.features, size, channels
+      )
       for i in indices
     ]
 
+  def _value(self, name: str, index: int) -> Any:
+    value = self.arrays[name][index]
+    valid = self.arrays.get(f"{name}_valid")
+    return value if valid is None else value[valid[index]]
+
   def fingerprint(self) -> Any:
     return None
+
+
+def from_arrays(
+  arrays: Mapping[str, np.ndarray], features: Features, name: str = "arrays"
+) -> ArraySource:
+  """Returns a source of examples in memory.
+
+  Args:
+    arrays: {feature: array [n, ...]}, and `<name>_valid` for boxes.
+    features: what each array is.
+    name: what errors call the source.
+
+  Raises:
+    DataError: a feature without an array, or arrays of different lengths.
+  """
+  for feature in features:
+    if feature not in arrays:
+      raise DataError(f"{name}: " + unknown("array for the feature", feature, arrays))
+  lengths = {key: len(array) for key, array in arrays.items()}
+  if len(set(lengths.values())) != 1:
+    raise DataError(f"{name}: arrays hold different numbers of examples: {lengths}")
+  return ArraySource(name, dict(features), dict(arrays))
+
+
+def image_feature(source: Source) -> str:
+  """Returns the name of a source's image; DataError if it has none."""
+  for name, feature in source.features.items():
+    if feature.kind == "image":
+      return name
+  raise DataError(f"{source.name} has no image: its features are {', '.join(source.features)}")
+
+
+def image_channels(source: Source) -> int:
+  """Returns the channels of a source's images as they are stored."""
+  return int(source.features[image_feature(source)].shape[2] or 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,12 +144,8 @@ class Subset:
     return self.source.name
 
   @property
-  def class_names(self) -> tuple[str, ...]:
-    return self.source.class_names
-
-  @property
-  def channels(self) -> int:
-    return self.source.channels
+  def features(self) -> Features:
+    return self.source.features
 
   def size(self) -> Size | None:
     return self.source.size()
@@ -120,8 +153,9 @@ class Subset:
   def __len__(self) -> int:
     return len(self.indices)
 
-  def labels(self) -> np.ndarray:
-    return self.source.labels()[self.indices]
+  def labels(self) -> np.ndarray | None:
+    whole = self.source.labels()
+    return None if whole is None else whole[self.indices]
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
@@ -143,7 +177,11 @@ def digits() -> ArraySource:
   """
   # Importing scikit-learn takes over a second; the cache spares it from the second start on.
   arrays, names = cached(["digits", importlib.metadata.version("scikit-learn")], _read_digits)
-  return ArraySource("digits", tuple(names), arrays["image"], arrays["label"])
+  features = {
+    "image": Feature("image", (8, 8, 1), "uint8"),
+    "label": Feature("label", (), "int32", tuple(names)),
+  }
+  return ArraySource("digits", features, arrays)
 
 
 def _read_digits() -> tuple[dict[str, np.ndarray], Any]:

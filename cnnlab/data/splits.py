@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from cnnlab.data import order
-from cnnlab.data.cache import Entry, cached
+from cnnlab.data.cache import CacheEntry, cached
+from cnnlab.data.features import empty_batch, stored_arrays
 from cnnlab.data.images import BadImage, Size
 from cnnlab.data.sources import Source
 from cnnlab.errors import DataError
@@ -31,11 +32,16 @@ class Split(abc.ABC):
     plan: which examples each batch holds.
   """
 
-  def __init__(self, num_examples: int, skipped: list[str], plan: order.Plan):
+  def __init__(self, num_examples: int, skipped: list[str], plan: order.BatchOrder):
     self.num_examples = num_examples
     self.skipped = skipped
     self.plan = plan
     self.constants: dict[str, np.ndarray] = {}
+
+  @property
+  def num_readable(self) -> int:
+    """Examples that an evaluation counts: all but the unreadable ones met so far."""
+    return self.num_examples
 
   @property
   def steps_per_epoch(self) -> int:
@@ -61,7 +67,7 @@ class Split(abc.ABC):
 
   @abc.abstractmethod
   def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
-    """Returns {'image': uint8 [b, h, w, c], 'label': int32 [b], ...} of a batch; traceable.
+    """Returns the examples of a batch in their stored form, as arrays [b, ...]; traceable.
 
     Args:
       constants: `self.constants`, on the device.
@@ -75,10 +81,10 @@ class Split(abc.ABC):
 class DeviceSplit(Split):
   """All images, decoded once, are constants on the device; a batch is only their indices."""
 
-  def __init__(self, images: np.ndarray, labels: np.ndarray, skipped: list[str], plan: order.Plan):
-    """Takes uint8 images [n, h, w, c] and int32 labels [n]."""
-    super().__init__(len(images), skipped, plan)
-    self.constants = {"image": images, "label": labels}
+  def __init__(self, arrays: Batch, skipped: list[str], plan: order.BatchOrder):
+    """Initializes the split with the arrays [n, ...] of all its examples."""
+    super().__init__(len(next(iter(arrays.values()))), skipped, plan)
+    self.constants = dict(arrays)
 
   def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
     step = start_step
@@ -113,31 +119,22 @@ def check_skipped(skipped: list[str], limit: int, name: str) -> None:
     )
 
 
-def check_label(label: int, source: Source) -> None:
-  """Raises DataError where a label is none of the source's classes."""
-  if not 0 <= label < len(source.class_names):
-    raise DataError(
-      f"{source.name}: label {label} is outside the classes 0..{len(source.class_names) - 1} "
-      "(test splits of challenges often have no labels: choose another split)"
-    )
-
-
 def decode_all(source: Source, size: Size, channels: int) -> tuple[Batch, list[str]]:
   """Decodes a whole split, or returns it from the cache.
 
   Returns:
-    ({'image': uint8 [n, *size, channels], 'label': int32 [n]}, what is wrong with those left out).
+    (the arrays [n, ...] of its examples in their stored form, what is wrong with those left out).
   """
   fingerprint = source.fingerprint()
   if fingerprint is None:
     return _decode_all(source, size, channels)
-  key = ["decoded", fingerprint, list(size), channels]
+  stored = stored_arrays(source.features, size, channels)
+  key = ["decoded", fingerprint, list(size), channels, {n: list(s) for n, s in stored.items()}]
   return cached(key, lambda: _decode_all(source, size, channels))
 
 
-def _decode_all(source: Source, size: Size, channels: int) -> Entry:
-  images = np.empty((len(source), *size, channels), np.uint8)
-  labels = np.empty(len(source), np.int32)
+def _decode_all(source: Source, size: Size, channels: int) -> CacheEntry:
+  arrays = empty_batch(source.features, len(source), size, channels)
   bad: dict[int, str] = {}
 
   def fill(start: int) -> None:
@@ -145,9 +142,9 @@ def _decode_all(source: Source, size: Size, channels: int) -> Entry:
     for index, example in zip(indices, source.read(indices, size, channels), strict=True):
       if isinstance(example, BadImage):
         bad[index] = str(example)
-      else:
-        check_label(example["label"], source)
-        images[index], labels[index] = example["image"], example["label"]
+        continue
+      for name, array in arrays.items():
+        array[index] = example[name]
 
   # Threads help where decoding releases the interpreter lock; they slow TFDS's parsing down.
   threads = (os.cpu_count() or 1) if source.parallel_reads else 1
@@ -155,5 +152,5 @@ def _decode_all(source: Source, size: Size, channels: int) -> Entry:
     list(pool.map(fill, range(0, len(source), _CHUNK)))
   if bad:
     keep = np.setdiff1d(np.arange(len(source)), list(bad))
-    images, labels = images[keep], labels[keep]
-  return {"image": images, "label": labels}, [bad[index] for index in sorted(bad)]
+    arrays = {name: array[keep] for name, array in arrays.items()}
+  return arrays, [bad[index] for index in sorted(bad)]

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the training images, and the centring made of them."""
+"""Mean and standard deviation of the training images, and the centering made of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnlab.errors import DataError, unknown
 
-CENTRINGS = ("channel", "image", "symmetric", "none")
+CENTERINGS = ("channel", "image", "symmetric", "none")
 SCALES = ("std", "unit")
 
 _CHUNK = 4096
@@ -34,40 +34,38 @@ def image_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
   return {"mean_image": total / len(images), "std": np.sqrt(variance)}
 
 
-def centring_arrays(
-  centring: str,
-  read_scale: Callable[[], str],
-  read_statistics: Callable[[], dict[str, np.ndarray]],
+def centering_arrays(
+  centering: str,
+  scale: str,
+  statistics: Callable[[], dict[str, np.ndarray]],
   channels: int,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns (mean, scale), float32, such that the network's input is (image - mean) / scale.
 
   Args:
-    centring: 'channel' (a mean for each channel, as VGG), 'image' (the mean image, as AlexNet),
+    centering: 'channel' (a mean for each channel, as VGG), 'image' (the mean image, as AlexNet),
       'symmetric' (to [-1, 1]) or 'none' (to [0, 1]).
-    read_scale: returns 'std' (divide by the channel's standard deviation) or 'unit' (by 255);
-      asked for 'channel' and 'image' alone, which share the same divisor, so that they differ in
-      their centring only.
-    read_statistics: returns `image_statistics` of the training split; asked for those two alone.
+    scale: 'std' (divide by the channel's standard deviation) or 'unit' (by 255), for 'channel' and
+      'image', which share the same divisor, so that they differ in their centering only.
+    statistics: computes `image_statistics` of the training split; called for those two alone.
     channels: of the images.
 
   Raises:
-    DataError: an unknown centring or scale.
+    DataError: an unknown centering or scale.
   """
-  if centring not in CENTRINGS:
-    raise DataError(unknown("data.centring", centring, CENTRINGS))
-  if centring == "symmetric":
+  if centering not in CENTERINGS:
+    raise DataError(unknown("data.centering", centering, CENTERINGS))
+  if centering == "symmetric":
     return np.full(channels, 127.5, np.float32), np.full(channels, 127.5, np.float32)
-  if centring == "none":
+  if centering == "none":
     return np.zeros(channels, np.float32), np.full(channels, 255, np.float32)
-  scale = read_scale()
   if scale not in SCALES:
     raise DataError(unknown("data.scale", scale, SCALES))
-  statistics = read_statistics()
-  mean = statistics["mean_image"]
-  if centring == "channel":
+  found = statistics()
+  mean = found["mean_image"]
+  if centering == "channel":
     mean = mean.mean(axis=(0, 1))
   # A channel that never varies would be divided by zero.
-  std = np.where(statistics["std"] > 0, statistics["std"], 255)
+  std = np.where(found["std"] > 0, found["std"], 255)
   divisor = std if scale == "std" else np.full(channels, 255.0)
   return mean.astype(np.float32), divisor.astype(np.float32)

@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
+from cnnlab.data.features import empty_batch
 from cnnlab.data.images import BadImage, Size
-from cnnlab.data.order import Plan
+from cnnlab.data.order import BatchOrder
 from cnnlab.data.sources import Source
-from cnnlab.data.splits import Batch, Split, check_label, check_skipped
+from cnnlab.data.splits import Batch, Split, check_skipped
 from cnnlab.errors import DataError
 
 ENDLESS = 2**40  # steps; Grain wants a length
@@ -30,7 +29,7 @@ class Batches:
   source: Source
   size: Size
   channels: int
-  plan: Plan
+  plan: BatchOrder
   training: bool
   start: int = 0
 
@@ -53,8 +52,7 @@ class Batches:
     else:
       indices, mask = self.plan.eval(int(step) % len(self), count)
     bad: dict[int, str] = {}
-    images = np.zeros((len(indices), *self.size, self.channels), np.uint8)
-    labels = np.zeros(len(indices), np.int32)
+    arrays = empty_batch(self.source.features, len(indices), self.size, self.channels)
     for row, example in enumerate(self.source.read(indices.tolist(), self.size, self.channels)):
       if isinstance(example, BadImage):
         bad[int(indices[row])] = str(example)
@@ -62,9 +60,9 @@ class Batches:
           mask[row] = False
           continue
         example = self._next_readable(int(indices[row]), bad)
-      check_label(example["label"], self.source)
-      images[row], labels[row] = example["image"], example["label"]
-    batch = {"image": images, "label": labels, "bad": bad}
+      for name, array in arrays.items():
+        array[row] = example[name]
+    batch = {**arrays, "bad": bad}
     return batch if mask is None else {**batch, "mask": mask}
 
   def _next_readable(self, index: int, bad: dict[int, str]) -> dict[str, Any]:
@@ -81,9 +79,9 @@ class StreamSplit(Split):
   """Batches arrive from the host as uint8 images; nothing stays on the device."""
 
   def __init__(
-    self, source: Source, size: Size, channels: int, workers: int, max_bad: int, plan: Plan
+    self, source: Source, size: Size, channels: int, workers: int, max_bad: int, plan: BatchOrder
   ):
-    """Takes a source whose images are fitted to `size`, decoded by `workers` processes (0: none).
+    """Initializes the split of a source that `workers` processes decode (0: none).
 
     `max_bad` unreadable images are skipped; `skipped` names those met so far.
     """
@@ -95,6 +93,11 @@ class StreamSplit(Split):
     self._bad: dict[int, str] = {}
     self._open: dict[str, Any] = {}
     self._round_done = True
+
+  @property
+  def num_readable(self) -> int:
+    """Examples without the unreadable ones that were met so far."""
+    return self.num_examples - len(self._bad)
 
   def _iterate(self, kind: str, batches: Batches, repeat: bool) -> Iterator[dict[str, Any]]:
     # Grain takes a second to import; sets that live on the device never need it.

@@ -15,12 +15,19 @@ from typing import Any
 import numpy as np
 
 from cnnlab.data.cache import cached
-from cnnlab.data.images import BadImage, Size, fit_array
-from cnnlab.data.sources import Example
+from cnnlab.data.features import Example, Feature, Features, fit_example
+from cnnlab.data.images import BadImage, Size
 from cnnlab.errors import DataError, unknown
 
 USUAL_TRAIN = ("train",)
 USUAL_EVAL = ("validation", "val", "test")
+OBJECTS, BOX_LABELS = "objects", "box_labels"
+MOST_BOXES = 100  # of an image; COCO has 93 at most
+
+_NUMBERS = {
+  name: "float32" if name.startswith("float") else "int32"
+  for name in ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")
+}
 
 
 def _tfds() -> Any:
@@ -34,20 +41,15 @@ def _tfds() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class TfdsSource:
-  """One split of a prepared data set that has an 'image' and a 'label'."""
+  """One split of a prepared data set; `features` are those of the set that a task can use."""
 
   directory: str
   split: str
-  class_names: tuple[str, ...]
-  shape: tuple[int | None, int | None, int]
+  features: Features
   parallel_reads: bool = False
 
-  @property
-  def channels(self) -> int:
-    return self.shape[2]
-
   def size(self) -> Size | None:
-    height, width, _ = self.shape
+    height, width, _ = self.features["image"].shape
     return (height, width) if height and width else None
 
   @property
@@ -66,14 +68,17 @@ class TfdsSource:
   def __len__(self) -> int:
     return len(self._records)
 
-  def labels(self) -> np.ndarray:
+  def labels(self) -> np.ndarray | None:
+    if "label" not in self.features:
+      return None
     arrays, _ = cached(["labels", self.fingerprint()], self._scan_labels)
     return arrays["label"]
 
   def _scan_labels(self) -> tuple[dict[str, np.ndarray], Any]:
     tfds = _tfds()
     builder = tfds.builder_from_directory(self.directory)
-    decoders = {"image": tfds.decode.SkipDecoding()}
+    pictures = [n for n, f in self.features.items() if f.kind in ("image", "label_map")]
+    decoders = {name: tfds.decode.SkipDecoding() for name in pictures}
     records = builder.as_data_source(split=self.split, decoders=decoders)
     labels: list[int] = []
     for start in range(0, len(records), 1000):
@@ -90,13 +95,32 @@ class TfdsSource:
     # Which record is broken is found by asking for each alone; what it raises depends on the codec.
     except Exception:
       return [self._read_one(index, size, channels) for index in plain]
-    return [_example(raw, size, channels) for raw in found]
+    return [self._example(raw, size, channels) for raw in found]
 
   def _read_one(self, index: int, size: Size | None, channels: int) -> Example | BadImage:
     try:
-      return _example(self._records[index], size, channels)
+      raw = self._records[index]
     except Exception as error:
       return BadImage(f"{self.name} record {index}", f"{type(error).__name__}: {error}")
+    return self._example(raw, size, channels)
+
+  def _example(self, raw: dict[str, Any], size: Size | None, channels: int) -> Example:
+    values: dict[str, Any] = {}
+    for name, feature in self.features.items():
+      if feature.kind == "boxes":
+        height, width = raw["image"].shape[:2]
+        values[name] = np.asarray(raw[OBJECTS]["bbox"]).reshape(-1, 4) * [
+          height, width, height, width,
+        ]  # fmt: skip
+      elif name == BOX_LABELS:
+        labels = np.asarray(raw[OBJECTS]["label"], np.int32)
+        values[name] = np.pad(labels, (0, feature.shape[0] - len(labels)))
+      else:
+        values[name] = raw[name]
+    try:
+      return fit_example(values, self.features, size, channels)
+    except DataError as error:
+      raise DataError(f"{self.name}: {error}") from error
 
   def fingerprint(self) -> Any:
     # Preparing a set again rewrites this file, whatever its version says.
@@ -104,15 +128,35 @@ class TfdsSource:
     return ["tfds", os.path.abspath(self.directory), self.split, info.st_size, info.st_mtime_ns]
 
 
-def _of(features: Any, name: str) -> Any:
-  try:
-    return features[name]
-  except KeyError:
-    return None
+def read_features(features: Any, most_boxes: int) -> Features:
+  """Returns the features of a TFDS set that have a kind, by their names there.
 
+  `objects` with `bbox` and `label` become `boxes` and `box_labels`; texts and the like are left out.
 
-def _example(raw: dict[str, Any], size: Size | None, channels: int) -> Example:
-  return {"image": fit_array(raw["image"], size, channels), "label": int(raw["label"])}
+  Args:
+    features: the set's FeaturesDict.
+    most_boxes: to which boxes are padded.
+  """
+  tfds = _tfds().features
+  found: dict[str, Feature] = {}
+  for name, feature in features.items():
+    if isinstance(feature, tfds.LabeledImage):
+      found[name] = Feature("label_map", tuple(feature.shape[:2]), "uint8", tuple(feature.names))
+    elif isinstance(feature, tfds.Image):
+      height, width, channels = feature.shape
+      found[name] = Feature("image", (height, width, channels or 3), "uint8")
+    elif isinstance(feature, tfds.ClassLabel):
+      if feature.names:
+        found[name] = Feature("label", (), "int32", tuple(feature.names))
+    elif isinstance(feature, tfds.Tensor) and type(feature) in (tfds.Tensor, tfds.Scalar):
+      if None not in feature.shape and feature.np_dtype.__name__ in _NUMBERS:
+        found[name] = Feature("vector", tuple(feature.shape), _NUMBERS[feature.np_dtype.__name__])
+    elif name == OBJECTS and "bbox" in getattr(feature, "feature", {}):
+      found["boxes"] = Feature("boxes", (most_boxes, 4), "float32")
+      if "label" in feature.feature:
+        names = tuple(feature.feature["label"].names)
+        found[BOX_LABELS] = Feature("vector", (most_boxes,), "int32", names)
+  return found
 
 
 def prepared_sets(data_dir: str) -> list[str]:
@@ -169,11 +213,10 @@ class TfdsSet:
         "TensorFlow reads; prepare it with file_format='array_record'"
       )
     self._info = _tfds().builder_from_directory(self.directory).info
-    features = self._info.features
-    if "image" not in features or not getattr(_of(features, "label"), "names", None):
+    self.features = read_features(self._info.features, MOST_BOXES)
+    if getattr(self.features.get("image"), "kind", None) != "image":
       raise DataError(
-        f"tfds:{name} has the features {', '.join(features)}; classification needs "
-        "'image' and a class 'label'"
+        f"tfds:{name} has the features {', '.join(self._info.features)}; an 'image' is needed"
       )
 
   @property
@@ -205,10 +248,7 @@ class TfdsSet:
       base = part.partition("[")[0].strip()
       if base not in self.splits and base != "all":
         raise DataError(f"{unknown('split', base, self.splits)} (in {self.directory})")
-    label, image = self._info.features["label"], self._info.features["image"]
-    height, width, channels = image.shape
-    shape = (height, width, channels or 3)
-    source = TfdsSource(self.directory, split, tuple(label.names), shape)
+    source = TfdsSource(self.directory, split, self.features)
     try:
       count = len(source)
     except (ValueError, AssertionError) as error:

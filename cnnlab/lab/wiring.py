@@ -135,7 +135,7 @@ def _programs(setup: Setup) -> Iterable[str]:
   """Yields the text of the initialisation, the training step and the evaluation step."""
   import jax
 
-  from cnnlab.train.step import LOOP_METRICS
+  from cnnlab.train.step import evaluation_zeros
 
   def shapes(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
@@ -145,17 +145,17 @@ def _programs(setup: Setup) -> Iterable[str]:
     constants = [repr(jax.tree.map(lambda leaf: leaf.tolist(), c)) for c in traced.jaxpr.consts]
     return traced.lower().as_text() + "".join(constants)
 
-  recipe, data = setup.recipe, setup.data
+  program, data = setup.program, setup.data
   parallel: Any = setup.parallel  # its compiled functions can be traced
   constants, eval_constants = shapes(data.train.constants), shapes(data.eval.constants)
   batch = shapes(next(data.train.train_batches(0)))
-  init = parallel.init(recipe).trace(constants, batch, setup.key)
+  init = parallel.init(program).trace(constants, batch, setup.key)
   yield text(init)
   state = init.out_info
-  yield text(parallel.train(recipe).trace(state, constants, batch, setup.key))
+  yield text(parallel.train(program).trace(state, constants, batch, setup.key))
   eval_batch = shapes(next(data.eval.eval_batches()))
-  metrics = {k: v for k, v in state.metrics.items() if k not in LOOP_METRICS}
-  yield text(parallel.evaluate(recipe).trace(state, eval_constants, eval_batch, metrics))
+  sums = shapes(evaluation_zeros(program, state, eval_constants, eval_batch))
+  yield text(parallel.evaluate(program).trace(state, eval_constants, eval_batch, sums))
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

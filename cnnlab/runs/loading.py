@@ -76,13 +76,16 @@ class Run:
     return _table(read_json_lines(self.directory / "timing.jsonl"))
 
   @cached_property
-  def model(self) -> Any:
-    """The network (a Flax module) that the config names, with as many classes as it was trained for."""
-    from cnnlab.models import create_model
+  def task(self) -> Any:
+    """The task (a `cnnlab.tasks.Task`) that the config names."""
+    from cnnlab.tasks import saved_task
 
-    options = {"num_classes": self.config.derived.num_classes, "dtype": self.config.dtype}
-    options |= self.config.model.to_dict()
-    return create_model(options.pop("name"), **options)
+    return saved_task(self.config.to_dict())
+
+  @cached_property
+  def model(self) -> Any:
+    """The network (a Flax module) that the config names, as the task builds it."""
+    return self.task.network(self.config.model.to_dict(), self.config.dtype)
 
   @cached_property
   def variables(self) -> dict[str, Any]:

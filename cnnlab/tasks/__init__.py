@@ -2,23 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from cnnlab.errors import ConfigError, unknown
-from cnnlab.tasks.base import Task
+from cnnlab.errors import ConfigError, DataError, unknown
+from cnnlab.settings import bind
+from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
 
-TASKS = {"classification": Classification}
+TASKS: dict[str, type[Task]] = {"classification": Classification}
 
-__all__ = ["TASKS", "Classification", "Task", "create_task"]
+__all__ = [
+  "TASKS",
+  "Accumulator",
+  "Classification",
+  "Loss",
+  "Task",
+  "create_task",
+  "register_task",
+  "saved_task",
+  "task_settings",
+]
 
 
-def create_task(config: Any, *, class_names: tuple[str, ...]) -> Task:
-  """Returns the task that the config's `task` section names.
+def register_task(name: str, task: type[Task]) -> None:
+  """Makes a task available as `config.task.name`.
 
   Raises:
-    ConfigError: an unknown task, with the nearest names.
+    ConfigError: another task has this name.
   """
-  if config.name not in TASKS:
-    raise ConfigError(unknown("task", config.name, TASKS))
-  return TASKS[config.name].from_config(config, class_names=class_names)
+  if TASKS.setdefault(name, task) is not task:
+    raise ConfigError(f"task {name!r} is registered twice: {TASKS[name]} and {task}")
+
+
+def task_settings(section: Mapping[str, Any]) -> Any:
+  """Returns the settings of the task that a config's `task` section names.
+
+  Raises:
+    ConfigError: an unknown task or a value of the wrong type.
+  """
+  return bind(_task(section).Settings, section, "task")
+
+
+def create_task(section: Mapping[str, Any], features: Mapping[str, FeatureSpec]) -> Task:
+  """Returns the task that a config's `task` section names, for a data set.
+
+  Args:
+    section: `name` and the task's settings.
+    features: of the data set.
+
+  Raises:
+    ConfigError: an unknown task, or settings that make no sense.
+    DataError: the data set lacks a feature that the task needs.
+  """
+  task = _task(section)
+  for name, kind in task.needs.items():
+    if name not in features or features[name].kind != kind:
+      found = ", ".join(f"{key} ({feature.kind})" for key, feature in features.items())
+      raise DataError(
+        f"task {section['name']!r} needs a feature {name!r} of kind {kind!r}; the data set has {found}"
+      )
+  return task.create(task_settings(section), features)
+
+
+def saved_task(config: Mapping[str, Any]) -> Task:
+  """Returns the task of a run's resolved config, without its data set."""
+  derived = config["derived"]
+  saved = derived.get("features")
+  if saved is None:  # written before data sets declared their features
+    saved = {
+      "image": {"kind": "image", "names": ()},
+      "label": {"kind": "label", "names": derived["class_names"]},
+    }
+  features = {
+    name: SavedFeature(feature["kind"], tuple(feature["names"])) for name, feature in saved.items()
+  }
+  return create_task(config["task"], features)
+
+
+class SavedFeature(NamedTuple):
+  """Kind and class names of a feature, as a run's config.json holds them."""
+
+  kind: str
+  names: tuple[str, ...] = ()
+
+
+def _task(section: Mapping[str, Any]) -> type[Task]:
+  name = section["name"]
+  if name not in TASKS:
+    raise ConfigError(unknown("task", str(name), TASKS))
+  return TASKS[name]

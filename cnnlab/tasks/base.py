@@ -1,38 +1,242 @@
-"""The contract between the train loop and a kind of problem."""
+"""The contract between the train loop and a kind of problem.
+
+A task is one file: a frozen dataclass that derives from `Task`. It names the features that it
+needs, builds the network around the encoder, and owns loss, metrics, predictions and pictures. The
+loop, the steps, `bench`, `eval` and `predict` call what stands here and know no task by name.
+"""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
 from jax import Array
+
+from cnnlab.errors import ConfigError
+from cnnlab.metrics import Metric
 
 Batch = Mapping[str, Array]
 Sums = dict[str, Array]
+Prediction = dict[str, np.ndarray]
+MetricValue = float | None | Mapping[str, float | None]
 
 
-class Task(Protocol):
-  """Loss, metrics and predictions of one kind of problem.
+class Loss(NamedTuple):
+  """A loss with its own weighting.
 
-  `out` and `feats` are what the network returned for `batch['image']`. Metrics are sums
-  over examples, never means, so that an evaluation in batches of any size, the last one
-  padded and masked, counts every example exactly once.
+  The training step minimizes the sum of `total` over devices and micro-batches, divided by the sum
+  of `weight`, so that ignored pixels or padded boxes count for nothing.
+
+  Attributes:
+    total: weighted sum of the losses of the batch, float32 scalar.
+    weight: sum of the weights, which must not depend on the parameters.
   """
 
-  main_metric: tuple[str, str]
-  """Name of the metric that decides which model is best, and 'min' or 'max'."""
+  total: Array
+  weight: Array | float
 
-  def outputs(self) -> int:
-    """Returns the number of output channels that the network needs (classes)."""
 
-  def loss(self, out: Array, feats: Mapping[str, Any], batch: Batch) -> Array:
-    """Returns the training loss of each example, [batch], in float32."""
+class FeatureSpec(Protocol):
+  """What a task reads of a feature of the data set; see `cnnlab.data.features.Feature`."""
 
-  def metric_sums(self, out: Array, batch: Batch, mask: Array) -> Sums:
-    """Returns sums over the examples whose mask is 1 (float32, [batch]); `count` is among them."""
+  @property
+  def kind(self) -> str:
+    """Kind of the feature, such as 'image' or 'label'."""
 
-  def summarise(self, sums: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the metrics that follow from sums over all examples."""
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Class names of a 'label', a 'label_map' or 'boxes'."""
 
-  def predict(self, out: Array) -> Array:
-    """Returns what a user wants to see of the output, such as class probabilities."""
+
+class View(Protocol):
+  """The way back from a network's input to the image that it was made of."""
+
+  def restore(self, array: np.ndarray, order: str = "nearest") -> np.ndarray:
+    """Returns [height, width, ...] in the size of the original image."""
+
+
+class Accumulator(Protocol):
+  """A metric that needs a whole split on the host, such as mean average precision."""
+
+  def add(self, rows: Mapping[str, np.ndarray]) -> None:
+    """Takes what `Task.collect` returned for a batch, without its padded examples."""
+
+  def result(self) -> dict[str, MetricValue]:
+    """Returns metrics by name, over all examples that were added."""
+
+
+class Preprocessing(Protocol):
+  """What an evaluation needs of `cnnlab.data.Preprocess`."""
+
+  eval_crops: str
+
+  def eval(self, batch: Any) -> Any:
+    """Returns the batch with images as the network takes them."""
+
+
+class Task(abc.ABC):
+  """Loss, metrics and predictions of one kind of problem.
+
+  Class attributes:
+    Settings: frozen dataclass of the task's keys in the config's `task` section, besides `name`.
+    needs: {name: kind} of the features that the data set must have.
+    metrics: every metric, declared once; consoles, reports and verdicts read the declarations.
+    main_metric: name of the metric that decides which checkpoint is best.
+    streams: random streams of the forward pass in training, beside the parameters'.
+    measures_training: whether `metric_sums` are computed in training steps too.
+  """
+
+  Settings: ClassVar[type]
+  needs: ClassVar[Mapping[str, str]] = {"image": "image"}
+  metrics: ClassVar[tuple[Metric, ...]] = ()
+  main_metric: ClassVar[str]
+  streams: ClassVar[tuple[str, ...]] = ("dropout",)
+  measures_training: ClassVar[bool] = True
+
+  @classmethod
+  @abc.abstractmethod
+  def create(cls, settings: Any, features: Mapping[str, FeatureSpec]) -> Task:
+    """Returns the task for a data set.
+
+    Args:
+      settings: an instance of `Settings`.
+      features: of the data set; those of `needs` are present and of the right kind.
+
+    Raises:
+      ConfigError: a setting that makes no sense.
+    """
+
+  @property
+  def best_by(self) -> tuple[str, str]:
+    """Name of the main metric as metrics.jsonl has it, and 'min' or 'max'."""
+    declared = {metric.name: metric for metric in self.metrics}
+    return f"eval/{self.main_metric}", declared[self.main_metric].better
+
+  # The network and its passes.
+
+  @abc.abstractmethod
+  def network(self, options: Mapping[str, Any], dtype: str) -> nn.Module:
+    """Returns the network: the encoder that `options` names, and the task's head around it.
+
+    Args:
+      options: the config's `model` section: `name` and options of that model.
+      dtype: of the activations.
+
+    Raises:
+      ConfigError: an unknown model or option, or one that does not fit the task.
+    """
+
+  def inputs(self, batch: Batch, *, train: bool) -> tuple[Any, ...]:
+    """Returns the positional arguments of the network for a preprocessed batch.
+
+    In training these may include the ground truth (to sample proposals, say); in evaluation and
+    prediction only the image is there.
+    """
+    return (batch["image"],)
+
+  def evaluate(
+    self, model: nn.Module, variables: Any, preprocess: Preprocessing, batch: Batch
+  ) -> tuple[Batch, Any]:
+    """Returns the preprocessed batch and the network's output in evaluation; traceable.
+
+    Raises:
+      ConfigError: several crops of an image are asked for, which this task cannot merge.
+    """
+    if preprocess.eval_crops != "center":
+      raise ConfigError(
+        f"config key 'data.eval_crops' is {preprocess.eval_crops!r}, which is for classifiers; "
+        "use 'center'"
+      )
+    batch = preprocess.eval(batch)
+    return batch, model.apply(variables, *self.inputs(batch, train=False), train=False)[0]
+
+  # Loss and metrics.
+
+  @abc.abstractmethod
+  def loss(self, out: Any, feats: Mapping[str, Any], batch: Batch, params: Any) -> Loss:
+    """Returns the training loss.
+
+    Args:
+      out, feats: what the network returned.
+      batch: preprocessed.
+      params: the network's parameters, for penalties.
+    """
+
+  def metric_sums(self, out: Any, batch: Batch, mask: Array) -> Sums:
+    """Returns sums over the examples whose mask is 1 (float32, [batch]); `count` is among them.
+
+    Metrics are sums, never means, so that an evaluation in batches of any size, the last one
+    padded and masked, counts every example exactly once.
+    """
+    return {"count": jnp.sum(mask)}
+
+  @abc.abstractmethod
+  def summarize(self, sums: Mapping[str, Any]) -> dict[str, MetricValue]:
+    """Returns the metrics that follow from sums over all examples, and `count`.
+
+    A metric per class is a dict of class name -> value; None where it is not defined, such as
+    the IoU of a class that occurs nowhere.
+    """
+
+  def collect(self, out: Any, batch: Batch) -> dict[str, Array]:
+    """Returns arrays [batch, ...] that `accumulator` needs of each evaluated example; traceable."""
+    return {}
+
+  def accumulator(self) -> Accumulator | None:
+    """Returns a fresh host accumulator for a split, None where device sums suffice."""
+    return None
+
+  # Predictions.
+
+  @abc.abstractmethod
+  def predict(self, out: Any) -> dict[str, Array]:
+    """Returns what a user wants to see of the output, as arrays [batch, ...]; traceable."""
+
+  def restore(self, prediction: Prediction, view: View) -> Prediction:
+    """Returns the prediction of one image in the size of the original image."""
+    return prediction
+
+  @abc.abstractmethod
+  def to_json(self, prediction: Prediction) -> dict[str, Any]:
+    """Returns the prediction of one image as JSON values."""
+
+  @abc.abstractmethod
+  def describe(self, prediction: Prediction, top: int) -> list[str]:
+    """Returns the prediction of one image as cells of a table, the most important first."""
+
+  def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray | None:
+    """Returns a picture of the prediction, uint8 [height, width, 3]; None if there is none.
+
+    Args:
+      image: uint8 [height, width, channels].
+      prediction: of that image, in its size.
+    """
+    return None
+
+
+def num_examples(batch: Mapping[str, Any]) -> int:
+  """Returns the number of examples in a batch."""
+  return next(iter(batch.values())).shape[0]
+
+
+def flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float | None]:
+  """Returns metrics per class as `name/class`; a value that is not a number becomes None there."""
+  flat: dict[str, float | None] = {}
+  for name, value in metrics.items():
+    if isinstance(value, Mapping):
+      for label, one in value.items():
+        missing = one is None or not np.isfinite(one)
+        flat[f"{name}/{label}"] = None if missing else float(one)
+    else:
+      flat[name] = value
+  return flat
+
+
+def zeros_like_sums(sums: Any) -> Any:
+  """Returns zeros in the structure of metric sums, arrays or their shapes."""
+  return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)

@@ -1,72 +1,121 @@
-"""Classification: one label an image, softmax cross-entropy, top-1 and top-5."""
+"""Classification: one label per image, softmax cross-entropy, top-1 and top-5."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from flax import linen as nn
 from jax import Array
 
 from cnnlab.errors import ConfigError
-from cnnlab.tasks.base import Batch, Sums
+from cnnlab.metrics import CLASSIFICATION
+from cnnlab.models import create_model
+from cnnlab.tasks.base import Batch, FeatureSpec, Loss, Prediction, Preprocessing, Sums, Task
+from cnnlab.tasks.views import classify_views
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification:
-  """Softmax classification of whole images.
+class ClassificationSettings:
+  """Keys of the config's `task` section.
 
   Attributes:
-    class_names: one a class, in the order of the labels.
     label_smoothing: probability mass spread evenly over all classes (arXiv:1512.00567, section 7).
     auxiliary_weight: weight of the loss of each auxiliary classifier, whose logits a network
       returns in training as `feats['auxiliary_logits']` (arXiv:1409.4842, section 5).
+  """
+
+  label_smoothing: float = 0.0
+  auxiliary_weight: float = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(Task):
+  """Softmax classification of whole images.
+
+  Attributes:
+    class_names: one per class, in the order of the labels.
+    label_smoothing, auxiliary_weight: see `ClassificationSettings`.
   """
 
   class_names: tuple[str, ...]
   label_smoothing: float = 0.0
   auxiliary_weight: float = 0.3
 
-  main_metric = ("eval/error", "min")
+  Settings: ClassVar = ClassificationSettings
+  needs: ClassVar = {"image": "image", "label": "label"}
+  metrics: ClassVar = CLASSIFICATION
+  main_metric: ClassVar = "error"
 
   @classmethod
-  def from_config(cls, config: Any, *, class_names: tuple[str, ...]) -> Classification:
-    """Returns the task of a config's `task` section.
-
-    Raises:
-      ConfigError: a smoothing outside [0, 1).
-    """
-    if not 0 <= config.label_smoothing < 1:
+  def create(
+    cls, settings: ClassificationSettings, features: Mapping[str, FeatureSpec]
+  ) -> Classification:
+    """Returns the task; ConfigError for a smoothing outside [0, 1)."""
+    if not 0 <= settings.label_smoothing < 1:
       raise ConfigError(
-        f"config key 'task.label_smoothing' is {config.label_smoothing}; allowed: 0 to below 1"
+        f"config key 'task.label_smoothing' is {settings.label_smoothing}; allowed: 0 to below 1"
       )
-    return cls(class_names, config.label_smoothing, config.auxiliary_weight)
+    names = tuple(features["label"].names)
+    return cls(names, settings.label_smoothing, settings.auxiliary_weight)
 
-  def outputs(self) -> int:
-    """Returns the number of classes."""
-    return len(self.class_names)
+  def network(self, options: Mapping[str, Any], dtype: str) -> nn.Module:
+    """Returns the model with as many outputs as there are classes, or as `num_classes` asks for."""
+    options = dict(options)
+    classes = len(self.class_names)
+    num_classes = options.pop("num_classes", None) or classes
+    if num_classes < classes:
+      raise ConfigError(
+        f"config key 'model.num_classes' is {num_classes}, but the data has {classes} classes; "
+        f"allowed: {classes} and more, or leave it out"
+      )
+    return create_model(options.pop("name"), num_classes=num_classes, dtype=dtype, **options)
 
-  def loss(self, out: Array, feats: Mapping[str, Any], batch: Batch) -> Array:
-    """Returns the smoothed cross-entropy per example, [batch], auxiliary classifiers included."""
+  def evaluate(
+    self, model: nn.Module, variables: Any, preprocess: Preprocessing, batch: Batch
+  ) -> tuple[Batch, Array]:
+    """Returns the batch and the logits, averaged over the views that `data.eval_crops` asks for."""
+    if preprocess.eval_crops == "center":
+      return super().evaluate(model, variables, preprocess, batch)
+    return batch, classify_views(model, variables, preprocess, batch["image"])
+
+  def loss(self, out: Array, feats: Mapping[str, Any], batch: Batch, params: Any) -> Loss:
+    """Returns the smoothed cross-entropy, auxiliary classifiers included; examples weigh alike."""
+    losses = self.example_losses(out, feats, batch)
+    return Loss(jnp.sum(losses), losses.size)
+
+  def example_losses(self, out: Array, feats: Mapping[str, Any], batch: Batch) -> Array:
+    """Returns the loss of each example, [batch], in float32.
+
+    `batch['label']` is int [batch], or float [batch, classes] where examples were mixed.
+    """
     loss = self._cross_entropy(out, batch["label"])
     for logits in feats.get("auxiliary_logits", ()):
       loss += self.auxiliary_weight * self._cross_entropy(logits, batch["label"])
     return loss
 
   def _cross_entropy(self, logits: Array, label: Array) -> Array:
-    target = optax.smooth_labels(jax.nn.one_hot(label, logits.shape[-1]), self.label_smoothing)
+    if label.ndim == 1:
+      target = jax.nn.one_hot(label, logits.shape[-1])
+    else:
+      target = jnp.pad(label, ((0, 0), (0, logits.shape[-1] - label.shape[-1])))
+    target = optax.smooth_labels(target, self.label_smoothing)
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), target)
 
   def metric_sums(self, out: Array, batch: Batch, mask: Array) -> Sums:
     """Returns sums of cross-entropy (nats, without smoothing), top-1 and top-5 hits, and the count.
 
     The rank of an example's label is the number of classes with a higher logit, plus those
-    of lower index with an equal one, so that ties are decided as `argmax` decides them.
+    of lower index with an equal one, so that ties are decided as `argmax` decides them. The label
+    of a mixed example is the class that weighs most.
     """
     logits, label = out.astype(jnp.float32), batch["label"]
+    label = label if label.ndim == 1 else jnp.argmax(label, axis=-1)
     own = jnp.take_along_axis(logits, label[:, None], axis=-1)
     earlier = jnp.arange(logits.shape[-1])[None, :] < label[:, None]
     rank = jnp.sum((logits > own) | ((logits == own) & earlier), axis=-1)
@@ -80,7 +129,7 @@ class Classification:
       "count": jnp.sum(mask),
     }
 
-  def summarise(self, sums: Mapping[str, Any]) -> dict[str, float]:
+  def summarize(self, sums: Mapping[str, Any]) -> dict[str, Any]:
     """Returns cross-entropy in nats; top-1, top-5 and error as fractions; and the count."""
     count = float(sums["count"])
     top1 = float(sums["top1"]) / count
@@ -92,6 +141,17 @@ class Classification:
       "count": round(count),
     }
 
-  def predict(self, out: Array) -> Array:
+  def predict(self, out: Array) -> dict[str, Array]:
     """Returns class probabilities, [batch, classes]."""
-    return jax.nn.softmax(out.astype(jnp.float32), axis=-1)
+    return {"probabilities": jax.nn.softmax(out.astype(jnp.float32), axis=-1)}
+
+  def to_json(self, prediction: Prediction) -> dict[str, Any]:
+    """Returns the probability of each class by its name."""
+    values = map(float, prediction["probabilities"][: len(self.class_names)])
+    return {"probabilities": dict(zip(self.class_names, values, strict=True))}
+
+  def describe(self, prediction: Prediction, top: int) -> list[str]:
+    """Returns the most probable classes with their probabilities."""
+    probabilities = prediction["probabilities"][: len(self.class_names)]
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return [f"{self.class_names[i]} {probabilities[i]:.1%}" for i in best]

@@ -9,17 +9,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import linen as nn
 
-from cnnlab.config import TrackedConfig
 from cnnlab.data import Preprocess
-from cnnlab.defaults import default_config
-from cnnlab.errors import ConfigError
-from cnnlab.tasks import Classification
+from cnnlab.errors import ConfigError, unknown
+from cnnlab.tasks import Classification, Task
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.optim import create_optimiser
+from cnnlab.train.optim import Sgd, create_optimizer
 from cnnlab.train.parallel import Parallel
-from cnnlab.train.setup import build_model, measure_model
-from cnnlab.train.step import Recipe
+from cnnlab.train.settings import DTYPES
+from cnnlab.train.setup import measure_model
+from cnnlab.train.step import Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +54,8 @@ class BenchSpec:
     for name in ("image_size", "channels", "batch_size", "num_classes", "repeats"):
       if getattr(self, name) < 1:
         raise ConfigError(f"--{name} is {getattr(self, name)}; allowed: 1 and more")
+    if self.dtype not in DTYPES:
+      raise ConfigError(unknown("value of --dtype", self.dtype, DTYPES))
 
 
 def bench(spec: BenchSpec) -> dict[str, Any]:
@@ -69,15 +71,16 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
   """
   enable_compile_cache()
   shape = (spec.image_size, spec.image_size, spec.channels)
-  model = build_model({"name": spec.model, **spec.options}, spec.num_classes, spec.dtype)
+  task = Classification(tuple(str(index) for index in range(spec.num_classes)))
+  model = task.network({"name": spec.model, **spec.options}, spec.dtype)
   parameters, macs = measure_model(model, shape)
   parallel = Parallel(spec.parallel, spec.batch_size)
-  recipe = _recipe(spec, model, shape)
+  program = _program(spec, task, model, shape)
   batch = parallel.put_batch(_synthetic_batch(spec, shape))
   key = parallel.put(jax.random.key(0))
   started = time.perf_counter()
-  state = parallel.init(recipe)({}, batch, key)
-  step = parallel.train(recipe)
+  state = parallel.init(program)({}, batch, key)
+  step = parallel.train(program)
   state, loss = step(state, {}, batch, key)
   loss.block_until_ready()
   compile_s = time.perf_counter() - started
@@ -114,7 +117,7 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
   }
 
 
-def _recipe(spec: BenchSpec, model: Any, shape: tuple[int, int, int]) -> Recipe:
+def _program(spec: BenchSpec, task: Task, model: nn.Module, shape: tuple[int, int, int]) -> Program:
   size = shape[:2]
   preprocess = Preprocess(
     mean=np.full(shape[2], 127.5, np.float32),
@@ -122,11 +125,10 @@ def _recipe(spec: BenchSpec, model: Any, shape: tuple[int, int, int]) -> Recipe:
     stored_size=size,
     image_size=size,
   )
-  names = tuple(str(index) for index in range(spec.num_classes))
-  return Recipe(
+  return Program(
     model=model,
-    task=Classification(names),
-    optimiser=create_optimiser(TrackedConfig(default_config()).optim),
+    task=task,
+    optimizer=create_optimizer(Sgd()),
     schedule=lambda step: 1e-3,
     preprocess=preprocess,
     gather=lambda constants, batch: batch,

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from pathlib import Path
 
 import jax
 
-
-def cache_root() -> Path:
-  """Returns the folder of all of cnnlab's caches: $CNNLAB_CACHE, else one below the user's cache folder."""
-  if os.environ.get("CNNLAB_CACHE"):
-    return Path(os.environ["CNNLAB_CACHE"])
-  return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnlab"
+from cnnlab.cache_root import cache_root
 
 
 def enable_compile_cache() -> None:
-  """Turns the cache on, unless the user has set JAX_COMPILATION_CACHE_DIR or JAX's own option."""
+  """Turns the cache on, unless it is off or the user has set JAX's own option for it.
+
+  `CNNLAB_CACHE=off` turns it off; so does a folder that cannot be written.
+  """
   if not jax.config.values["jax_compilation_cache_dir"]:
+    root = cache_root()
+    if root is None:
+      return
     # A home folder may be shared by machines; code compiled for one processor can crash another.
-    directory = cache_root() / "xla" / _processor()
+    directory = root / "xla" / _processor()
     try:
       directory.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -1,10 +1,11 @@
-"""Starting from another run's weights: what fits is taken, and only the classifier may differ."""
+"""Starting from another run's weights, whole or below a prefix; only the head may differ."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import traverse_util
@@ -18,52 +19,116 @@ log = logging.getLogger(__name__)
 HEAD = "head"  # a part of the path of every classifier's parameters
 SHOWN = 8  # names in a message
 
+ParameterPath = tuple[str, ...]
+Leaves = dict[ParameterPath, Any]
+
+
+class Mapped(NamedTuple):
+  """Which of the two networks' parts correspond.
+
+  Attributes:
+    here: prefix in this network, such as ('encoder',); () is all of it.
+    there: prefix in the network that the weights come from.
+    taken: {path here: path there} of the weights that fit.
+  """
+
+  here: ParameterPath
+  there: ParameterPath
+  taken: dict[ParameterPath, ParameterPath]
+
 
 def start_from(directory: str, state: State) -> State:
-  """Returns a fresh state with the weights of a run or checkpoint where path and shape agree.
+  """Returns a fresh state with the weights of a run or checkpoint.
 
-  Batch norm's scale and bias are found whether they are parameters or frozen, so that a network
-  may go on with norm='frozen_batch'. Averaged weights are preferred where the run has them.
+  Paths and shapes are compared as they are, or with the prefix of one network left out, so that a
+  classifier's weights start the encoder of a larger network and the other way round. Within the
+  corresponding parts, only the head may differ; what lies outside of them here is made anew. Batch
+  norm's scale and bias are found whether they are parameters or frozen, so that a network may
+  continue with norm='frozen_batch'. Averaged weights are preferred where the run has them.
 
   Args:
     directory: a run's or a checkpoint's, such as `cnnlab convert` writes.
     state: of step 0.
 
   Raises:
-    RunError: there is no checkpoint, or something other than the classifier differs; by name.
+    RunError: there is no checkpoint, nothing fits, or something other than the head differs.
   """
   source = _leaves(checkpoint.restore_variables(Path(directory)))
   target = {"params": state.params, **state.model_state}
-  wanted = {path: leaf.shape for path, leaf in _leaves(target).items()}
-  fresh = [path for path, shape in wanted.items() if _shape(source.get(path)) != shape]
-  differing = [path for path in (*fresh, *(source.keys() - wanted.keys())) if HEAD not in path]
-  if differing:
-    named = sorted(
-      f"{'/'.join(p)} ({_shape(source.get(p))} there, {wanted.get(p)} here)" for p in differing
-    )
-    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-    raise RunError(
-      f"config key 'init_from': the network in {directory} differs from this one in more than its "
-      f"classifier: {', '.join(named[:SHOWN])}{more}"
-    )
-  if fresh:
-    log.info(
-      "%s has another classifier: a new %s", directory, ", ".join(map("/".join, sorted(fresh)))
-    )
-  taken = _filled(target, {path: source[path] for path in wanted if path not in fresh})
+  wanted = _leaves(target)
+  mapped = _map(source, wanted)
+  _refuse_differences(directory, mapped, source, wanted)
+  _log(directory, mapped, source, wanted)
+  taken = _filled(target, {here: source[there] for here, there in mapped.taken.items()})
   params = taken.pop("params")
   # A copy, since a training step takes over the memory of both.
   ema = _filled({"params": params}, {})["params"] if state.ema else state.ema
   return state.replace(params=params, model_state=taken, ema=ema)
 
 
-def _leaves(variables: Any) -> dict[tuple[str, ...], Any]:
+def _map(source: Leaves, wanted: Leaves) -> Mapped:
+  """Returns the pair of prefixes under which most weights fit; none at all is preferred."""
+  here_prefixes: list[ParameterPath] = [(), *_modules(wanted)]
+  there_prefixes: list[ParameterPath] = [(), *_modules(source)]
+  pairs = [(here, ()) for here in here_prefixes] + [((), there) for there in there_prefixes[1:]]
+  candidates = [Mapped(here, there, _fitting(source, wanted, here, there)) for here, there in pairs]
+  return max(candidates, key=lambda mapped: len(mapped.taken))
+
+
+def _modules(leaves: Iterable[ParameterPath]) -> list[ParameterPath]:
+  return [(name,) for name in dict.fromkeys(path[0] for path in leaves if len(path) > 1)]
+
+
+def _fitting(
+  source: Leaves, wanted: Leaves, here: ParameterPath, there: ParameterPath
+) -> dict[ParameterPath, ParameterPath]:
+  pairs = {p: there + p[len(here) :] for p in wanted if p[: len(here)] == here}
+  return {p: q for p, q in pairs.items() if _shape(source.get(q)) == _shape(wanted[p])}
+
+
+def _refuse_differences(directory: str, mapped: Mapped, source: Leaves, wanted: Leaves) -> None:
+  here, there = mapped.here, mapped.there
+  pairs = {p: there + p[len(here) :] for p in wanted if p[: len(here)] == here}
+  used = set(pairs.values())
+  pairs |= {here + q[len(there) :]: q for q in source if q[: len(there)] == there and q not in used}
+  differing = [p for p in pairs if p not in mapped.taken and HEAD not in p]
+  if differing or not mapped.taken:
+    named = sorted(
+      f"{'/'.join(p)} ({_shape(source.get(pairs[p]))} there, {_shape(wanted.get(p))} here)"
+      for p in differing
+    )
+    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    raise RunError(
+      f"config key 'init_from': the network in {directory} differs from this one in more than its "
+      f"classifier: {', '.join(named[:SHOWN])}{more}"
+    )
+
+
+def _log(directory: str, mapped: Mapped, source: Leaves, wanted: Leaves) -> None:
+  """Tells what was taken, what was left there, and what is new here."""
+  fresh = [path for path in wanted if path not in mapped.taken]
+  left = source.keys() - set(mapped.taken.values())
+  where = "/".join(mapped.here) or "the network"
+  log.info("%d arrays of %s start %s", len(mapped.taken), directory, where)
+  if fresh:
+    log.info("what %s lacks is initialized: a new %s", directory, _listed(fresh))
+  if left:
+    log.info("left in %s: %s", directory, _listed(left))
+
+
+def _listed(paths: Iterable[ParameterPath]) -> str:
+  names = sorted(map("/".join, paths))
+  more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+  return ", ".join(names[:SHOWN]) + more
+
+
+def _leaves(variables: Mapping[str, Any]) -> Leaves:
   """Returns {path without its collection: array}."""
   flat = traverse_util.flatten_dict(dict(variables))
   return {path[1:]: leaf for path, leaf in flat.items()}
 
 
-def _filled(variables: Any, source: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+def _filled(variables: Mapping[str, Any], source: Leaves) -> dict[str, Any]:
   """Returns new arrays of the variables' structure, from the source where it has them."""
   flat = traverse_util.flatten_dict(dict(variables), keep_empty_nodes=True)
   return traverse_util.unflatten_dict(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: let the step finish, save, say so, and go."""
+"""Ctrl-C and SIGTERM: the step finishes, the run is saved, and the process ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnnlab.errors import CnnlabError
 
 
 class Interrupted(CnnlabError):
-  """A run was asked to stop, and has saved where it is."""
+  """A run was asked to stop, and is saved."""
 
   def __init__(self, message: str, signum: int):
     super().__init__(message)

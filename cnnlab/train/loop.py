@@ -20,17 +20,19 @@ from cnnlab.errors import DivergedError
 from cnnlab.runs.checkpoint import Checkpoints
 from cnnlab.runs.directory import RunDirectory, record_failure, write_json
 from cnnlab.runs.environment import describe_environment
+from cnnlab.tasks.base import flat_metrics
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import evaluate
 from cnnlab.train.init_from import start_from
 from cnnlab.train.interrupt import Interrupted, Interrupts
+from cnnlab.train.pictures import draw_predictions
 from cnnlab.train.setup import Setup, prepare
 from cnnlab.train.state import State, zero_metrics
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-Report = Callable[[dict[str, Any]], None]
+OnRow = Callable[[dict[str, Any]], None]
 
 IN_FLIGHT = 2  # steps the host may be ahead of the device: enough to hide its own work
 
@@ -41,7 +43,7 @@ def train(
   *,
   asked: Iterable[str] = (),
   progress: Progress | None = None,
-  report: Report | None = None,
+  report: OnRow | None = None,
 ) -> dict[str, Any]:
   """Trains to the end, starting from the run's newest checkpoint where it has one.
 
@@ -85,17 +87,17 @@ class Session:
   """One process's part of a run, from a checkpoint or the start to the end or an interruption."""
 
   def __init__(
-    self, setup: Setup, run: RunDirectory, progress: Progress | None, report: Report | None
+    self, setup: Setup, run: RunDirectory, progress: Progress | None, report: OnRow | None
   ):
     self.setup, self.run, self.plan = setup, run, setup.plan
     self.progress = progress or (lambda step, total: None)
     self.report = report or (lambda row: None)
-    recipe, parallel = setup.recipe, setup.parallel
+    program, parallel = setup.program, setup.parallel
     self.constants = parallel.put(setup.data.train.constants)
-    self.step_fn = parallel.train(recipe)
+    self.step_fn = parallel.train(program)
     self.evaluate = evaluate(setup)
     self.key = parallel.put(setup.key)
-    self.best = recipe.task.main_metric
+    self.best = program.task.best_by
     self.checkpoints = Checkpoints(run.path, keep=self.plan.checkpoint_keep, best=self.best)
     self.saved_step = -1
     self.row: dict[str, Any] = {}
@@ -130,6 +132,7 @@ class Session:
           state = self._hooks(state, step)
           self.progress(step, plan.total_steps)
       self.checkpoints.wait()
+      draw_predictions(self.setup, state, run.path / "pictures")
       run.set_status("done", step=step, seconds=self._seconds(), metrics=self.row)
       return self.row
     finally:
@@ -140,7 +143,7 @@ class Session:
     """Returns the newest good checkpoint's state, else a fresh one; drops rows written after it."""
     setup = self.setup
     first = setup.parallel.put_batch(next(setup.data.train.train_batches(0)))
-    init = setup.parallel.init(setup.recipe)
+    init = setup.parallel.init(setup.program)
     template = setup.parallel.template(jax.eval_shape(init, self.constants, first, self.key))
     restored = self.checkpoints.restore_latest(template)
     step, state = restored or (0, init(self.constants, first, self.key))
@@ -155,7 +158,7 @@ class Session:
     return state
 
   def _hooks_missing(self, step: int) -> bool:
-    """Says whether the run was interrupted between this step and the row that belongs to it."""
+    """Returns whether the run was interrupted between this step and the row that belongs to it."""
     due = self.plan.logs(step) or self.plan.evaluates(step)
     return due and self.row.get("step") != step
 
@@ -168,7 +171,7 @@ class Session:
     logs, evaluates, saves = due
     training = self._training_metrics(state, step)  # also checks that all is finite before a save
     row: dict[str, Any] = {}
-    evaluation: dict[str, float] = {}
+    evaluation: dict[str, float | None] = {}
     speed = self.window_steps * self.setup.resolved["batch_size"] / self._window_seconds()
     if logs:
       row |= training
@@ -187,15 +190,15 @@ class Session:
   def _window_seconds(self) -> float:
     return max(time.perf_counter() - self.window_started, 1e-9)
 
-  def _evaluate(self, state: State, step: int) -> dict[str, float]:
+  def _evaluate(self, state: State, step: int) -> dict[str, float | None]:
     metrics = self.evaluate(state)
-    if not all(math.isfinite(value) for value in metrics.values()):
+    if not all(value is None or math.isfinite(value) for value in metrics.values()):
       raise DivergedError(
         f"at step {step} the evaluation gave {metrics}; the last good checkpoint is {self._last_saved()}"
       )
     return metrics
 
-  def _training_metrics(self, state: State, step: int) -> dict[str, float]:
+  def _training_metrics(self, state: State, step: int) -> dict[str, float | None]:
     """Returns the means over the steps since the last logged one.
 
     Raises:
@@ -211,9 +214,11 @@ class Session:
         f"at step {step} the training loss is {loss} and the gradient norm {norm} (learning rate {rate:.4g}); "
         f"the last good checkpoint is {self._last_saved()}"
       )
-    summary = self.setup.recipe.task.summarise(sums)
-    summary.pop("count")
-    train = {"loss": loss, "grad_norm": norm} | summary
+    train: dict[str, float | None] = {"loss": loss, "grad_norm": norm}
+    task = self.setup.program.task
+    if task.measures_training:
+      train |= flat_metrics(task.summarize(sums))
+      train.pop("count")
     return {"learning_rate": rate} | {f"train/{name}": value for name, value in train.items()}
 
   def _last_saved(self) -> str:
@@ -221,11 +226,14 @@ class Session:
     steps = self.checkpoints.steps()
     return f"step {steps[-1]}" if steps else "none"
 
-  def _plateau(self, state: State, evaluation: dict[str, float]) -> State:
-    plateau = self.setup.recipe.plateau
+  def _plateau(self, state: State, evaluation: dict[str, float | None]) -> State:
+    plateau = self.setup.program.plateau
     if plateau is None:
       return state
-    updated = plateau.update(jax.device_get(state.plateau), evaluation[self.best[0]])
+    value = evaluation[self.best[0]]
+    if value is None:
+      return state
+    updated = plateau.update(jax.device_get(state.plateau), value)
     return state.replace(plateau=self.setup.parallel.put(updated))
 
   def _write(self, step: int, row: dict[str, Any], images_per_second: float) -> None:
@@ -239,34 +247,37 @@ class Session:
     self.run.append("metrics", self.row)
     self.run.append("timing", timing)
     for name, value in row.items():
-      self.writer.add_scalar(name, value, step)
+      if value is not None:
+        self.writer.add_scalar(name, value, step)
     self.run.set_status("running", step=step, seconds=timing["seconds"])
     self.report(self.row | timing)
 
   def _seconds(self) -> float:
     return self.seconds_before + time.perf_counter() - self.started
 
-  def _save(self, state: State, step: int, evaluation: dict[str, float]) -> None:
+  def _save(self, state: State, step: int, evaluation: dict[str, float | None]) -> None:
     if step == self.saved_step:
       return
     preprocess = self.setup.data.preprocess
     about = {
       "step": step,
       "config": self.setup.resolved,
-      "metrics": evaluation,
+      "metrics": {name: value for name, value in evaluation.items() if value is not None},
       "preprocess": preprocess.settings(),
     }
     self.checkpoints.save(step, state, about, preprocess.arrays())
     self.saved_step = step
 
   def _stop(self, state: State, step: int, signum: int) -> None:
-    """Saves and leaves.
+    """Saves and stops.
 
     Raises:
       Interrupted: always.
     """
     self._save(state, step, {})
     self.checkpoints.wait()
-    message = f"stopped at step {step} of {self.plan.total_steps}, saved; the same command goes on from there"
+    message = (
+      f"stopped at step {step} of {self.plan.total_steps}, saved; run the same command to resume"
+    )
     self.run.set_status("interrupted", reason=message, step=step, seconds=self._seconds())
     raise Interrupted(f"{self.run.path}: {message}", signum)

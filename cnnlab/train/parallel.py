@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnnlab.errors import ConfigError, unknown
-from cnnlab.train.step import Recipe, eval_step, init_state, train_step
+from cnnlab.train.step import Program, eval_step, init_state, train_step
 
 AXIS = "data"
 MODES = ("jit", "pmap")
@@ -49,7 +49,14 @@ class Parallel:
     return -(-batch_size // self.mesh.size) * self.mesh.size
 
   def put_batch(self, batch: Any) -> Any:
-    """Returns the batch on the devices, split along its first axis."""
+    """Returns the batch on the devices, split along its first axis.
+
+    With several hosts, `batch` is this host's part of the global batch.
+    """
+    if jax.process_count() > 1:
+      return jax.tree.map(
+        lambda part: jax.make_array_from_process_local_data(self.sharded, part), batch
+      )
     return jax.device_put(batch, self.sharded)
 
   def put(self, tree: Any) -> Any:
@@ -62,18 +69,18 @@ class Parallel:
       lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.replicated), tree
     )
 
-  def init(self, recipe: Recipe) -> Callable:
+  def init(self, program: Program) -> Callable:
     """Returns the compiled `(constants, batch, key) -> State`."""
-    return jax.jit(partial(init_state, recipe), out_shardings=self.replicated)
+    return jax.jit(partial(init_state, program), out_shardings=self.replicated)
 
-  def train(self, recipe: Recipe) -> Callable:
+  def train(self, program: Program) -> Callable:
     """Returns the compiled `(state, constants, batch, key) -> (state, loss)`; it takes over the state's memory."""
     if self.mode == "jit":
-      step = partial(train_step, recipe)
+      step = partial(train_step, program)
     else:
       whole, split = PartitionSpec(), PartitionSpec(AXIS)
       step = jax.shard_map(
-        partial(train_step, recipe, axis=AXIS),
+        partial(train_step, program, axis=AXIS),
         mesh=self.mesh,
         in_specs=(whole, whole, split, whole),
         out_specs=(whole, whole),
@@ -81,6 +88,6 @@ class Parallel:
       )
     return jax.jit(step, donate_argnums=0, out_shardings=self.replicated)
 
-  def evaluate(self, recipe: Recipe) -> Callable:
-    """Returns the compiled `(state, constants, batch, sums) -> sums`."""
-    return jax.jit(partial(eval_step, recipe), donate_argnums=3, out_shardings=self.replicated)
+  def evaluate(self, program: Program) -> Callable:
+    """Returns the compiled `(state, constants, batch, sums) -> (sums, collected rows)`."""
+    return jax.jit(partial(eval_step, program), donate_argnums=3, out_shardings=self.replicated)

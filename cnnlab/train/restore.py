@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,21 +13,22 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cnnlab import data, tasks
-from cnnlab.config import apply_overrides, flatten
+from cnnlab.config import apply_overrides, flatten, upgrade_saved
 from cnnlab.defaults import default_config
 from cnnlab.errors import ConfigError
 from cnnlab.runs import checkpoint
+from cnnlab.tasks.base import Prediction
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.crops import forward_views
 from cnnlab.train.evaluate import evaluate
-from cnnlab.train.setup import build_model, prepare
+from cnnlab.train.setup import prepare
 
 EVAL_KEYS = ("data.", "eval_batch_size")
 
 
 def config_from_json(saved: Mapping[str, Any]) -> ConfigDict:
   """Returns the page that a run's config.json came from, without what was derived."""
-  flat = {key: value for key, value in flatten(saved).items() if not key.startswith("derived.")}
+  today = flatten(upgrade_saved(saved))
+  flat = {key: value for key, value in today.items() if not key.startswith("derived.")}
   return apply_overrides(default_config(), flat)
 
 
@@ -55,11 +56,11 @@ def evaluate_run(
   setup = prepare(config)
   try:
     preprocess = _with_statistics(setup.data.preprocess, _preprocess(saved))
-    recipe = dataclasses.replace(setup.recipe, preprocess=preprocess)
-    setup = dataclasses.replace(setup, recipe=recipe)
+    program = dataclasses.replace(setup.program, preprocess=preprocess)
+    setup = dataclasses.replace(setup, program=program)
     first = setup.parallel.put_batch(next(setup.data.train.train_batches(0)))
     shapes = jax.eval_shape(
-      setup.parallel.init(recipe), setup.data.train.constants, first, setup.key
+      setup.parallel.init(program), setup.data.train.constants, first, setup.key
     )
     state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     kept = {name: saved["state"][name] for name in ("params", "model_state", "ema")}
@@ -83,35 +84,69 @@ def _with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Pre
   return dataclasses.replace(now, mean=trained.mean, scale=trained.scale)
 
 
+class Predicted(NamedTuple):
+  """A prediction for an image file.
+
+  Attributes:
+    image: the whole image, uint8 [height, width, channels].
+    prediction: what the task predicts, in that image's size.
+  """
+
+  image: np.ndarray
+  prediction: Prediction
+
+
+class Predictor:
+  """A trained network with its task and preprocessing, from a run or checkpoint directory alone.
+
+  Raises:
+    RunError: there is no checkpoint that can be read.
+  """
+
+  def __init__(self, directory: str | Path):
+    enable_compile_cache()
+    saved = checkpoint.restore(Path(directory))
+    config = upgrade_saved(saved["about"]["config"])
+    self.task = tasks.saved_task(config)
+    self.preprocess = _preprocess(saved)
+    model = self.task.network(config["model"], config["dtype"])
+    variables = checkpoint.variables_of(saved["state"])
+
+    @jax.jit
+    def forward(image: jax.Array) -> dict[str, jax.Array]:
+      _, out = self.task.evaluate(model, variables, self.preprocess, {"image": image})
+      return self.task.predict(out)
+
+    # One image at a time: one program for any number of images, and any size fits the memory.
+    self._forward = forward
+
+  def __call__(self, path: str | Path) -> Predicted:
+    """Returns the prediction for a PNG or JPEG file, which is fitted to the input as in evaluation.
+
+    Raises:
+      DataError: the image cannot be read; it is named.
+    """
+    stored, view = self.preprocess.load(str(path))
+    found = {name: np.asarray(a)[0] for name, a in self._forward(stored[None]).items()}
+    image = data.load_image(path, channels=self.preprocess.channels)
+    return Predicted(image, self.task.restore(found, view))
+
+
 def predict(
   directory: str | Path, images: Sequence[str | Path]
-) -> tuple[tuple[str, ...], np.ndarray]:
-  """Returns (class names, probabilities [images, classes]) of image files.
+) -> tuple[tasks.Task, list[Prediction]]:
+  """Returns the run's task and its predictions for image files, in their original sizes.
 
   Args:
     directory: a run's or a checkpoint's; nothing else is needed.
-    images: PNG or JPEG files, brought to the network's input as in evaluation.
+    images: PNG or JPEG files.
 
   Raises:
     RunError: there is no checkpoint that can be read.
     DataError: an image cannot be read; it is named.
   """
-  enable_compile_cache()
-  saved = checkpoint.restore(Path(directory))
-  config = saved["about"]["config"]
-  names = tuple(config["derived"]["class_names"])
-  task = tasks.create_task(ConfigDict(config["task"]), class_names=names)
-  model = build_model(config["model"], task.outputs(), config["dtype"])
-  preprocess = _preprocess(saved)
-  variables = checkpoint.variables_of(saved["state"])
-  stored = np.stack([preprocess.load_image(str(path)) for path in images])
-
-  @jax.jit
-  def forward(batch: jax.Array) -> jax.Array:
-    return task.predict(forward_views(model, preprocess, variables, {"image": batch})[1])
-
-  # One image at a time: one program for any number of images, and any size fits the memory.
-  return names, np.concatenate([np.asarray(forward(image[None])) for image in stored])
+  predictor = Predictor(directory)
+  return predictor.task, [predictor(path).prediction for path in images]
 
 
 def _preprocess(saved: Mapping[str, Any]) -> data.Preprocess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,53 +10,99 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.errors import ConfigError
 
-SCHEDULES = ("constant", "step", "cosine", "plateau")
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """Settings that all schedules share; `cnnlab/defaults.py` explains the keys."""
+
+  warmup_epochs: float = 0.0
+
+  def decay(self, peak: float, total_steps: int, warmup_steps: int) -> Callable:
+    """Returns the learning rate behind the warm-up as a function of the step."""
+    return optax.constant_schedule(peak)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstantSchedule(Schedule):
+  """The same rate throughout."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSchedule(Schedule):
+  """The rate is multiplied by `factor` at fractions of the training."""
+
+  boundaries: tuple[float, ...] = (0.5, 0.75)
+  factor: float = 0.1
+
+  def __post_init__(self) -> None:
+    """Raises ConfigError for boundaries that are no rising fractions."""
+    if list(self.boundaries) != sorted(self.boundaries) or not all(
+      0 < fraction <= 1 for fraction in self.boundaries
+    ):
+      raise ConfigError(
+        f"config key 'schedule.boundaries' is {self.boundaries}; allowed: rising fractions of the training, over 0 up to 1"
+      )
+
+  def decay(self, peak: float, total_steps: int, warmup_steps: int) -> Callable:
+    """Returns a piecewise constant rate."""
+    steps = [round(fraction * total_steps) for fraction in self.boundaries]
+    return optax.piecewise_constant_schedule(peak, dict.fromkeys(steps, self.factor))
+
+
+@dataclasses.dataclass(frozen=True)
+class CosineSchedule(Schedule):
+  """Half a cosine from the peak to `final_factor` of it (arXiv:1608.03983)."""
+
+  final_factor: float = 0.0
+
+  def decay(self, peak: float, total_steps: int, warmup_steps: int) -> Callable:
+    """Returns the cosine, which begins after the warm-up."""
+    cosine = optax.cosine_decay_schedule(
+      peak, max(1, total_steps - warmup_steps), alpha=self.final_factor
+    )
+    return lambda step: cosine(jnp.maximum(step - warmup_steps, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class PlateauSchedule(Schedule):
+  """The rate is multiplied by `factor` where the main metric stalls; `Plateau` keeps the state."""
+
+  factor: float = 0.1
+  patience: int = 5
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+  "constant": ConstantSchedule,
+  "step": StepSchedule,
+  "cosine": CosineSchedule,
+  "plateau": PlateauSchedule,
+}
 
 
 def create_schedule(
-  config: Any, *, peak: float, total_steps: int, warmup_steps: int
+  settings: Schedule, *, peak: float, total_steps: int, warmup_steps: int
 ) -> Callable[[Array | int], Array]:
   """Returns the learning rate as a function of the number of finished steps.
 
   Args:
-    config: the `schedule` section.
+    settings: the chosen schedule.
     peak: rate after the warm-up.
     total_steps: length of the training, warm-up included.
     warmup_steps: steps over which the rate rises linearly from 0; the first step already has 1/warmup of it.
 
   Raises:
-    ConfigError: an unknown schedule, or values that make no sense for it.
+    ConfigError: the warm-up is longer than the training.
   """
-  if config.name not in SCHEDULES:
-    raise ConfigError(unknown("schedule", config.name, SCHEDULES))
   if warmup_steps >= total_steps > 0 and warmup_steps > 0:
     raise ConfigError(
       f"config key 'schedule.warmup_epochs' makes {warmup_steps} steps of warm-up, but the training has {total_steps} steps"
     )
-  decay = _decay(config, peak, total_steps, warmup_steps)
+  decay = settings.decay(peak, total_steps, warmup_steps)
   if not warmup_steps:
     return decay
   return lambda step: jnp.where(step < warmup_steps, peak * (step + 1) / warmup_steps, decay(step))
-
-
-def _decay(config: Any, peak: float, total_steps: int, warmup_steps: int) -> Callable:
-  if config.name == "step":
-    boundaries = [round(fraction * total_steps) for fraction in config.boundaries]
-    if list(config.boundaries) != sorted(config.boundaries) or not all(
-      0 < fraction <= 1 for fraction in config.boundaries
-    ):
-      raise ConfigError(
-        f"config key 'schedule.boundaries' is {config.boundaries}; allowed: rising fractions of the training, over 0 up to 1"
-      )
-    return optax.piecewise_constant_schedule(peak, dict.fromkeys(boundaries, config.factor))
-  if config.name == "cosine":
-    cosine = optax.cosine_decay_schedule(
-      peak, max(1, total_steps - warmup_steps), alpha=config.final_factor
-    )
-    return lambda step: cosine(jnp.maximum(step - warmup_steps, 0))
-  return optax.constant_schedule(peak)  # plateau multiplies it by a state of its own
 
 
 class Plateau:
@@ -85,8 +132,8 @@ class Plateau:
     return self._transform.update(updates, state, value=self._sign * jnp.float32(value))[1]
 
 
-def create_plateau(config: Any, mode: str) -> Plateau | None:
-  """Returns the plateau rule where the config's schedule is 'plateau', else None."""
-  if config.name != "plateau":
+def create_plateau(settings: Schedule, mode: str) -> Plateau | None:
+  """Returns the plateau rule where the schedule is one, else None; `mode` is 'min' or 'max'."""
+  if not isinstance(settings, PlateauSchedule):
     return None
-  return Plateau(config.factor, config.patience, mode)
+  return Plateau(settings.factor, settings.patience, mode)

@@ -11,6 +11,8 @@ from flax import linen as nn
 from flax import struct
 from jax import Array
 
+from cnnlab.tasks import Task
+
 
 class State(struct.PyTreeNode):
   """Everything that a run needs to go on, bit for bit.
@@ -43,18 +45,19 @@ def named_key(key: Array, name: str, step: Array | int | None = None) -> Array:
   return key if step is None else jax.random.fold_in(key, step)
 
 
-def init_variables(model: nn.Module, key: Array, image: Array) -> tuple[Any, Any]:
+def init_variables(model: nn.Module, task: Task, key: Array, batch: Any) -> tuple[Any, Any]:
   """Returns (params, model_state) of a network.
 
   Args:
     model: the network.
+    task: what the network takes of a batch, and its random streams.
     key: the run's key. Flax derives each parameter's key from its module's path, so two
       networks start from the same weights wherever a path and a shape agree.
-    image: preprocessed images, [batch, height, width, channels]; their values matter only
-      to data-dependent initialisation.
+    batch: preprocessed; the values matter only to data-dependent initialization.
   """
-  rngs = {"params": named_key(key, "params"), "dropout": named_key(key, "init_dropout")}
-  variables = dict(model.init(rngs, image, train=True))
+  rngs = {"params": named_key(key, "params")}
+  rngs |= {name: named_key(key, f"init_{name}") for name in task.streams}
+  variables = dict(model.init(rngs, *task.inputs(batch, train=True), train=True))
   params = variables.pop("params")
   return params, variables
 

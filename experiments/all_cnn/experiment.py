@@ -41,7 +41,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     recipe,
     paper={
       "epochs": 350.0,
-      "data.centring": "channel",
+      "data.centering": "channel",
       "data.crop_padding": 0,
       "data.flip": False,
       "optim.learning_rate": 0.05,
@@ -53,7 +53,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       "model.width": 0.25,
       "model.dropout_input": 0.0,
       "model.dropout": 0.1,
-      "data.centring": "channel",
+      "data.centering": "channel",
       "optim.learning_rate": 0.05,
       "optim.weight_decay": 0.001,
     },

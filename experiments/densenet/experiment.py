@@ -34,7 +34,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={
       "epochs": 300.0,
       "batch_size": 64,
-      "data.centring": "channel",
+      "data.centering": "channel",
       "optim.nesterov": True,
     },
     quick={"epochs": 6.0, "optim.nesterov": True},

@@ -36,7 +36,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     # Dropped blocks are skipped: the step is faster on an accelerator, and far slower on a CPU.
-    paper={"epochs": 500.0, "optim.nesterov": True, "data.centring": "channel"},
+    paper={"epochs": 500.0, "optim.nesterov": True, "data.centering": "channel"},
     quick={"epochs": 16.0, "model.width": 0.5},
     tiny={"model.width": 0.125, "model.blocks": 2},
     note="Last epoch of a training on all 50,000 images; the paper chose the epoch by validation.",

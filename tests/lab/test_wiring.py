@@ -69,7 +69,7 @@ def test_a_knob_without_effect_is_named_and_gives_bit_identical_curves(experimen
     {"task.label_smoothing": 0.1},
     {"data.train_examples": 1000},
     {"data.eval_examples": 100},
-    {"data.centring": "image"},
+    {"data.centering": "image"},
     {"data.scale": "unit"},
     {"data.crop_padding": 2},
     {"data.flip": True},
@@ -87,7 +87,7 @@ def test_a_knob_with_an_effect_is_never_called_unwired(experiment, knob):
 def test_initial_weights_and_stochastic_depth_count(experiment):
   net = {"data.image_size": 8, "data.channels": 3, "model.blocks": 1}
   page = dataclasses.replace(experiment, config="configs/cifar.py:resnet20")
-  net |= {"data.name": "digits", "data.centring": "channel", "max_steps": 1, "batch_size": 8}
+  net |= {"data.name": "digits", "data.centering": "channel", "max_steps": 1, "batch_size": 8}
   net |= {"model.width": 0.25}
   found = fingerprints(
     page,

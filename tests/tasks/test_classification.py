@@ -19,7 +19,7 @@ def sums(logits, labels, mask):
 
 
 def test_metrics_are_scikit_learns():
-  metrics = TASK.summarise(sums(LOGITS, LABELS, np.ones(40, np.float32)))
+  metrics = TASK.summarize(sums(LOGITS, LABELS, np.ones(40, np.float32)))
   probabilities = scipy.special.softmax(LOGITS, axis=-1)
   classes = range(10)
   top = [top_k_accuracy_score(LABELS, probabilities, k=k, labels=classes) for k in (1, 5)]
@@ -57,7 +57,7 @@ def test_equal_logits_are_no_free_hit():
 
 def test_smoothing_spreads_the_mass_over_all_classes():
   task = Classification(tuple("abcdefghij"), label_smoothing=0.2)
-  got = task.loss(jnp.asarray(LOGITS), {}, {"label": jnp.asarray(LABELS)})
+  got = task.example_losses(jnp.asarray(LOGITS), {}, {"label": jnp.asarray(LABELS)})
   log_probabilities = scipy.special.log_softmax(LOGITS, axis=-1)
   target = np.full((40, 10), 0.02)
   target[np.arange(40), LABELS] += 0.8
@@ -67,6 +67,32 @@ def test_smoothing_spreads_the_mass_over_all_classes():
 def test_auxiliary_classifiers_add_their_weighted_loss():
   batch = {"label": jnp.asarray(LABELS)}
   logits = jnp.asarray(LOGITS)
-  alone, other = TASK.loss(logits, {}, batch), TASK.loss(-logits, {}, batch)
-  both = TASK.loss(logits, {"auxiliary_logits": (-logits, -logits)}, batch)
+  alone, other = TASK.example_losses(logits, {}, batch), TASK.example_losses(-logits, {}, batch)
+  both = TASK.example_losses(logits, {"auxiliary_logits": (-logits, -logits)}, batch)
   np.testing.assert_allclose(both, alone + 0.6 * other, rtol=1e-5)
+
+
+def test_smoothing_of_mixed_labels_smooths_the_mixture():
+  task = Classification(tuple("abcdefghij"), label_smoothing=0.2)
+  mixed = np.full((40, 10), 0.0, np.float32)
+  mixed[np.arange(40), LABELS] += 0.7
+  mixed[np.arange(40), (LABELS + 3) % 10] += 0.3
+  got = task.example_losses(jnp.asarray(LOGITS), {}, {"label": jnp.asarray(mixed)})
+  log_probabilities = scipy.special.log_softmax(LOGITS, axis=-1)
+  np.testing.assert_allclose(got, -((0.8 * mixed + 0.02) * log_probabilities).sum(-1), rtol=1e-5)
+
+
+def test_the_loss_weighs_examples_alike():
+  batch = {"label": jnp.asarray(LABELS)}
+  total, weight = TASK.loss(jnp.asarray(LOGITS), {}, batch, {})
+  assert weight == 40
+  assert float(total) / weight == pytest.approx(
+    float(TASK.example_losses(jnp.asarray(LOGITS), {}, batch).mean()), rel=1e-6
+  )
+
+
+def test_predictions_read_as_names():
+  prediction = {"probabilities": np.asarray(TASK.predict(LOGITS)["probabilities"][0])}
+  best = "abcdefghij"[int(LOGITS[0].argmax())]
+  assert TASK.describe(prediction, 2)[0].startswith(f"{best} ")
+  assert sum(TASK.to_json(prediction)["probabilities"].values()) == pytest.approx(1)

@@ -36,7 +36,7 @@ from tests.train.conftest import tiny
     ({"data.name": "digit"}, DataError, ["'digit'", "did you mean 'digits'"]),
     ({"data.name": "tfds:cifar10", "data.dir": "nowhere"}, DataError, ["nowhere", "download_and_prepare"]),
     ({"data.name": "folder:nowhere"}, DataError, ["nowhere"]),
-    ({"data.centring": "chanel"}, (ConfigError, DataError), ["'chanel'", "'channel'"]),
+    ({"data.centering": "chanel"}, (ConfigError, DataError), ["'chanel'", "'channel'"]),
     ({"batch_size": 5000}, DataError, ["5000", "1438"]),
     ({"model.features": (4, 4, 4, 4)}, ShapeError, ["8x8", "16"]),
   ],

@@ -10,11 +10,12 @@ from flax import linen as nn
 from cnnlab.data import Preprocess
 from cnnlab.errors import ConfigError
 from cnnlab.models import create_model
-from cnnlab.train.crops import forward_views
+from cnnlab.tasks import Classification
 from cnnlab.train.loop import train
 from cnnlab.train.restore import _with_statistics, evaluate_run, predict
 from tests.train.conftest import tiny
 
+TASK = Classification(tuple("abcde"))
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 12, 16, 1), dtype=np.uint8)
 
 
@@ -40,7 +41,7 @@ def test_probabilities_are_averaged_over_crops(net, crops):
   views = preprocess(crops).eval_views(IMAGES)
   alone = [jax.nn.softmax(model.apply(variables, view, train=False)[0]) for view in views]
   batch = {"image": IMAGES, "label": np.array([1, 2])}
-  returned, out = forward_views(model, preprocess(crops), variables, batch)
+  returned, out = TASK.evaluate(model, variables, preprocess(crops), batch)
   np.testing.assert_allclose(jax.nn.softmax(out), np.mean(alone, axis=0), rtol=1e-5)
   np.testing.assert_array_equal(returned["label"], [1, 2])
 
@@ -56,7 +57,7 @@ def test_dense_evaluation_averages_over_all_positions_and_the_mirror_image():
     for t in (0, 2, 4)
     for x in (0, 2, 4, 6, 8)
   ]
-  _, out = forward_views(model, preprocess("dense"), variables, {"image": IMAGES})
+  _, out = TASK.evaluate(model, variables, preprocess("dense"), {"image": IMAGES})
   np.testing.assert_allclose(jax.nn.softmax(out), np.mean(alone, axis=0), rtol=1e-5)
 
 
@@ -66,7 +67,7 @@ def test_a_network_that_is_no_classifier_is_refused():
       return x, {}
 
   with pytest.raises(ConfigError, match="for classifiers"):
-    forward_views(Maps(), preprocess("ten"), {}, {"image": IMAGES})
+    TASK.evaluate(Maps(), {}, preprocess("ten"), {"image": IMAGES})
 
 
 def test_from_a_config_through_training_to_evaluation_and_prediction(workdir, tmp_path):
@@ -84,8 +85,8 @@ def test_from_a_config_through_training_to_evaluation_and_prediction(workdir, tm
 
   path = tmp_path / "digit.png"
   Image.fromarray(IMAGES[0, :, :12, 0]).save(path)
-  _, probabilities = predict(workdir, [path])
-  assert probabilities.sum() == pytest.approx(1)
+  _, (found,) = predict(workdir, [path])
+  assert found["probabilities"].sum() == pytest.approx(1)
 
 
 def test_a_mean_image_holds_the_images_to_its_size():

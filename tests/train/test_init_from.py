@@ -105,3 +105,26 @@ def test_anything_else_that_differs_is_refused_by_name(pretrained, options, name
 def test_a_directory_without_checkpoint_is_refused(tmp_path):
   with pytest.raises(RunError, match="no checkpoint there"):
     start_from(str(tmp_path), fresh())
+
+
+def test_a_classifier_starts_the_encoder_of_a_larger_network(pretrained, caplog):
+  plain = fresh()
+  larger = plain.replace(
+    params={"encoder": plain.params, "decoder": {"kernel": jnp.ones((2, 2))}},
+    model_state={"batch_stats": {"encoder": plain.model_state["batch_stats"]}},
+  )
+  with caplog.at_level(logging.INFO, logger="cnnlab"):
+    started = start_from(str(pretrained), larger)
+  given = runs.load(pretrained).variables
+  assert_equal(given["params"], started.params["encoder"])
+  assert_equal(given["batch_stats"], started.model_state["batch_stats"]["encoder"])
+  assert_equal(larger.params["decoder"], started.params["decoder"])
+  assert "start encoder" in caplog.text
+  assert "a new decoder/kernel" in caplog.text
+
+
+def test_nothing_that_fits_is_refused(pretrained):
+  plain = fresh()
+  other = plain.replace(params={"decoder": {"kernel": jnp.ones((2, 2))}}, model_state={})
+  with pytest.raises(RunError, match="in more than its classifier"):
+    start_from(str(pretrained), other)

@@ -13,27 +13,26 @@ import pytest
 SCRIPT = """
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
-from cnnlab.config import TrackedConfig
 from cnnlab.data import Preprocess
-from cnnlab.defaults import default_config
 from cnnlab.models import create_model
 from cnnlab.tasks import Classification
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.optim import create_optimiser
+from cnnlab.data.transforms import Crop, Flip
+from cnnlab.train.optim import Sgd, create_optimizer
 from cnnlab.train.parallel import Parallel
-from cnnlab.train.step import Recipe
+from cnnlab.train.step import Program
 
 enable_compile_cache()
 mode, devices, first, last, steps, augment = sys.argv[1], *map(int, sys.argv[2:])
 assert jax.device_count() == devices
 preprocess = Preprocess(
   mean=np.full(3, 100, np.float32), scale=np.full(3, 50, np.float32),
-  stored_size=(16, 16), image_size=(16, 16), crop_padding=2 * augment, flip=bool(augment),
+  stored_size=(16, 16), image_size=(16, 16), transforms=(Crop(2), Flip()) if augment else (),
 )
 net = dict(features=(4, 8), hidden=(), convs_per_block=1, norm="batch", num_classes=3)
-recipe = Recipe(
+program = Program(
   model=create_model("convnet", **net), task=Classification(("a", "b", "c")),
-  optimiser=create_optimiser(TrackedConfig(default_config()).optim), schedule=lambda step: 0.1,
+  optimizer=create_optimizer(Sgd()), schedule=lambda step: 0.1,
   preprocess=preprocess, gather=lambda c, b: b, eval_gather=lambda c, b: b,
 )
 rng = np.random.default_rng(0)
@@ -41,13 +40,13 @@ images, labels = rng.integers(0, 256, (8, 16, 16, 3), np.uint8), rng.integers(0,
 batch = {"image": images[first:last], "label": labels[first:last]}
 parallel = Parallel(mode, last - first)
 key = parallel.put(jax.random.key(0))
-state = parallel.init(recipe)({}, parallel.put_batch(batch), key)
-step = parallel.train(recipe)
+state = parallel.init(program)({}, parallel.put_batch(batch), key)
+step = parallel.train(program)
 for _ in range(steps):
   state, loss = step(state, {}, parallel.put_batch(batch), key)
 sums = {n: jnp.zeros(()) for n in ("cross_entropy", "top1", "top5", "count")}
 masked = parallel.put_batch(batch | {"mask": np.arange(last - first) < last - first - 1})
-sums = parallel.evaluate(recipe)(state, {}, masked, parallel.put(sums))
+sums, _ = parallel.evaluate(program)(state, {}, masked, parallel.put(sums))
 flat = lambda tree: np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]).tolist()
 print(json.dumps({
   "params": flat(state.params), "stats": flat(state.model_state),
@@ -90,3 +89,11 @@ def test_each_device_has_batch_statistics_of_its_own_and_gradients_are_averaged(
   assert both["metrics"]["loss"] == pytest.approx(np.mean([h["metrics"]["loss"] for h in halves]))
   whole = run("jit", 2, steps=1, augment=0)
   assert np.abs(np.subtract(whole["params"], both["params"])).max() > 1e-3
+
+
+def test_augmentation_does_not_depend_on_the_number_of_devices():
+  # No batch statistics are compared: the loss of the first step is that of the same crops and flips.
+  one, two = run("jit", 1, steps=1), run("pmap", 2, steps=1)
+  plain = run("pmap", 2, steps=1, augment=0)
+  assert two["metrics"]["loss"] == pytest.approx(one["metrics"]["loss"], rel=0.2)
+  assert two["metrics"]["loss"] != plain["metrics"]["loss"]

@@ -108,7 +108,7 @@ def test_a_signal_saves_says_so_and_the_same_command_goes_on(uninterrupted, tmp_
   process.send_signal(signum)
   output, _ = process.communicate(timeout=SECONDS)
   assert process.returncode == 128 + signum, output
-  assert "the same command goes on from there" in output
+  assert "run the same command to resume" in output
   status = json.loads((workdir / "status.json").read_text())
   assert status["status"] == "interrupted"
   assert 0 < status["step"] < 60

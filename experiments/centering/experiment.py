@@ -1,4 +1,4 @@
-"""Zero-centring of the input: none, by channel mean, by mean image, and to [-1, 1].
+"""Zero-centering of the input: none, by channel mean, by mean image, and to [-1, 1].
 
 Source: CS231n's notes on data preprocessing: centring matters, and a mean per channel is as good as
 a mean image. Without scaling by the deviation, so that the variants differ in the centre alone; the
@@ -30,20 +30,20 @@ def get_experiment(recipe: str = "") -> Experiment:
     note="Our own recipe and net: the source gives no table.",
   )
   return Experiment(
-    name="centring",
-    question="Does zero-centring matter, and is a mean per channel as good as a mean image?",
+    name="centering",
+    question="Does zero-centering matter, and is a mean per channel as good as a mean image?",
     config="configs/cifar.py:convnet",
     overrides=chosen.overrides,
     variants={
-      "none": {"data.centring": "none"},
-      "channel": {"data.centring": "channel", "data.scale": "unit"},
-      "image": {"data.centring": "image", "data.scale": "unit"},
-      "symmetric": {"data.centring": "symmetric"},
+      "none": {"data.centering": "none"},
+      "channel": {"data.centering": "channel", "data.scale": "unit"},
+      "image": {"data.centering": "image", "data.scale": "unit"},
+      "symmetric": {"data.centering": "symmetric"},
     },
     base="none",
     seeds=chosen.seeds,
     claims=(
-      Claim("zero-centring helps", "channel", "<", "none", NOTES),
+      Claim("zero-centering helps", "channel", "<", "none", NOTES),
       Claim("a mean image is no better", "channel", "<=", "image", NOTES, margin=0.01),
       Claim("nor any worse", "image", "<=", "channel", NOTES, margin=0.01),
     ),

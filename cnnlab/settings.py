@@ -1,0 +1,147 @@
+"""From the sections of a config page to frozen dataclasses: types are checked, unused keys refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+from ml_collections import ConfigDict
+
+from cnnlab.config import flatten
+from cnnlab.defaults import default_config
+from cnnlab.errors import ConfigError, unknown
+
+T = TypeVar("T")
+
+
+def bind(cls: type[T], section: Mapping[str, Any], where: str) -> T:
+  """Returns a settings dataclass made of the keys of a section that it has; others are left out.
+
+  Args:
+    cls: frozen dataclass; its annotations are the types.
+    section: of a config page, as plain values.
+    where: the section's name for messages; '' for the top of the page.
+
+  Raises:
+    ConfigError: a value of the wrong type, or one that the dataclass refuses.
+  """
+  hints = _hints(cls)
+  values = {}
+  for field in _fields(cls):
+    if field.name in section:
+      value, fits = _fit(section[field.name], hints[field.name])
+      if not fits:
+        raise ConfigError(_misfit(_dotted(where, field.name), value, hints[field.name]))
+      values[field.name] = value
+  return cls(**values)
+
+
+def choose(variants: Mapping[str, type[T]], section: Mapping[str, Any], where: str) -> T:
+  """Returns the settings of the variant that `section['name']` names.
+
+  Raises:
+    ConfigError: an unknown variant (the nearest is named), or what `bind` refuses.
+  """
+  name = section["name"]
+  if name not in variants:
+    raise ConfigError(unknown(f"value of config key '{where}.name'", str(name), variants))
+  return bind(variants[name], section, where)
+
+
+def used_keys(settings: Any, where: str) -> set[str]:
+  """Returns the dotted config keys of a settings dataclass."""
+  return {_dotted(where, field.name) for field in _fields(type(settings))}
+
+
+def refuse_unused(config: ConfigDict, asked: Iterable[str], used: Iterable[str]) -> None:
+  """Raises where a key was set, and nothing in the run uses it.
+
+  Set means given as an override (`asked`), or different from its default. A default that this run
+  has no use for (Adam's b2 in a run with SGD) is no error.
+
+  Raises:
+    ConfigError: naming each such key, its value, and the keys that are used beside it.
+  """
+  defaults, values = flatten(default_config()), flatten(config)
+  used, asked = set(used), set(asked)
+  wrong = [
+    key
+    for key in sorted(set(values) - used)
+    if key in asked or key not in defaults or values[key] != defaults[key]
+  ]
+  if not wrong:
+    return
+  lines = []
+  for key in wrong:
+    section = key.rpartition(".")[0]
+    selector = f"{section}.name"
+    chosen = f" with {selector}={values[selector]!r}" if selector in values else ""
+    siblings = [n for n in sorted(used) if n.rpartition(".")[0] == section and n != selector]
+    lines.append(
+      f"config key {key!r} is set to {values[key]!r}, but nothing in this run reads it{chosen}"
+      f" (read there: {', '.join(siblings) or 'nothing'})"
+    )
+  raise ConfigError("\n".join(lines))
+
+
+def _dotted(where: str, key: str) -> str:
+  return f"{where}.{key}" if where else key
+
+
+def _fields(cls: Any) -> list[dataclasses.Field]:
+  return [field for field in dataclasses.fields(cls) if field.init]
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+  return typing.get_type_hints(cls)
+
+
+def _misfit(key: str, value: Any, hint: Any) -> str:
+  if typing.get_origin(hint) is Literal and isinstance(value, str):
+    return unknown(f"value of config key {key!r}", value, map(str, typing.get_args(hint)))
+  return f"config key {key!r} is {value!r}; allowed: {describe_type(hint)}"
+
+
+def describe_type(hint: Any) -> str:
+  """Returns a type in words: 'a float', "'A' or 'B'", 'several int'."""
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if origin is Literal:
+    return " or ".join(repr(choice) for choice in args)
+  if origin in (typing.Union, types.UnionType):
+    return " or ".join(describe_type(choice) for choice in args)
+  if origin is tuple:
+    if args[-1:] == (Ellipsis,):
+      return f"several of {describe_type(args[0])}"
+    return f"({', '.join(describe_type(part) for part in args)})"
+  return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _fit(value: Any, hint: Any) -> tuple[Any, bool]:
+  """Returns (the value in the annotated type, whether it fits): ints become floats, lists tuples."""
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if hint is Any:
+    return value, True
+  if origin is Literal:
+    return value, any(value == choice and type(value) is type(choice) for choice in args)
+  if origin in (typing.Union, types.UnionType):
+    fits = (_fit(value, choice) for choice in args)
+    return next(((fitted, True) for fitted, ok in fits if ok), (value, False))
+  if origin is tuple:
+    if not isinstance(value, (list, tuple)):
+      return value, False
+    kinds = [args[0]] * len(value) if args[-1:] == (Ellipsis,) else list(args)
+    if len(kinds) != len(value):
+      return value, False
+    parts = [_fit(part, kind) for part, kind in zip(value, kinds, strict=True)]
+    return tuple(part for part, _ in parts), all(ok for _, ok in parts)
+  if hint is float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (float(value) if number else value), number
+  if hint is int:
+    return value, isinstance(value, int) and not isinstance(value, bool)
+  return value, isinstance(value, Mapping if origin is dict or hint is dict else (origin or hint))

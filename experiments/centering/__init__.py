@@ -1,0 +1,1 @@
+"""Zero-centering of images."""

@@ -1,1 +1,0 @@
-"""Zero-centring of images."""
