@@ -1,17 +1,21 @@
-"""Config pages: overrides, types, and keys that nothing reads."""
+"""Config pages: overrides, types, settings made of them, and keys that nothing reads."""
+
+import dataclasses
+from typing import Literal
 
 import pytest
 
 from cnnlab.config import (
-  TrackedConfig,
   apply_overrides,
   flatten,
   load_page,
   parse_overrides,
-  refuse_unread,
+  to_plain,
+  upgrade_saved,
 )
 from cnnlab.defaults import default_config
 from cnnlab.errors import ConfigError
+from cnnlab.settings import bind, choose, refuse_unused, used_keys
 
 
 def overridden(*arguments):
@@ -98,24 +102,64 @@ def test_a_page_that_sets_an_unknown_key_is_refused(tmp_path):
 
 def test_keys_that_were_set_and_never_read_are_refused_and_defaults_are_not():
   config = apply_overrides(default_config(), {"optim.b1": 0.8})
-  tracked = TrackedConfig(config)
-  assert tracked.optim.name == "sgd"
+  used = {"optim.name", "optim.momentum"}
   with pytest.raises(ConfigError) as caught:
-    refuse_unread(tracked, config, asked=["seed"])
+    refuse_unused(config, ["seed"], used)
   message = str(caught.value)
   assert "'optim.b1' is set to 0.8" in message
-  assert "optim.name='sgd'" in message
+  assert "optim.name='sgd' (read there: optim.momentum)" in message
   assert "'seed' is set to 0" in message, "asked for, though at its default"
   assert "optim.b2" not in message, "a default that nobody asked for"
 
 
 def test_a_key_that_was_read_is_not_refused():
   config = apply_overrides(default_config(), {"optim.b1": 0.8})
-  tracked = TrackedConfig(config)
-  assert tracked.optim.b1 == 0.8
-  refuse_unread(tracked, config, asked=["optim.b1"])
+  refuse_unused(config, ["optim.b1"], ["optim.b1"])
 
 
-def test_reading_an_unknown_key_names_the_nearest():
-  with pytest.raises(ConfigError, match="did you mean 'optim.momentum'"):
-    _ = TrackedConfig(default_config()).optim.momentun
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """Settings of every type."""
+
+  rate: float = 0.1
+  count: int = 1
+  mode: Literal["fast", "slow"] = "fast"
+  sizes: tuple[int, ...] = ()
+  side: int | tuple[int, int] = 0
+  groups: tuple[dict, ...] = ()
+
+
+def test_binding_takes_the_keys_of_the_dataclass_in_its_types():
+  section = {"rate": 1, "sizes": [3, 4], "side": [5, 6], "groups": [{"a": 1}], "other": "x"}
+  assert bind(Example, section, "part") == Example(1.0, 1, "fast", (3, 4), (5, 6), ({"a": 1},))
+  assert used_keys(Example(), "part") >= {"part.rate", "part.groups"}
+  chosen = choose({"a": Example}, {"name": "a", "count": 3}, "part")
+  assert chosen == Example(count=3)
+
+
+@pytest.mark.parametrize(
+  ("section", "message"),
+  [
+    ({"rate": "x"}, "config key 'part.rate' is 'x'; allowed: float"),
+    ({"count": 1.5}, "'part.count' is 1.5; allowed: int"),
+    ({"count": True}, "'part.count' is True; allowed: int"),
+    ({"mode": "fats"}, r"unknown value of config key 'part.mode' 'fats'; did you mean 'fast'"),
+    ({"sizes": (1, "2")}, "'part.sizes'.*several of int"),
+    ({"side": (1, 2, 3)}, "'part.side' is .1, 2, 3.; allowed: int or .int, int."),
+  ],
+)
+def test_values_that_do_not_fit_are_named(section, message):
+  with pytest.raises(ConfigError, match=message):
+    bind(Example, section, "part")
+
+
+def test_an_unknown_variant_names_the_nearest():
+  with pytest.raises(ConfigError, match=r"value of config key 'part.name' 'exmple'.*'example'"):
+    choose({"example": Example}, {"name": "exmple"}, "part")
+
+
+def test_a_saved_config_of_earlier_code_gets_the_keys_of_today():
+  saved = to_plain(default_config())
+  saved["data"]["centring"] = saved["data"].pop("centering")
+  del saved["data"]["mix"], saved["accumulate"], saved["optim"]["groups"]
+  assert upgrade_saved(saved) == to_plain(default_config())

@@ -149,14 +149,14 @@ def read_features(features: Any, most_boxes: int) -> Features:
       if feature.names:
         found[name] = Feature("label", (), "int32", tuple(feature.names))
     elif isinstance(feature, tfds.Tensor) and type(feature) in (tfds.Tensor, tfds.Scalar):
-      if None not in feature.shape and feature.np_dtype.__name__ in _NUMBERS:
-        found[name] = Feature("vector", tuple(feature.shape), _NUMBERS[feature.np_dtype.__name__])
+      if None not in feature.shape and np.dtype(feature.np_dtype).name in _NUMBERS:
+        found[name] = Feature("vector", tuple(feature.shape), _NUMBERS[np.dtype(feature.np_dtype).name])
     elif name == OBJECTS and "bbox" in getattr(feature, "feature", {}):
       found["boxes"] = Feature("boxes", (most_boxes, 4), "float32")
       if "label" in feature.feature:
         names = tuple(feature.feature["label"].names)
         found[BOX_LABELS] = Feature("vector", (most_boxes,), "int32", names)
-  return found
+  return dict(sorted(found.items(), key=lambda item: item[0] != "image"))
 
 
 def prepared_sets(data_dir: str) -> list[str]:

@@ -70,14 +70,12 @@ def saved_task(config: Mapping[str, Any]) -> Task:
   derived = config["derived"]
   saved = derived.get("features")
   if saved is None:  # written before data sets declared their features
-    saved = {
-      "image": {"kind": "image", "names": ()},
-      "label": {"kind": "label", "names": derived["class_names"]},
-    }
+    names = derived.get("class_names") or [str(i) for i in range(derived["num_classes"])]
+    saved = {"image": {"kind": "image", "names": ()}, "label": {"kind": "label", "names": names}}
   features = {
     name: SavedFeature(feature["kind"], tuple(feature["names"])) for name, feature in saved.items()
   }
-  return create_task(config["task"], features)
+  return create_task(config.get("task", {"name": "classification"}), features)
 
 
 class SavedFeature(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.defaults import default_config
+from cnnlab.data import DataSettings
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -34,12 +34,10 @@ def shared_data(shared):
 
 @pytest.fixture
 def section():
-  """Returns a function that makes a `data` section from keyword overrides."""
+  """Returns a function that makes the settings of a `data` section from keyword overrides."""
 
   def make(**overrides):
-    config = default_config().data
-    config.update(overrides)
-    return config
+    return DataSettings(**overrides)
 
   return make
 

@@ -5,13 +5,16 @@ import jax
 import numpy as np
 import pytest
 
-from cnnlab.data.augment import IGNORED_LABEL, Preprocess
+from cnnlab.data.augment import Preprocess, crop_and_flip
+from cnnlab.data.features import IGNORED_LABEL, Feature
+from cnnlab.data.transforms import Crop, Flip
 from cnnlab.errors import DataError
 
 KEY = jax.random.key(7)
 
 
-def preprocess(**fields):
+def preprocess(crop_padding=0, pad_mode="constant", flip=False, **fields):
+  fields["transforms"] = crop_and_flip(crop_padding, pad_mode, flip)
   base = Preprocess(
     mean=np.array([100, 120, 140], np.float32),
     scale=np.array([50, 60, 70], np.float32),
@@ -29,12 +32,14 @@ def images():
 def naive(p, images, key, fill=0.0):
   """Pads, crops and flips one image after another, with the same draws."""
   out = []
+  spec = next((t for t in p.transforms if isinstance(t, Crop)), Crop())
+  flips = any(isinstance(t, Flip) for t in p.transforms)
   for i, image in enumerate(images):
-    pad = [(p.crop_padding, p.crop_padding)] * 2 + [(0, 0)] * (image.ndim - 2)
-    mode = {"mode": "reflect"} if p.pad_mode == "reflect" else {"constant_values": fill}
+    pad = [(spec.padding, spec.padding)] * 2 + [(0, 0)] * (image.ndim - 2)
+    mode = {"mode": "reflect"} if spec.pad_mode == "reflect" else {"constant_values": fill}
     padded = np.pad(image, pad, **mode)
     (h, w) = p.image_size
-    room = (padded.shape[0] - h + 1, padded.shape[1] - w + 1, 2 if p.flip else 1)
+    room = (padded.shape[0] - h + 1, padded.shape[1] - w + 1, 2 if flips else 1)
     top, left, flip = jax.random.randint(jax.random.fold_in(key, i), (3,), 0, np.array(room))
     crop = padded[top : top + h, left : left + w]
     out.append(crop[:, ::-1] if flip else crop)
@@ -60,7 +65,12 @@ def test_the_mean_image_moves_with_the_crop(images):
 
 
 def test_a_label_map_gets_the_geometry_of_its_image(images):
-  p = preprocess(image_size=(8, 6), crop_padding=2, flip=True)
+  features = {
+    "image": Feature("image", (9, 8, 3), "uint8"),
+    "label_map": Feature("label_map", (9, 8), "uint8"),
+    "label": Feature("label", (), "int32"),
+  }
+  p = preprocess(image_size=(8, 6), crop_padding=2, flip=True, features=features)
   labels = images[..., 0] % 5
   batch = {"image": images, "label_map": labels, "label": np.arange(12)}
   out = jax.jit(p.train)(batch, KEY)
@@ -90,7 +100,7 @@ def test_draws_belong_to_the_example_and_not_to_the_device(images):
 def test_all_positions_and_both_flips_are_equally_likely():
   # Every pixel of the image tells its own row, column, so a crop tells where it lay.
   image = (np.arange(6)[:, None] * 10 + np.arange(6) + 1).astype(np.uint8)[None, :, :, None]
-  p = Preprocess(np.zeros(1, np.float32), np.ones(1, np.float32), (6, 6), (4, 4), flip=True)
+  p = Preprocess(np.zeros(1, np.float32), np.ones(1, np.float32), (6, 6), (4, 4), (Flip(),))
   out = np.asarray(jax.jit(p.train)(np.repeat(image, 6000, axis=0), KEY))
   corner, count = np.unique(out[:, 0, 0, 0], return_counts=True)
   assert len(corner) == 3 * 6  # three rows, and three columns for each of the two directions
@@ -115,10 +125,20 @@ def test_parts_rebuild_it(images):
   [
     ({"image_size": (10, 8)}, "crop of 10x8 does not fit into images of 9x8"),
     ({"crop_padding": -1}, "negative"),
-    ({"pad_mode": "edge"}, "'edge'; allowed: constant, reflect"),
+    ({"pad_mode": "edge", "crop_padding": 1}, "'edge'; allowed: constant, reflect"),
     ({"pad_mode": "reflect", "crop_padding": 8}, "at most 7"),
   ],
 )
 def test_impossible_settings_are_refused(fields, message):
   with pytest.raises(DataError, match=message):
     preprocess(**fields)
+
+
+def test_settings_written_before_transforms_were_values_are_read(images):
+  p = preprocess(crop_padding=2, pad_mode="reflect", flip=True)
+  old = {
+    "stored_size": [9, 8], "image_size": [9, 8], "crop_padding": 2, "pad_mode": "reflect",
+    "flip": True, "eval_crops": "center",
+  }  # fmt: skip
+  again = Preprocess.from_parts(old, p.arrays())
+  np.testing.assert_array_equal(p.train(images, KEY), again.train(images, KEY))

@@ -76,8 +76,8 @@ def test_batch_larger_than_the_set_names_both():
 
 
 def test_hosts_share_each_batch():
-  whole = order.Plan(2, 6, 4)
-  parts = [order.Plan(2, 6, 4, i, 2) for i in range(2)]
+  whole = order.BatchOrder(2, 6, 4)
+  parts = [order.BatchOrder(2, 6, 4, i, 2) for i in range(2)]
   for step in range(5):
     joined = np.concatenate([part.train(step, 20) for part in parts])
     assert joined.tolist() == whole.train(step, 20).tolist()
@@ -87,4 +87,4 @@ def test_hosts_share_each_batch():
     ):
       assert np.concatenate(joined).tolist() == expected.tolist()
   with pytest.raises(DataError, match=r"batch_size 7 .* hosts, 2; nearest: 6"):
-    order.Plan(0, 7, 4, 0, 2)
+    order.BatchOrder(0, 7, 4, 0, 2)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cnnlab import data
-from cnnlab.config import TrackedConfig
 from cnnlab.data import images
 from cnnlab.errors import CnnlabError, DataError
 
@@ -47,14 +46,14 @@ def test_evaluation_gathers_each_example_once(section):
 
 
 def test_statistics_come_from_the_training_split_alone(section):
-  found = load(section(centring="image", scale="unit"))
+  found = load(section(centering="image", scale="unit"))
   train = found.train.constants["image"]
   np.testing.assert_allclose(found.preprocess.mean, train.mean(0), rtol=1e-5)
   normal = found.preprocess.eval(train)
   np.testing.assert_allclose(normal.mean(0), 0, atol=1e-5)
   standard = load(section()).preprocess.eval(train)
   np.testing.assert_allclose([standard.mean(), standard.std()], [0, 1], atol=1e-4)
-  assert float(load(section(centring="symmetric")).preprocess.eval(train).min()) == -1
+  assert float(load(section(centering="symmetric")).preprocess.eval(train).min()) == -1
 
 
 def test_folder_resize_crop_and_channels(folder, section):
@@ -114,7 +113,7 @@ def test_unreadable_images_are_named_counted_and_skipped_up_to_the_limit(folder,
   [
     ({"name": "digit"}, r"unknown data set 'digit'; did you mean 'digits'"),
     ({"name": "tfds"}, r"unknown data set 'tfds'; did you mean 'tfds:<name>'"),
-    ({"centring": "chanel"}, "did you mean 'channel'"),
+    ({"centering": "chanel"}, "did you mean 'channel'"),
     ({"placement": "divice"}, "did you mean 'device'"),
     ({"train_examples": 5000}, r"data\.train_examples is 5000; the split has 1438"),
     ({"train_examples": 3}, "batch of 4 is larger than the training split of 3"),
@@ -144,23 +143,20 @@ def test_images_of_different_sizes_need_a_size(folder, section):
   assert load(section(name=f"folder:{folder}", image_size=7)).image_shape == (7, 7, 3)
 
 
-def test_keys_without_effect_are_not_read(folder, section):
-  def unread(**overrides):
-    tracked = TrackedConfig(section(**overrides))
-    load(tracked)
-    return set(tracked.unread())
+def test_keys_without_effect_are_named(folder, section):
+  def unused(**overrides):
+    return set(load(section(**overrides)).unused)
 
-  assert unread() >= {"dir", "train_split", "eval_split", "pad_mode", "max_bad_images"}
-  assert unread(centring="none") >= {"scale"}
-  assert unread(placement="device") >= {"device_limit_mb", "workers"}
-  read_by_folder = unread(name=f"folder:{folder}", crop_padding=1)
-  assert read_by_folder == {"dir", "eval_fraction"}
+  assert unused() >= {"dir", "train_split", "eval_split", "pad_mode", "max_bad_images"}
+  assert unused(centering="none") >= {"scale"}
+  assert unused(placement="device") >= {"device_limit_mb", "workers"}
+  assert unused(name=f"folder:{folder}", crop_padding=1) == {"dir", "eval_fraction"}
 
 
 def test_opening_a_set_starts_neither_jax_nor_tensorflow_datasets():
   code = (
-    "import sys, cnnlab.data as d; from cnnlab.defaults import default_config;"
-    "d.load(default_config().data, seed=0, batch_size=4, eval_batch_size=4);"
+    "import sys, cnnlab.data as d;"
+    "d.load(d.DataSettings(), seed=0, batch_size=4, eval_batch_size=4);"
     "print([m for m in ('jax', 'tensorflow_datasets', 'grain') if m in sys.modules])"
   )
   out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,15 +5,18 @@ import pytest
 from sklearn.datasets import load_digits
 
 from cnnlab.data import sources
+from cnnlab.data.features import label_names
 from cnnlab.errors import DataError
 
 
 def test_digits_are_scikit_learns():
   digits, reference = sources.digits(), load_digits()
-  assert digits.images.shape == (1797, 8, 8, 1)
-  np.testing.assert_allclose(digits.images[..., 0] * (16 / 255), reference.images, atol=0.04)
+  assert digits.arrays["image"].shape == (1797, 8, 8, 1)
+  np.testing.assert_allclose(
+    digits.arrays["image"][..., 0] * (16 / 255), reference.images, atol=0.04
+  )
   np.testing.assert_array_equal(digits.labels(), reference.target)
-  assert digits.class_names == tuple("0123456789")
+  assert label_names(digits.features) == tuple("0123456789")
 
 
 def test_holdout_takes_the_same_share_of_every_class():
@@ -53,5 +56,5 @@ def test_subset_of_subset_reads_and_survives_pickling():
   part = sources.Subset(sources.Subset(digits, np.array([5, 6, 7, 8])), np.array([3, 1]))
   part = pickle.loads(pickle.dumps(part))
   read = part.read([0, 1], None, 1)
-  np.testing.assert_array_equal(read[0]["image"], digits.images[8])
-  assert [e["label"] for e in read] == part.labels().tolist() == digits.targets[[8, 6]].tolist()
+  np.testing.assert_array_equal(read[0]["image"], digits.arrays["image"][8])
+  assert [e["label"] for e in read] == part.labels().tolist() == digits.labels()[[8, 6]].tolist()

@@ -20,13 +20,13 @@ def test_statistics_agree_with_numpy(images):
   np.testing.assert_allclose(found["std"], images.std((0, 1, 2)), rtol=1e-12)
 
 
-def arrays(images, centring, scale):
-  return statistics.centring_arrays(
-    centring, lambda: scale, lambda: statistics.image_statistics(images), images.shape[-1]
+def arrays(images, centering, scale):
+  return statistics.centering_arrays(
+    centering, scale, lambda: statistics.image_statistics(images), images.shape[-1]
   )
 
 
-def test_channel_and_image_centring_share_their_scale(images):
+def test_channel_and_image_centering_share_their_scale(images):
   mean, scale = arrays(images, "channel", "std")
   np.testing.assert_allclose(mean, images.mean((0, 1, 2)), rtol=1e-6)
   np.testing.assert_allclose(scale, images.std((0, 1, 2)), rtol=1e-6)
@@ -37,9 +37,9 @@ def test_channel_and_image_centring_share_their_scale(images):
 
 
 def test_symmetric_and_none_need_neither_statistics_nor_scale():
-  mean, scale = statistics.centring_arrays("symmetric", never, never, 3)
+  mean, scale = statistics.centering_arrays("symmetric", "std", never, 3)
   assert ((np.array([0, 127.5, 255]) - mean) / scale).tolist() == [-1, 0, 1]
-  mean, scale = statistics.centring_arrays("none", never, never, 3)
+  mean, scale = statistics.centering_arrays("none", "std", never, 3)
   assert ((np.array([0, 127.5, 255]) - mean) / scale).tolist() == [0, 0.5, 1]
 
 
@@ -52,7 +52,7 @@ def test_a_constant_channel_is_not_divided_by_zero(images):
 
 
 def test_unknown_names_get_the_nearest(images):
-  with pytest.raises(DataError, match=r"data\.centring 'chanel'; did you mean 'channel'"):
+  with pytest.raises(DataError, match=r"data\.centering 'chanel'; did you mean 'channel'"):
     arrays(images, "chanel", "std")
   with pytest.raises(DataError, match=r"data\.scale 'sd'; did you mean 'std'"):
     arrays(images, "channel", "sd")

@@ -112,7 +112,6 @@ def test_sources_survive_pickling_after_use(prepared):
   [
     ("tiyn", r"unknown data set 'tiyn'; did you mean 'tiny'.* tfds\.builder\('tiyn'"),
     ("tiny:2.0.0", r"unknown version of tfds:tiny '2\.0\.0'; did you mean '1\.0\.0'"),
-    ("blind", "features image; classification needs"),
   ],
 )
 def test_sets_that_cannot_serve(prepared, section, name, message):
@@ -130,6 +129,13 @@ def test_splits_that_cannot_serve(prepared, section, split, message):
   config = section(name="tfds:tiny", dir=str(prepared), train_split=split)
   with pytest.raises(DataError, match=message):
     data.load(config, seed=0, batch_size=1, eval_batch_size=1)
+
+
+def test_a_set_without_labels_has_images_alone(prepared, section):
+  config = section(name="tfds:blind", dir=str(prepared))
+  found = data.load(config, seed=0, batch_size=2, eval_batch_size=2)
+  assert set(found.features) == {"image"}
+  assert found.class_names == ()
 
 
 def test_missing_directory_says_how_to_prepare_and_starts_no_download(
@@ -178,3 +184,32 @@ def test_cifar10(shared_data, section):
   assert np.bincount(found.train.constants["label"]).tolist() == [50] * 10
   # Published channel means of CIFAR-10: 125.3, 123.0, 113.9.
   np.testing.assert_allclose(found.preprocess.mean, [125.3, 123.0, 113.9], atol=6)
+
+
+def test_label_maps_are_fitted_with_their_images(shared_data, section):
+  config = section(name="tfds:camvid", dir=str(shared_data), train_examples=4, eval_examples=2,
+                   image_size=(90, 120))  # fmt: skip
+  found = data.load(config, seed=0, batch_size=2, eval_batch_size=2)
+  assert {name: f.kind for name, f in found.features.items()} == {
+    "image": "image", "segmentation": "label_map",
+  }  # fmt: skip
+  assert found.image_shape == (90, 120, 3)
+  maps = found.train.constants["segmentation"]
+  assert maps.shape == (4, 90, 120)
+  assert maps.max() < len(found.class_names)
+  assert len(np.unique(maps)) > 4
+
+
+def test_boxes_are_padded_and_fitted_with_their_images(shared_data, section):
+  config = section(name="tfds:bccd", dir=str(shared_data), train_examples=4, eval_examples=2,
+                   image_size=(120, 160))  # fmt: skip
+  found = data.load(config, seed=0, batch_size=2, eval_batch_size=2)
+  boxes, valid = (found.train.constants[name] for name in ("boxes", "boxes_valid"))
+  assert boxes.shape[2] == 4
+  assert valid.any(axis=1).all()
+  assert (boxes[~valid] == 0).all()
+  low, high = boxes[valid][:, :2], boxes[valid][:, 2:]
+  assert (high > low).all()
+  assert high.max(0)[0] <= 120
+  assert high.max(0)[1] <= 160
+  assert found.train.constants["box_labels"].max() < 3

@@ -299,7 +299,11 @@ def test_a_report_has_its_names_its_verdict_and_its_pictures(tmp_path):
     ({"task.noise": -1.0}, ConfigError, "'task.noise' is -1"),
     ({"task.nois": 1.0}, ConfigError, r"'task\.nois'"),
     ({"data.name": "digits"}, DataError, "needs a feature 'angle' of kind 'vector'"),
-    ({"data.eval_crops": "ten", "data.resize": 12, "data.image_size": 8}, ConfigError, "classifiers"),
+    (
+      {"data.eval_crops": "ten", "data.resize": 12, "data.image_size": 8},
+      ConfigError,
+      "classifiers",
+    ),
     ({"task.name": "rotatoin"}, ConfigError, "did you mean 'rotation'"),
   ],
 )

@@ -1,14 +1,18 @@
-"""Optimisers and schedules against the formulas of their papers, written out in NumPy."""
+"""Optimizers and schedules against the formulas of their papers, written out in NumPy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from cnnlab.config import apply_overrides
 from cnnlab.defaults import default_config
-from cnnlab.train.optim import create_optimiser
-from cnnlab.train.schedules import create_plateau, create_schedule
+from cnnlab.errors import ConfigError
+from cnnlab.models import create_model, list_models
+from cnnlab.settings import choose
+from cnnlab.train.optim import OPTIMIZERS, Sgd, create_optimizer, decays, freeze_filter
+from cnnlab.train.schedules import SCHEDULES, create_plateau, create_schedule
 
 RATE, DECAY, STEPS = 0.1, 0.01, 6
 START = np.array([[1.0, -2.0], [0.5, 3.0]])
@@ -21,17 +25,24 @@ def config(**overrides):
   )
 
 
+def optimizer_of(config):
+  return create_optimizer(choose(OPTIMIZERS, config.optim.to_dict(), "optim"))
+
+
+def schedule_of(config):
+  return choose(SCHEDULES, config.schedule.to_dict(), "schedule")
+
+
 def descend(**overrides):
   """Returns the parameter after some steps with fixed gradients."""
-  section = config(optim__weight_decay=DECAY, **overrides).optim
-  optimiser = create_optimiser(section)
+  optimizer = optimizer_of(config(optim__weight_decay=DECAY, **overrides))
   params = {"kernel": jnp.asarray(START, jnp.float32)}
-  state = optimiser.init(params)
+  state = optimizer.init(params)
   for gradient in GRADIENTS:
-    direction, state = optimiser.update(
-      {"kernel": jnp.asarray(gradient, jnp.float32)}, state, params
+    updates, state = optimizer.update(
+      {"kernel": jnp.asarray(gradient, jnp.float32)}, state, params, learning_rate=RATE
     )
-    params = jax.tree.map(lambda p, d: p - RATE * d, params, direction)
+    params = optax.apply_updates(params, updates)
   return np.asarray(params["kernel"])
 
 
@@ -85,16 +96,15 @@ def adagrad(w):
     ({"optim__name": "adagrad"}, adagrad),
   ],
 )
-def test_an_optimiser_is_its_formula(overrides, reference):
+def test_an_optimizer_is_its_formula(overrides, reference):
   np.testing.assert_allclose(descend(**overrides), reference(START), rtol=2e-5)
 
 
 def test_decay_can_skip_biases_and_norms():
   params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "scale": jnp.ones(2)}
-  section = config(optim__decay_all=False, optim__weight_decay=DECAY).optim
-  optimiser = create_optimiser(section)
-  direction, _ = optimiser.update(
-    jax.tree.map(jnp.zeros_like, params), optimiser.init(params), params
+  optimizer = optimizer_of(config(optim__decay_all=False, optim__weight_decay=DECAY))
+  direction, _ = optimizer.update(
+    jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params, learning_rate=-1.0
   )
   np.testing.assert_allclose(direction["kernel"], DECAY)
   np.testing.assert_array_equal(direction["bias"], 0)
@@ -103,17 +113,17 @@ def test_decay_can_skip_biases_and_norms():
 
 def test_clipping_limits_the_global_norm():
   params = {"a": jnp.zeros(2), "b": jnp.zeros(1)}
-  section = config(optim__clip_norm=1.0, optim__weight_decay=0.0, optim__momentum=0.0).optim
-  optimiser = create_optimiser(section)
+  plain = {"optim__weight_decay": 0.0, "optim__momentum": 0.0}
+  optimizer = optimizer_of(config(optim__clip_norm=1.0, **plain))
   gradients = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([4.0])}
-  direction, _ = optimiser.update(gradients, optimiser.init(params), params)
+  direction, _ = optimizer.update(gradients, optimizer.init(params), params, learning_rate=-1.0)
   np.testing.assert_allclose(direction["a"], [0.6, 0.0], rtol=1e-6)
   np.testing.assert_allclose(direction["b"], [0.8], rtol=1e-6)
 
 
 def rates(total=100, warmup=0, **overrides):
   schedule = create_schedule(
-    config(**overrides).schedule, peak=1.0, total_steps=total, warmup_steps=warmup
+    schedule_of(config(**overrides)), peak=1.0, total_steps=total, warmup_steps=warmup
   )
   return np.array([schedule(jnp.int32(step)) for step in range(total)])
 
@@ -137,10 +147,94 @@ def test_cosine_with_warm_up():
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_plateau_divides_by_ten_when_the_metric_stalls(mode):
-  plateau = create_plateau(config(schedule__name="plateau", schedule__patience=2).schedule, mode)
+  plateau = create_plateau(
+    schedule_of(config(schedule__name="plateau", schedule__patience=2)), mode
+  )
   sign = 1 if mode == "min" else -1
   state, scales = plateau.init(), []
   for value in (0.5, 0.4, 0.4, 0.41, 0.3, 0.35, 0.31, 0.3):
     state = plateau.update(state, sign * value)
     scales.append(float(state.scale))
   np.testing.assert_allclose(scales, [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01], rtol=1e-6)
+
+
+PARAMS = {
+  "stem": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+  "stage1": {"conv": {"kernel": jnp.ones((2, 2))}},
+  "head": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+}
+
+
+def grouped(*groups, **fields):
+  """Returns the first update of all-one gradients at a rate of 0.1, without momentum."""
+  optimizer = create_optimizer(Sgd(momentum=0.0, groups=groups, **fields))
+  gradients = jax.tree.map(jnp.ones_like, PARAMS)
+  updates, _ = optimizer.update(gradients, optimizer.init(PARAMS), PARAMS, learning_rate=0.1)
+  return updates
+
+
+def test_groups_change_rate_and_decay_by_path_and_the_first_wins():
+  updates = grouped(
+    {"pattern": "stem", "frozen": True},
+    {"pattern": "*/bias", "weight_decay": 0.0},
+    {"pattern": "stage*|stem", "rate": 0.5, "weight_decay": 1.0},
+    weight_decay=0.2,
+  )
+  assert all((leaf == 0).all() for leaf in jax.tree.leaves(updates["stem"]))
+  np.testing.assert_allclose(updates["stage1"]["conv"]["kernel"], -0.1 * 0.5 * 2, rtol=1e-6)
+  np.testing.assert_allclose(updates["head"]["kernel"], -0.1 * 1.2, rtol=1e-6)
+  np.testing.assert_allclose(updates["head"]["bias"], -0.1, rtol=1e-6)
+
+
+def test_what_is_frozen_is_known_by_path():
+  settings = Sgd(groups=({"pattern": "stage1|*/scale", "frozen": True},))
+  frozen = freeze_filter(settings)
+  assert frozen(("stage1", "conv", "kernel"))
+  assert frozen(("stem", "scale"))
+  assert not frozen(("stage10", "conv", "kernel"))
+  assert freeze_filter(Sgd(groups=({"pattern": "stem", "rate": 0.1},))) is None
+
+
+@pytest.mark.parametrize(
+  ("group", "message"),
+  [
+    ({"pattern": "stage2"}, r"unknown pattern in 'optim.groups' 'stage2'; did you mean 'stage1'"),
+    ({"pattern": "stem", "rates": 1}, "did you mean 'rate'"),
+    ({"rate": 1.0}, "needs a 'pattern'"),
+    ({"pattern": "stem", "rate": -1.0}, "rate is -1.0; allowed: 0 and more"),
+    ({"pattern": "stem", "frozen": 1}, "frozen is 1; allowed: True, False"),
+  ],
+)
+def test_groups_that_make_no_sense_are_named(group, message):
+  with pytest.raises(ConfigError, match=message):
+    grouped(group)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    n
+    for n in list_models()
+    if n
+    in (
+      "vit_ti_16",
+      "resnet18",
+      "densenet121",
+      "lenet5",
+      "alexnet",
+      "googlenet",
+      "highway20",
+      "convnet",
+    )
+  ],
+)
+def test_decay_without_the_rest_acts_on_kernels_alone(name):
+  net = create_model(name)
+  side = {"lenet5": 32, "highway20": 32, "convnet": 32}.get(name, 224)
+  image = jax.ShapeDtypeStruct((1, side, side, 1 if name == "lenet5" else 3), jnp.float32)
+  rngs = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
+  params = jax.eval_shape(lambda x: net.init(rngs, x, train=False), image)["params"]
+  paths = jax.tree_util.tree_leaves_with_path(params)
+  names = {p[-1].key for p, leaf in paths if leaf.ndim > 1 and not decays((p[-1].key,))}
+  assert names <= {"class_token", "pos_embedding"}, "of what has more than one axis"
+  assert any(decays((p[-1].key,)) for p, _ in paths)
