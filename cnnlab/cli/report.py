@@ -53,6 +53,6 @@ def report(directory: Path, console: Console, out: str | None = None) -> None:
   written = write_report(directory, out)
   console.print(summary_table(written.experiment, written.summary, console.width))
   if written.verdicts:
-    console.print(verdict_table(written.verdicts))
+    console.print(verdict_table(written.verdicts, written.experiment.declared))
     console.print()
   console.print(f"report: {written.html}", soft_wrap=True, highlight=False)

@@ -70,7 +70,7 @@ def _line(row: Mapping[Any, Any], link: str) -> str:
   return f"| {' | '.join(cells)} |"
 
 
-def _paper(row: Mapping[Any, Any], metric: wording.Metric) -> str:
+def _paper(row: Mapping[Any, Any], metric: wording.ShownMetric) -> str:
   figures = [row["paper_left"], row["paper_right"]]
   if any(pd.isna(figure) for figure in figures):
     return row["source"]
@@ -78,7 +78,7 @@ def _paper(row: Mapping[Any, Any], metric: wording.Metric) -> str:
   return f"{left} against {right}{metric.unit and ' ' + metric.unit} ({row['source']})"
 
 
-def _ours(row: Mapping[Any, Any], metric: wording.Metric) -> str:
+def _ours(row: Mapping[Any, Any], metric: wording.ShownMetric) -> str:
   low, high = (wording.number(row[end] * metric.factor) for end in ("low", "high"))
   difference = wording.number(row["difference"] * metric.factor, sign=True)
   unit = metric.difference_unit and f" {metric.difference_unit}"

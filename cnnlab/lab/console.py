@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,7 @@ from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.plan import RunSpec
 from cnnlab.lab.verdicts import Verdict
+from cnnlab.metrics import Metric
 
 _VERDICTS = {"holds": "green", "fails": "dark_orange", "inconclusive": "dim"}
 _COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
@@ -38,7 +39,7 @@ def summary_table(experiment: Experiment, summary: pd.DataFrame, width: int | No
 
 
 def _summary_table(experiment: Experiment, summary: pd.DataFrame, costs: bool) -> Table:
-  metric = wording.describe_metric(experiment.metric)
+  metric = wording.describe_metric(experiment.metric, experiment.declared)
   table = Table(
     title=Text(experiment.question),
     title_justify="left",
@@ -94,13 +95,18 @@ def _summary_cells(row: dict, experiment: Experiment, factor: float, costs: bool
   return shown
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-  """Returns the claims beside their verdicts, with the numbers that each rests on."""
+def verdict_table(verdicts: Sequence[Verdict], declared: Iterable[Metric] = ()) -> Table:
+  """Returns the claims beside their verdicts, with the numbers that each rests on.
+
+  Args:
+    verdicts: of an experiment.
+    declared: metrics of its task.
+  """
   table = Table.grid(padding=(0, 2, 0, 0))
   table.add_column(no_wrap=True)
   table.add_column()
   for verdict in verdicts:
-    cells = wording.verdict_cells(verdict)
+    cells = wording.verdict_cells(verdict, declared)
     shown = Text(f"{cells['text']}\n")
     unit = f" {cells['unit']}" if cells["unit"] else ""
     shown.append(f"{cells['formula']} in {cells['metric']}: {cells['difference']}{unit}")

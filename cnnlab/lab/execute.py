@@ -14,7 +14,7 @@ from cnnlab.lab.plan import resolve, run_state
 from cnnlab.runs.directory import record_failure, write_json
 from cnnlab.runs.lease import LeasedError
 from cnnlab.runs.loading import read_json_lines
-from cnnlab.runs.table import main_metric
+from cnnlab.runs.table import declared_metrics, main_metric
 
 EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # how a launcher names it to its workers
 
@@ -75,6 +75,6 @@ def _last_metric(directory: Path) -> str:
   last = next((row[name] for row in reversed(rows) if name in row), None)
   if last is None:
     return ""
-  metric = wording.describe_metric(name)
+  metric = wording.describe_metric(name, declared_metrics(directory))
   unit = f" {metric.unit}" if metric.unit else ""
   return f"{metric.name} {wording.number(last * metric.factor)}{unit}"

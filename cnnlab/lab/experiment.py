@@ -10,10 +10,11 @@ import importlib.util
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from cnnlab import metrics
 from cnnlab.errors import ConfigError, RunError, unknown
 
 FILE = "experiment.json"
@@ -69,8 +70,10 @@ class Experiment:
     base: the variant that the others are compared with, seed by seed.
     seeds: all variants are trained with each.
     metric: by which variants are judged: its value at a run's last evaluation.
-    mode: `min` or `max`, which of two values is the better one.
+    mode: `min` or `max`, which of two values is the better one; empty for what the metric's
+      declaration says.
     claims, paper: what the source says; figures by variant label.
+    declared: metrics of the task, as its runs declare them; not part of experiment.json.
     recipe, note: name of this form of the experiment, and how it departs from the published one.
 
   Raises:
@@ -84,12 +87,13 @@ class Experiment:
   base: str
   seeds: tuple[int, ...] = (0, 1, 2)
   metric: str = "eval/error"
-  mode: str = "min"
+  mode: str = ""
   claims: tuple[Claim, ...] = ()
   paper: Mapping[str, Published] = field(default_factory=dict)
   recipe: str = ""
   note: str = ""
   overrides: Mapping[str, Any] = field(default_factory=dict)
+  declared: tuple[metrics.Metric, ...] = ()
 
   def __post_init__(self):
     where = f"experiment {self.name!r}"
@@ -101,7 +105,7 @@ class Experiment:
     for what, label in self._labels_used():
       if label not in self.variants:
         raise ConfigError(f"{where}: " + unknown(f"variant as {what}", label, self.variants))
-    if self.mode not in ("min", "max"):
+    if self.mode not in ("", "min", "max"):
       raise ConfigError(f"{where}: " + unknown("mode", self.mode, ("min", "max")))
     for claim in self.claims:
       if claim.relation not in RELATIONS:
@@ -111,6 +115,12 @@ class Experiment:
     for label, overrides in {**self.variants, "(all)": self.overrides}.items():
       if "seed" in overrides:
         raise ConfigError(f"{where}: variant {label!r} sets 'seed', which `seeds` is for")
+
+  def better(self, metric: str) -> str:
+    """Returns `min` or `max`: which values of a metric are the better ones."""
+    if metric == self.metric and self.mode:
+      return self.mode
+    return metrics.find(metric, self.declared).better
 
   def settings(self, label: str) -> dict[str, Any]:
     """Returns what a variant changes of the page: the shared overrides, then its own."""
@@ -122,7 +132,9 @@ class Experiment:
 
   def to_json(self) -> dict[str, Any]:
     """Returns the experiment as JSON holds it; `from_json` reads it back."""
-    return json.loads(json.dumps(asdict(self)))
+    fields_of = asdict(self)
+    fields_of.pop("declared")
+    return json.loads(json.dumps(fields_of))
 
 
 def from_json(value: Mapping[str, Any]) -> Experiment:
@@ -131,7 +143,7 @@ def from_json(value: Mapping[str, Any]) -> Experiment:
   Raises:
     ConfigError: a field is missing or cannot be used.
   """
-  known = {f.name for f in fields(Experiment)}
+  known = {f.name for f in fields(Experiment)} - {"declared"}
   given = {key: value[key] for key in value if key in known}
   try:
     given["seeds"] = tuple(given["seeds"])
@@ -143,7 +155,7 @@ def from_json(value: Mapping[str, Any]) -> Experiment:
 
 
 def read_experiment(directory: Path) -> Experiment:
-  """Returns the experiment of a sweep's directory, from its experiment.json.
+  """Returns the experiment of a sweep's directory, with the metrics that its runs declare.
 
   Raises:
     RunError: the file is missing or broken.
@@ -154,9 +166,24 @@ def read_experiment(directory: Path) -> Experiment:
   if not path.is_file():
     raise RunError(f"{str(directory)!r} is no sweep: it holds no {FILE}")
   try:
-    return from_json(read_json(path))
+    experiment = from_json(read_json(path))
   except ConfigError as error:
     raise RunError(f"{path}: {error}") from error
+  return replace(experiment, declared=_declared(directory))
+
+
+def _declared(directory: Path) -> tuple[metrics.Metric, ...]:
+  """Returns the metrics of a sweep's task: those that the first readable run declares."""
+  from cnnlab.runs.table import declared_metrics
+
+  for path in sorted(directory.glob("*/seed*/config.json")):
+    try:
+      found = declared_metrics(path.parent)
+    except RunError:
+      continue
+    if found:
+      return found
+  return ()
 
 
 def load_experiment(path_or_name: str, recipe: str = "") -> Experiment:

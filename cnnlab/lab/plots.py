@@ -83,7 +83,7 @@ def learning_curves(
   Returns:
     The figure, None where no run has logged the metric.
   """
-  shown = wording.describe_metric(metric)
+  shown = wording.describe_metric(metric, experiment.declared)
   every = looks(list(experiment.variants))
   logged = {label: [c for c in curves.get(label, ()) if metric in c.metrics] for label in every}
   if not any(logged.values()):
@@ -137,7 +137,7 @@ def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
     experiment: gives the order, the metric and the paper's figures.
     runs: the table of `results.collect`.
   """
-  shown = wording.describe_metric(experiment.metric)
+  shown = wording.describe_metric(experiment.metric, experiment.declared)
   labels = list(experiment.variants)
   if runs["value"].notna().sum() == 0:
     return None
@@ -159,7 +159,7 @@ def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
 
 def differences(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
   """Returns each variant's differences to the base, seed by seed, with mean and 95 % interval."""
-  shown = wording.describe_metric(experiment.metric)
+  shown = wording.describe_metric(experiment.metric, experiment.declared)
   values = runs.pivot_table(index="seed", columns="variant", values="value", aggfunc="first")
   labels = [x for x in experiment.variants if x != experiment.base]
   if experiment.base not in values or not any(label in values for label in labels):
@@ -173,7 +173,7 @@ def differences(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
         gaps = (values[label] - values[experiment.base]).dropna().astype(float) * shown.factor
         _estimate_row(axes, row, gaps.to_list(), every[label])
     unit = f" ({shown.difference_unit})" if shown.difference_unit else ""
-    better = "left" if experiment.mode == "min" else "right"
+    better = "left" if experiment.better(experiment.metric) == "min" else "right"
     axes.set_xlabel(f"{shown.name} minus that of {experiment.base}, same seed{unit}")
     axes.set_title(f"Paired difference to {experiment.base}: further {better} is better")
     _name_rows(axes, labels)
@@ -188,7 +188,7 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
     experiment: gives the metric.
     summary: the table of `statistics.summarise`.
   """
-  shown = wording.describe_metric(experiment.metric)
+  shown = wording.describe_metric(experiment.metric, experiment.declared)
   known = summary[summary["mean"].notna()]
   costs = [c for c in ("multiply_adds", "parameters") if known[c].notna().any()]
   if not costs:

@@ -31,10 +31,14 @@ from cnnlab.runs.loading import Run
 
 FOLDER = "report"
 FIGURES = "figures"  # in a sweep's directory: an experiment's own, shown in its report
+PICTURES = "pictures"  # in a run's directory: predictions that its task has drawn
+MOST_PICTURES = 8  # of a variant
+
+_MEDIA = {".svg": "svg+xml", ".png": "png"}
 
 
 @dataclass(frozen=True)
-class Report:
+class WrittenReport:
   """Where a report's files lie, and the tables it was made from.
 
   Attributes:
@@ -44,7 +48,7 @@ class Report:
     verdicts: what becomes of the experiment's claims.
     html, markdown: report.html, report.md.
     tables: results.csv (a row a run), summary.csv (a variant) and claims.csv (a claim).
-    figures: the SVG files; a PNG of the same name lies beside each.
+    figures: SVG files, with a PNG of the same name beside each, and figures that are PNG alone.
   """
 
   experiment: Experiment
@@ -59,7 +63,7 @@ class Report:
 
 def write_report(
   directory: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
-) -> Report:
+) -> WrittenReport:
   """Writes a sweep's report, replacing an earlier one, and returns its parts.
 
   Args:
@@ -82,15 +86,19 @@ def write_report(
   for name, table in tables.items():
     write_text(folder / f"{name}.csv", table.to_csv(index=False))
   content = _content(sweep, experiment, runs, summary)
-  content["verdicts"] = [wording.verdict_cells(verdict) for verdict in verdicts]
+  content["verdicts"] = [
+    wording.verdict_cells(verdict, experiment.declared) for verdict in verdicts
+  ]
+  pictures = _pictures(sweep, runs, folder / FIGURES)
+  content |= {"figures": _shown(figures, folder), "pictures": _shown(pictures, folder)}
   pages = _environment()
   for name in ("report.md", "report.html"):
-    page = pages.get_template(f"{name}.j2").render(**content, figures=_shown(figures, folder))
+    page = pages.get_template(f"{name}.j2").render(**content)
     write_text(folder / name, page)
   html, markdown = folder / "report.html", folder / "report.md"
   written = tuple(folder / f"{name}.csv" for name in tables)
   drawn = tuple(figures.values())
-  return Report(experiment, runs, summary, verdicts, html, markdown, written, drawn)
+  return WrittenReport(experiment, runs, summary, verdicts, html, markdown, written, drawn)
 
 
 def _figures(
@@ -115,11 +123,26 @@ def _figures(
 def _own_figures(source: Path, folder: Path) -> dict[str, Path]:
   """Copies the figures that an experiment's own script has drawn, with the numbers they show."""
   drawn = sorted(source.glob("*.svg"))
+  drawn += [p for p in sorted(source.glob("*.png")) if p.with_suffix(".svg") not in drawn]
   folder.mkdir(parents=True, exist_ok=True)
   for figure in drawn:
     for file in source.glob(f"{figure.stem}.*"):
       shutil.copyfile(file, folder / file.name)
   return {figure.stem: folder / figure.name for figure in drawn}
+
+
+def _pictures(sweep: Path, runs: pd.DataFrame, folder: Path) -> dict[str, Path]:
+  """Copies what each variant's first finished run has drawn; returns title -> PNG file."""
+  pictures = {}
+  folder.mkdir(parents=True, exist_ok=True)
+  done = runs[runs["status"] == "done"].drop_duplicates("variant")
+  for row in done.to_dict("records"):
+    drawn = sorted((sweep / row["directory"] / PICTURES).glob("*.png"))
+    for picture in drawn[:MOST_PICTURES]:
+      name = f"{row['variant']}_seed{row['seed']}_{picture.stem}"
+      shutil.copyfile(picture, folder / f"{name}.png")
+      pictures[f"{row['variant']}, seed {row['seed']}: {picture.stem}"] = folder / f"{name}.png"
+  return pictures
 
 
 def _curves(sweep: Path, runs: pd.DataFrame) -> dict[str, list[plots.Curve]]:
@@ -136,12 +159,16 @@ def _curves(sweep: Path, runs: pd.DataFrame) -> dict[str, list[plots.Curve]]:
 
 
 def _shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
-  """Returns for each figure its name, its path relative to the report, and its bytes as a data URI."""
+  """Returns for each figure its name, its path relative to the report, and its bytes as a data URI.
+
+  Markdown shows the PNG of a figure, HTML the SVG where there is one.
+  """
   return [
     {
       "name": name.replace("_", " "),
       "path": path.with_suffix(".png").relative_to(folder).as_posix(),
-      "uri": "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode(),
+      "uri": f"data:image/{_MEDIA[path.suffix]};base64,"
+      + base64.b64encode(path.read_bytes()).decode(),
     }
     for name, path in figures.items()
   ]
@@ -150,7 +177,7 @@ def _shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
 def _content(
   sweep: Path, experiment: Experiment, runs: pd.DataFrame, summary: pd.DataFrame
 ) -> dict[str, Any]:
-  metric = wording.describe_metric(experiment.metric)
+  metric = wording.describe_metric(experiment.metric, experiment.declared)
   trouble = runs[runs["status"] != "done"]
   return {
     "experiment": experiment,

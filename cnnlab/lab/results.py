@@ -124,7 +124,7 @@ def _read_run(run: Run, expected: Mapping[str, Any], experiment: Experiment) -> 
     values = [line[metric] for line in rows if line.get(metric) is not None]
     main = metric == experiment.metric
     if values and main:
-      row["best"] = min(values) if experiment.mode == "min" else max(values)
+      row["best"] = min(values) if experiment.better(metric) == "min" else max(values)
     # A run that has not come to its end is no estimate of what its variant reaches.
     if values and row["status"] == "done":
       row["value" if main else metric] = values[-1]

@@ -206,8 +206,9 @@ def _with_trouble(found: Verdict, runs: pd.DataFrame, experiment: Experiment) ->
     diverged[side] = bool(counts.get("diverged", 0))
     if len(counts):
       notes.append(f"{side}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-  mode = experiment.mode if claim.metric == experiment.metric else better_is(claim.metric)
-  worst = 1 if mode == "min" else -1  # where a diverged run of the left side would move d
+  worst = (
+    1 if experiment.better(claim.metric) == "min" else -1
+  )  # where a diverged run of the left side would move d
   shift = found.difference - claim.margin
   against = (diverged[claim.left] and shift * worst < 0) or (
     diverged[claim.right] and shift * worst > 0
@@ -216,12 +217,6 @@ def _with_trouble(found: Verdict, runs: pd.DataFrame, experiment: Experiment) ->
     notes.append(f"it would be {found.verdict!r} if the diverged runs were left out")
     found = found._replace(verdict=INCONCLUSIVE, more_seeds=math.inf)
   return found._replace(note="; ".join(note for note in notes if note))
-
-
-def better_is(metric: str) -> str:
-  """Returns `max` for accuracies, `min` for all other metrics (errors, losses, costs)."""
-  leaf = metric.rpartition("/")[2]
-  return "max" if leaf in ("top1", "top5", "miou") else "min"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:

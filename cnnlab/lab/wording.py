@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
+
+from cnnlab import metrics
 
 if TYPE_CHECKING:
   from cnnlab.lab.verdicts import Verdict
 
 
-class Metric(NamedTuple):
+class ShownMetric(NamedTuple):
   """How a metric is shown: its name, its unit (empty for none) and the factor into that unit."""
 
   name: str
@@ -27,28 +30,22 @@ class Metric(NamedTuple):
     return "points" if self.unit == "%" else self.unit
 
 
-_FRACTIONS = {"error": "error", "top1": "top-1 accuracy", "top5": "top-5 accuracy", "miou": "mIoU"}
-_PLAIN = {
-  "cross_entropy": ("cross-entropy", "nats"),
-  "loss": ("loss", ""),
-  "grad_norm": ("gradient norm", ""),
-  "ms_per_step": ("time of a step", "ms"),
-  "seconds": ("training time", "s"),
-}
-_SPLITS = {"eval": "test", "train": "training"}
+def describe_metric(name: str, declared: Iterable[metrics.Metric] = ()) -> ShownMetric:
+  """Returns how a metric such as `eval/error` is shown: `test error (%)`.
+
+  Args:
+    name: as in metrics.jsonl; `eval/iou/road` is the metric `iou` of the class `road`.
+    declared: metrics of the task that it belongs to.
+  """
+  found = metrics.find(name, declared)
+  split, _, rest = name.partition("/")
+  prefix = f"{metrics.SPLITS.get(split, split)} " if rest else ""
+  one_class = rest.partition("/")[2]
+  suffix = f" of {one_class}" if one_class else ""
+  return ShownMetric(prefix + (found.label or found.name) + suffix, found.unit, found.factor)
 
 
-def describe_metric(name: str) -> Metric:
-  """Returns how a metric such as `eval/error` is shown: `test error (%)`."""
-  split, _, leaf = name.rpartition("/")
-  prefix = f"{_SPLITS.get(split, split)} " if split else ""
-  if leaf in _FRACTIONS:
-    return Metric(prefix + _FRACTIONS[leaf], "%", 100.0)
-  shown, unit = _PLAIN.get(leaf, (leaf.replace("_", " "), ""))
-  return Metric(prefix + shown, unit, 1.0)
-
-
-def inequality(left: str, relation: str, right: str, margin: float, metric: Metric) -> str:
+def inequality(left: str, relation: str, right: str, margin: float, metric: ShownMetric) -> str:
   """Returns a claim as a formula: `all_cnn <= base + 0.5 points`."""
   if not margin:
     return f"{left} {relation} {right}"
@@ -57,10 +54,10 @@ def inequality(left: str, relation: str, right: str, margin: float, metric: Metr
   return f"{left} {relation} {right} {'+' if margin > 0 else '−'} {amount}{unit}"
 
 
-def verdict_cells(found: Verdict) -> dict[str, str]:
-  """Returns a claim and its verdict as a report shows them."""
+def verdict_cells(found: Verdict, declared: Iterable[metrics.Metric] = ()) -> dict[str, str]:
+  """Returns a claim and its verdict as a report shows them; `declared` are the task's metrics."""
   claim = found.claim
-  metric = describe_metric(claim.metric)
+  metric = describe_metric(claim.metric, declared)
   exact = math.isnan(found.interval_level)
   low, high = (found.difference if exact else end for end in (found.low, found.high))
   show = count if abs(found.difference) > 1e4 else number

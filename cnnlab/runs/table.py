@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from cnnlab import metrics
 from cnnlab.config import flatten
 from cnnlab.errors import RunError
 from cnnlab.runs.directory import read_json
@@ -17,7 +18,7 @@ from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import find_runs, read_json_lines
 from cnnlab.runs.state import effective_status
 
-MAIN_METRIC = ("eval/error", "min")  # of a config that names none
+MAIN_METRIC = ("eval/error", metrics.find("error").better)  # of a config that names none
 COLUMNS = ("run", "status", "step", "total_steps", "metric", "best", "last", "differs")
 
 
@@ -78,6 +79,16 @@ def main_metric(directory: Path) -> tuple[str, str]:
     read_json(directory / "config.json").get("derived", {}).get("main_metric", MAIN_METRIC)
   )
   return (name if "/" in name else f"eval/{name}"), mode
+
+
+def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
+  """Returns the metrics that a run's task declares; none for a run of earlier code.
+
+  Raises:
+    RunError: config.json is missing or broken.
+  """
+  saved = read_json(directory / "config.json").get("derived", {}).get("metrics", {})
+  return metrics.from_json(saved)
 
 
 def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -51,7 +51,7 @@ def test_every_verb_explains_itself(verb, capsys):
   ("arguments", "words"),
   [
     (["trian"], ["'trian'", "did you mean 'train'"]),
-    (["train", "--config=configs/digits.py"], ["--workdir is missing"]),
+    (["train", "--config=configs/digits.py"], ["--workdir is required"]),
     (["train", "--config=configs/nope.py", "--workdir=x"], ["'configs/nope.py'"]),
     (["eval", "--workdir=nowhere"], ["nowhere", "no checkpoint"]),
     (["predict", "--workdir=nowhere", "a.png"], ["nowhere"]),

@@ -26,7 +26,7 @@ CIFAR = [name for name in NAMES if name != "downsampling_digits"]
 TRAINED = {
   "all_cnn": "all_cnn_c",
   "cardinality": "c8_d14",
-  "centring": "image",
+  "centering": "image",
   "densenet": "bc",
   "depth": "highway20",
   "filter_size": "one_7x7",
@@ -143,7 +143,7 @@ def test_step_times_tell_masked_from_skipped_blocks():
   assert "(ms" in axes.get_xlabel()
 
 
-@pytest.mark.parametrize("name", ["centring", "pooling", "filter_size"])
+@pytest.mark.parametrize("name", ["centering", "pooling", "filter_size"])
 def test_no_variant_of_the_smallest_nets_is_unwired(name, tmp_path):
   specs = plan(load_experiment(name, "tiny"), tmp_path, seeds=1)
   examined = examine(specs, workers=0)
