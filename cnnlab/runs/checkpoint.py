@@ -1,8 +1,8 @@
 """Checkpoints of a run: written asynchronously by Orbax, checked when they are read.
 
 Each `checkpoints/<step>/` holds the state's arrays, the preprocessing's arrays, and JSON
-of the config, the metrics and a checksum per array, so that it says what it is on its own.
-A checkpoint that cannot be read, or whose checksums do not match, is passed over for the
+of the config, the metrics and a checksum per array, so it can be read on its own.
+A checkpoint that cannot be read, or whose checksums do not match, is skipped in favor of the
 one before it.
 """
 
@@ -12,7 +12,6 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.errors import RunError
+from cnnlab.runs.directory import remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Checkpoints:
   def save(
     self, step: int, state: Any, about: Mapping[str, Any], preprocess: Mapping[str, Any]
   ) -> None:
-    """Starts to save; returns once the arrays are copied.
+    """Starts a save; returns once the arrays are copied.
 
     Args:
       step: number of finished training steps.
@@ -105,7 +105,7 @@ class Checkpoints:
       self._manager.save(step, args=args.Composite(**items), metrics=metrics)
 
   def wait(self) -> None:
-    """Returns once everything that was asked for is on the disk.
+    """Waits until every requested save is on disk.
 
     Raises:
       RunError: something could not be written.
@@ -115,12 +115,11 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _naming_the_reason(self) -> Iterator[None]:
-    """Turns what went wrong in a save into one error, and frees the space that the attempt took."""
+    """Turns any error during a save into a RunError, and frees the space that the attempt took."""
     try:
       yield
     except Exception as error:  # Orbax wraps the system's errors in several kinds
-      for unfinished in self._directory.glob("*orbax-checkpoint-tmp*"):
-        shutil.rmtree(unfinished, ignore_errors=True)
+      remove_unfinished(self._directory)
       raise RunError(
         f"cannot write a checkpoint to {self._directory}: {reason(error)}; "
         f"the older ones ({', '.join(map(str, self.steps())) or 'none'}) are intact"
@@ -131,7 +130,7 @@ class Checkpoints:
     return sorted(self._manager.all_steps())
 
   def restore_latest(self, template: Any) -> tuple[int, Any] | None:
-    """Returns (step, state) of the newest good checkpoint, or None where there is none at all.
+    """Returns (step, state) of the newest good checkpoint, or None if there is none.
 
     Damaged ones are named in a warning and removed, since the run will write those steps again.
 
@@ -139,18 +138,18 @@ class Checkpoints:
       template: a pytree of the state's structure, of `jax.ShapeDtypeStruct` with sharding.
 
     Raises:
-      RunError: there are checkpoints, and not one can be read.
+      RunError: there are checkpoints, but none can be read.
     """
     damaged = []
     for step in reversed(self.steps()):
       try:
         state = self._read(step, template)
-      except Exception as error:  # any error of Orbax's or a checksum's means the same to a run
+      except Exception as error:  # whatever Orbax or a checksum reports, it is damaged
         log.warning("checkpoint %s/%d is damaged (%s)", self._directory, step, brief(error))
         damaged.append(step)
         continue
       for bad in damaged:
-        log.warning("going on from step %d; removing the damaged checkpoint %d", step, bad)
+        log.warning("resuming from step %d; removing the damaged checkpoint %d", step, bad)
         self._manager.delete(bad)
       return step, state
     if damaged:
@@ -167,12 +166,12 @@ class Checkpoints:
     return read[STATE]
 
   def close(self) -> None:
-    """Waits for what is being written, and lets go."""
+    """Waits for pending writes and closes the manager."""
     self._manager.close()
 
 
 def reason(error: BaseException) -> str:
-  """Returns the system's own words where an error message holds some, such as a full disk's."""
+  """Returns the system's message contained in an error, such as a full disk's, or a summary of it."""
   text = str(error)
   codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
   known = [os.strerror(code) for code in codes]

@@ -3,12 +3,12 @@
     config.json       the resolved config, with what was derived from it under `derived`
     environment.json  versions, devices, git commit, command
     status.json       queued, running, interrupted, done, diverged or failed, and why
-    metrics.jsonl     a line a logged step; no clock times, so that a resumed run's is the same
-    timing.jsonl      seconds and images per second of the same steps
+    metrics.jsonl     one line per logged step, without clock times, so that resuming changes nothing
+    timing.jsonl      seconds and images per second at the same steps
     checkpoints/      Orbax (cnnlab.runs.checkpoint)
     tensorboard/      the same numbers as events
 
-Files that change are replaced atomically; the two `.jsonl` are appended to, a line a write.
+Files that change are replaced atomically; the two `.jsonl` files are appended to, one line per write.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from __future__ import annotations
 import datetime
 import errno
 import json
+import logging
 import os
+import shutil
 import socket
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,9 +30,12 @@ from cnnlab.config import flatten
 from cnnlab.errors import DivergedError, RunError
 from cnnlab.runs.lease import PREFIX, Lease, LeasedError, leased_elsewhere
 
-# Where things lie and who reads them: they change no result, so that a run may move.
+log = logging.getLogger(__name__)
+
+# Locations and reader counts: they change no result, so a run may be moved.
 PLACES = ("data.dir", "data.workers")
 STATUSES = ("queued", "running", "interrupted", "done", "diverged", "failed")
+_RETRY_PAUSES = (0.2, 1.0)  # seconds before another attempt to record a failure
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -54,7 +60,7 @@ def read_json(path: Path) -> Any:
   """Returns a JSON file's content.
 
   Raises:
-    RunError: the file is missing or is no JSON; the message names it.
+    RunError: the file is missing or is not valid JSON; the message names it.
   """
   try:
     return json.loads(path.read_text(encoding="utf-8"))
@@ -70,7 +76,7 @@ def now() -> str:
 
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
-  """Returns `{dotted.key: (old, new)}` where two configs differ, derived values and places left out."""
+  """Returns `{dotted.key: (old, new)}` where two configs differ, ignoring `derived` and `PLACES`."""
   flat_old, flat_new = flatten(old), flatten(new)
   keys = sorted(flat_old.keys() | flat_new.keys())
   return {
@@ -86,12 +92,11 @@ class RunDirectory:
   """One run's directory, held by one process at a time.
 
   Args:
-    path: created where it does not exist.
+    path: created if it does not exist.
     config: the resolved config as plain JSON values, `derived` included.
 
   Raises:
-    RunError: the directory belongs to a run with another config, to no run although it
-      holds files, or another process is training in it (LeasedError).
+    RunError: the directory belongs to a run with another config, holds files that are not a run's, or another process is training in it (LeasedError).
   """
 
   def __init__(self, path: str | Path, config: Mapping[str, Any]):
@@ -112,7 +117,7 @@ class RunDirectory:
           f"{key} is {a!r} there, {b!r} here" for key, (a, b) in differences.items()
         )
         raise RunError(
-          f"{self.path} holds a run with another config: {shown}. Use another --workdir, or move that one away"
+          f"{self.path} holds a run with another config: {shown}. Use another --workdir, or move this run away"
         )
     elif self.path.is_dir():
       strange = sorted(
@@ -122,13 +127,13 @@ class RunDirectory:
       )
       if strange:
         raise RunError(
-          f"{self.path} is not empty and holds no run (no config.json): {', '.join(strange[:5])}. Use another --workdir"
+          f"{self.path} is not empty but is not a run directory (it has no config.json): {', '.join(strange[:5])}. Use another --workdir"
         )
     elif self.path.exists():
       raise RunError(f"{self.path} is a file, not a directory; use another --workdir")
 
   def read_status(self) -> dict[str, Any]:
-    """Returns status.json, or {} where the run has none yet."""
+    """Returns status.json, or {} if the run has none yet."""
     path = self.path / "status.json"
     return read_json(path) if path.exists() else {}
 
@@ -155,7 +160,7 @@ class RunDirectory:
     write_json(self.path / "status.json", self._status)
 
   def append(self, name: str, row: Mapping[str, Any]) -> None:
-    """Appends a row to `metrics` or `timing` in one write, so that a kill tears at most one line.
+    """Appends a row to `metrics` or `timing` in one write, so that a kill truncates at most one line.
 
     Raises:
       LeasedError: another process has taken the run over.
@@ -170,7 +175,7 @@ class RunDirectory:
       os.close(descriptor)
 
   def truncate_after(self, step: int) -> None:
-    """Drops the rows of later steps, which a run that resumes at `step` will write again."""
+    """Drops the rows after `step`, which a run that resumes at `step` writes again."""
     for name in ("metrics", "timing"):
       path = self.path / f"{name}.jsonl"
       if path.exists():
@@ -178,7 +183,7 @@ class RunDirectory:
         write_text(path, "".join(row + "\n" for row in rows))
 
   def last_row(self) -> dict[str, Any]:
-    """Returns the last row of metrics, {} where there is none."""
+    """Returns the last row of metrics, or {} if there is none."""
     path = self.path / "metrics.jsonl"
     rows = path.read_text().splitlines() if path.exists() else []
     return json.loads(rows[-1]) if rows else {}
@@ -190,12 +195,12 @@ class RunDirectory:
     return max((json.loads(row)["seconds"] for row in rows if _step_of(row) <= step), default=0.0)
 
   def close(self) -> None:
-    """Lets go of the directory."""
+    """Releases the directory for other processes."""
     self._lease.release()
 
 
 def _step_of(line: str) -> float:
-  """Returns the step of a row; a torn line counts as infinitely late, so that it is dropped."""
+  """Returns the step of a row; a truncated line counts as infinitely late, so it is dropped."""
   try:
     return json.loads(line)["step"]
   except (ValueError, KeyError, TypeError):
@@ -203,13 +208,27 @@ def _step_of(line: str) -> float:
 
 
 def record_failure(path: str | Path, error: BaseException) -> None:
-  """Writes why a run failed or diverged into its status.json, also where the run never began.
+  """Writes why a run failed or diverged into its status.json, also if the run never began.
 
-  A directory that another process has taken over is left as it is.
+  A directory that another process has taken over is left as it is. A failure that cannot be
+  recorded, on a full disk say, is logged as a warning, so that `error` is what the user sees;
+  the run then counts as dead once this process has ended.
   """
-  if isinstance(error, LeasedError) or leased_elsewhere(path):
-    return
   directory = Path(path)
+  for pause in (*_RETRY_PAUSES, None):
+    try:
+      if not (isinstance(error, LeasedError) or leased_elsewhere(directory)):
+        _write_failure(directory, error)
+      return
+    except (OSError, RunError) as problem:
+      if pause is None:
+        log.warning("cannot record in %s that the run failed: %s", directory, problem)
+        return
+      remove_unfinished(directory / "checkpoints")
+      time.sleep(pause)  # a checkpoint that is still being written holds its space for a moment
+
+
+def _write_failure(directory: Path, error: BaseException) -> None:
   directory.mkdir(parents=True, exist_ok=True)
   status_path = directory / "status.json"
   status = read_json(status_path) if status_path.exists() else {}
@@ -220,3 +239,9 @@ def record_failure(path: str | Path, error: BaseException) -> None:
     "updated": now(),
   }
   write_json(status_path, status)
+
+
+def remove_unfinished(checkpoints: Path) -> None:
+  """Removes the checkpoints in `checkpoints/` that were not written to the end, to free space."""
+  for unfinished in checkpoints.glob("*orbax-checkpoint-tmp*"):
+    shutil.rmtree(unfinished, ignore_errors=True)

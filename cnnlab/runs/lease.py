@@ -1,10 +1,10 @@
-"""Who trains in a run directory: a lease that its owner renews, and that a dead owner loses.
+"""Leases on run directories: renewed by the process that trains there, lost when it dies.
 
-A lease is a file `.lease.N` that names its owner's machine and process. The highest N counts.
-Taking one over means creating N + 1, which the file system lets one process do only; no lock
-service is needed, so that machines may share the directory. An owner on this machine is dead
-when its process is gone, at once. An owner elsewhere (another host or container) is dead when
-it has not renewed the file for `EXPIRES` seconds, by the file system's own clock.
+A lease is a file `.lease.N` that names its owner's machine and process; the highest N is valid.
+Taking a lease over means creating N + 1, which the file system allows only one process to do, so
+machines can share the directory without a lock service. An owner on this machine is dead as soon
+as its process is gone. An owner elsewhere (another host or container) is presumed dead when it
+has not renewed the file for `EXPIRES` seconds by the file system's own clock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from cnnlab.errors import RunError
 from cnnlab.runs.state import process_lives
 
-RENEW = 10.0  # seconds between an owner's signs of life
+RENEW = 10.0  # seconds between renewals by the owner
 EXPIRES = 60.0  # a compilation or a slow file system must not look like a death
 PREFIX = ".lease."
 
@@ -53,10 +53,10 @@ class Lease:
       with self.path.open("x") as file:
         json.dump(_identity(), file)
     except FileExistsError as error:
-      raise LeasedError(f"{self.directory} is in use: another process was quicker") from error
-    if not self._counts():  # somebody was two steps ahead
+      raise LeasedError(f"{self.directory} is in use: another process took it first") from error
+    if not self._counts():  # another process took the lease over in the meantime
       self.path.unlink(missing_ok=True)
-      raise LeasedError(f"{self.directory} is in use: another process was quicker")
+      raise LeasedError(f"{self.directory} is in use: another process took it first")
     for number, older in _all(self.directory):
       if number < self._number:
         older.unlink(missing_ok=True)
@@ -64,19 +64,19 @@ class Lease:
     threading.Thread(target=self._renew, name="lease", daemon=True).start()
 
   def check(self) -> None:
-    """Makes sure that nobody has taken the lease over: to be called before a write.
+    """Checks that no other process has taken the lease over; call it before each write.
 
     Raises:
-      LeasedError: this process was silent for so long that it was held for dead.
+      LeasedError: this process did not renew its lease and was presumed dead.
     """
     if not self._counts():
       raise LeasedError(
-        f"{self.directory}: this process gave no sign of life for {EXPIRES:.0f} s, and another one "
-        "has taken the run over"
+        f"{self.directory}: this process did not renew its lease for {EXPIRES:.0f} s and was "
+        "presumed dead; another process has taken the run over"
       )
 
   def release(self) -> None:
-    """Gives the directory free. The file stays, empty of an owner, so that its number is not used again."""
+    """Releases the directory; the file stays, without an owner, so that its number is not reused."""
     self._stop.set()
     if self._counts():
       with contextlib.suppress(OSError):
@@ -90,15 +90,15 @@ class Lease:
 
   def _renew(self) -> None:
     while not self._stop.wait(RENEW):
-      with contextlib.suppress(OSError):  # a file system that is away for a moment
+      with contextlib.suppress(OSError):  # the file system may be unavailable for a moment
         os.utime(self.path)
 
 
 def is_leased(directory: str | os.PathLike[str]) -> bool | None:
-  """Returns whether a live process trains in a run directory; None where none ever took a lease.
+  """Returns whether a live process trains in a run directory; None if no lease was ever taken.
 
-  Writes nothing. Of owners elsewhere it judges by this machine's clock, so it may err for a
-  moment where the clocks differ; taking a lease does not.
+  Nothing is written. Owners elsewhere are judged by this machine's clock, so the answer may be
+  wrong for a moment if the clocks differ; taking a lease does not depend on it.
   """
   found = _newest(Path(directory))
   return None if found is None else _held(Path(directory), *found, clock=lambda _: time.time())
@@ -114,14 +114,14 @@ def leased_elsewhere(directory: str | os.PathLike[str]) -> bool:
 
 
 def owner(directory: str | os.PathLike[str]) -> str:
-  """Returns in words who holds, or last held, the lease of a run directory."""
+  """Returns a description of the process that holds, or last held, the lease of a run directory."""
   found = _newest(Path(directory))
   return _words(_read(found[1])) if found else "nobody"
 
 
 @functools.cache
 def _machine() -> str:
-  """Returns what two processes have in common when each can see whether the other one lives."""
+  """Returns an identifier shared by processes that can see whether the others are alive."""
   try:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -130,7 +130,7 @@ def _machine() -> str:
 
 
 def _began(pid: int) -> str | None:
-  """Returns when a process began, in the kernel's ticks, so that a number used again is noticed."""
+  """Returns a process's start time in kernel ticks, which exposes a reused process number."""
   try:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
   except (OSError, IndexError):
@@ -161,7 +161,7 @@ def _newest(directory: Path) -> tuple[int, Path] | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-  """Returns the owner; one of whom nothing is known where the file is being written."""
+  """Returns the owner, or an unknown one while the file is being written."""
   try:
     return dict(json.loads(path.read_text()))
   except (OSError, ValueError, TypeError):
@@ -182,6 +182,6 @@ def _held(directory: Path, number: int, path: Path, clock: Any) -> bool:
 
 
 def _server_clock(directory: Path) -> float:
-  """Returns the time by the clock that stamps this directory's files."""
+  """Returns the time of the clock that sets this directory's modification times."""
   with tempfile.NamedTemporaryFile(dir=directory, prefix=".lease-clock.") as file:
     return os.fstat(file.fileno()).st_mtime

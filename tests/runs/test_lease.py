@@ -126,7 +126,7 @@ def test_an_owner_elsewhere_keeps_it_as_long_as_it_gives_signs_of_life(tmp_path)
   Lease(tmp_path).release()
 
 
-def test_an_owner_that_was_held_for_dead_notices_before_it_writes(tmp_path):
+def test_an_owner_presumed_dead_notices_before_it_writes(tmp_path):
   run = RunDirectory(tmp_path / "run", {"seed": 0})
   run.append("metrics", {"step": 1})
   elsewhere(run.path, number=2)
@@ -134,7 +134,7 @@ def test_an_owner_that_was_held_for_dead_notices_before_it_writes(tmp_path):
     lambda: run.append("metrics", {"step": 2}),
     lambda: run.set_status("running", step=2),
   ):
-    with pytest.raises(LeasedError, match="another one has taken the run over"):
+    with pytest.raises(LeasedError, match="another process has taken the run over"):
       write()
   record_failure(run.path, OSError("no such checkpoint"))
   run.close()

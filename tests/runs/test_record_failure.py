@@ -1,0 +1,67 @@
+"""Recording why a run failed must not hide why it failed."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from cnnlab.runs import directory
+from cnnlab.runs.directory import RunDirectory, record_failure
+
+
+def full_disk(monkeypatch, failures):
+  """Makes the next writes fail as on a full disk; returns the list of attempts."""
+  attempts = []
+  write = directory.write_text
+
+  def failing(path, text):
+    attempts.append(path)
+    if len(attempts) <= failures:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    write(path, text)
+
+  monkeypatch.setattr(directory, "write_text", failing)
+  monkeypatch.setattr(directory, "_RETRY_PAUSES", (0.0, 0.0))
+  return attempts
+
+
+def test_space_is_freed_and_the_failure_recorded(tmp_path, monkeypatch):
+  unfinished = tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp-0"
+  finished = tmp_path / "checkpoints" / "2"
+  for folder in (unfinished, finished):
+    folder.mkdir(parents=True)
+  full_disk(monkeypatch, failures=1)
+  record_failure(tmp_path, ValueError("no such layer"))
+  status = json.loads((tmp_path / "status.json").read_text())
+  assert (status["status"], status["reason"]) == ("failed", "ValueError: no such layer")
+  assert finished.is_dir()
+  assert not unfinished.exists()
+
+
+def test_a_failure_that_cannot_be_recorded_is_a_warning(tmp_path, monkeypatch, caplog):
+  run = RunDirectory(tmp_path / "run", {"seed": 0})
+  run.set_status("running")
+  before = (run.path / "status.json").read_text()
+  attempts = full_disk(monkeypatch, failures=9)
+
+  def fail():
+    try:
+      raise ValueError("no such layer")
+    except ValueError as error:
+      record_failure(run.path, error)
+      raise
+
+  with pytest.raises(ValueError, match="no such layer"):
+    fail()
+  run.close()
+  assert len(attempts) == 3
+  assert "No space left on device" in caplog.text
+  assert (run.path / "status.json").read_text() == before
+
+
+def test_a_broken_status_file_is_a_warning(tmp_path, monkeypatch, caplog):
+  monkeypatch.setattr(directory, "_RETRY_PAUSES", ())
+  (tmp_path / "status.json").write_text("{")
+  record_failure(tmp_path, ValueError("no such layer"))
+  assert "cannot be read as JSON" in caplog.text
