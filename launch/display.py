@@ -1,4 +1,4 @@
-"""One progress bar for a whole sweep, and a line for each run that came to an end."""
+"""One progress bar for a whole sweep, and a line for each run that has ended."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from cnnlab.lab import wording
 
-_COLOURS = {"done": "green", "interrupted": "yellow"}
+_COLORS = {"done": "green", "interrupted": "yellow"}
 _WINDOW = 20.0  # seconds over which the rate of steps is averaged
 
 
 class SweepDisplay:
-  """The bar of a sweep; on something other than a terminal, the lines alone.
+  """The bar of a sweep; without a terminal, only the lines.
 
   Args:
     console: where to draw.
     runs: in the whole sweep.
     finished: of these, already before this session.
-    title: the bar's text: who is at work.
+    title: the bar's text, a description of the workers.
   """
 
   def __init__(self, console: Console, runs: int, finished: int, title: str):
@@ -55,31 +55,31 @@ class SweepDisplay:
     self._progress.stop()
 
   def progress(self, name: str, step: int, total: int) -> None:
-    """Takes in how far a run is."""
+    """Records the progress of a run."""
     self._origin.setdefault(name, step)
     self._parts[name] = (step, total)
 
   def finished(self, name: str, status: str, text: str, seconds: float) -> None:
-    """Takes in that a run came to an end, and says so in a line."""
+    """Records that a run ended, and prints a line about it."""
     step, _ = self._parts.pop(name, (0, 0))
     self._past_steps += step - self._origin.pop(name, step)
     if status != "interrupted":
       self._finished += 1
-    colour = _COLOURS.get(status, "red")
+    color = _COLORS.get(status, "red")
     shown = escape(text.splitlines()[0]) if text else ""
     self._progress.console.print(
-      f"[{colour}]{status:<11}[/] {escape(name)}  {shown}  [dim]{wording.duration(seconds)}[/]",
+      f"[{color}]{status:<11}[/] {escape(name)}  {shown}  [dim]{wording.duration(seconds)}[/]",
       highlight=False,
       soft_wrap=True,
     )
     self.refresh()
 
   def note(self, text: str) -> None:
-    """Says something in a line of its own."""
+    """Prints a note on a line of its own."""
     self._progress.console.print(f"[yellow]{escape(text)}[/]", highlight=False, soft_wrap=True)
 
   def refresh(self) -> None:
-    """Draws the bar anew: runs, steps a second, time left."""
+    """Redraws the bar: runs, steps per second, time left."""
     parts = sum(step / total for step, total in self._parts.values() if total)
     completed = self._finished + parts
     gained = (

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, as a launcher takes them."""
+"""Handling of Ctrl-C and SIGTERM by launchers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A sweep on this machine: worker processes that share its cores or GPUs, under one progress bar.
 
-A worker that dies costs its run the steps since the last checkpoint: the run is given to a
-new one. Ctrl-C and SIGTERM have the runs saved; the same command then goes on.
+If a worker dies, its run resumes from the last checkpoint in a new worker. On Ctrl-C and SIGTERM
+the runs are saved; run the same command to resume.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run_sweep(
   restarts: int = 2,
   settings: Mapping[str, str] | None = None,
 ) -> SweepResult:
-  """Executes every run that is to do, several at a time, and returns what became of all.
+  """Executes all pending runs, several at a time, and returns the outcome of each.
 
   Args:
     specs: the plan; runs that are done or diverged are skipped, those whose directory has
@@ -50,7 +50,7 @@ def run_sweep(
     console: where the bar and a line for each finished run go.
     logs: a directory for what the runs print, a file each; None leaves it on the terminal.
     restarts: how often a run whose worker died is tried again.
-    settings: this launcher takes none.
+    settings: this launcher has none.
   """
   read_settings("local", settings, {})
   console = console or Console()
@@ -96,7 +96,7 @@ class _Pool:
     self._workers = [self._start(share) for share in parts]
 
   def stop(self) -> None:
-    """Asks for an end: the first time the runs are saved, the second time they are killed."""
+    """Requests a stop: the first time the runs are saved, the second time they are killed."""
     self._stops += 1
 
   def run(self) -> None:
@@ -129,7 +129,7 @@ class _Pool:
           worker.connection.send((spec.to_dict(), log))
 
   def _listen(self) -> None:
-    """Takes in what the workers have said, waiting for a moment at most."""
+    """Handles the workers' messages, waiting briefly for them."""
     sources = {w.connection: w for w in self._workers} | {
       w.process.sentinel: w for w in self._workers
     }
@@ -155,7 +155,7 @@ class _Pool:
       self._queue.end(spec, message[1])
 
   def _bury(self, worker: _Worker) -> None:
-    """Replaces a dead worker, and gives its run to the next one."""
+    """Replaces a dead worker and queues its run again."""
     worker.process.join()
     worker.connection.close()
     self._workers.remove(worker)
@@ -173,7 +173,7 @@ class _Pool:
     busy = [w for w in self._workers if w.spec]
     fresh = [w for w in busy if not w.signalled]
     if fresh:
-      self._display.note(f"stopping: {len(busy)} runs are saved; once more stops at once")
+      self._display.note(f"stopping: saving {len(busy)} runs; press Ctrl-C again to stop at once")
     for worker in busy:
       if self._stops > 1:
         worker.process.kill()

@@ -28,7 +28,7 @@ class SweepResult:
 
   Attributes:
     outcomes: by run, those that were executed now and those that were skipped.
-    interrupted: a signal stopped it; the same command goes on.
+    interrupted: a signal stopped it; run the same command to resume.
   """
 
   outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -47,9 +47,9 @@ class SweepResult:
 
 
 def opened(specs: Sequence[RunSpec], console: Console) -> tuple[SweepResult, list[RunSpec]]:
-  """Returns the outcomes of the runs that need nothing, said where one is refused; and the rest.
+  """Returns the outcomes of the runs that need no training, printing refusals, and the other runs.
 
-  A run that another process trains is among the rest: it may die.
+  A run that another process trains is among the others, since that process may die.
   """
   todo = [spec for spec in specs if spec.to_do or spec.state == "running"]
   result = SweepResult()
@@ -63,12 +63,12 @@ def opened(specs: Sequence[RunSpec], console: Console) -> tuple[SweepResult, lis
 
 
 def closed(specs: Sequence[RunSpec], result: SweepResult, console: Console) -> SweepResult:
-  """Says how to go on where a sweep was interrupted; returns its result."""
+  """Prints how to resume if the sweep was interrupted; returns its result."""
   if result.interrupted:
     done = len(result.named("done"))
     console.print(
-      f"[yellow]Stopped:[/] {done} of {len(specs)} runs are done, what the others had reached is "
-      "saved. The same command goes on from here.",
+      f"[yellow]Stopped:[/] {done} of {len(specs)} runs are done; the progress of the "
+      "others is saved. Run the same command to resume.",
       highlight=False,
     )
   return result

@@ -1,4 +1,4 @@
-"""Which run is next, while other launchers may be at work on the same directories."""
+"""The queue of runs, while other launchers may work on the same directories."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LOOK_EVERY = 1.0  # seconds between looks at the runs of others
 
 
 class Queue:
-  """The runs that are to do, those that others do meanwhile, and what has become of each.
+  """The pending runs, those that other launchers train meanwhile, and the outcome of each.
 
-  A run whose directory another live process holds is left to it, and looked at from time to
-  time: its end is taken in, and if its owner dies or leaves it, it is to do again.
+  A run whose directory another live process holds is left to that process and checked regularly:
+  its outcome is recorded when it ends, and it is queued again if its owner dies or leaves it.
 
   Args:
-    specs: what is to do.
+    specs: the pending runs.
     result: takes the outcomes.
-    display: takes progress, and is told what happens.
+    display: shows progress and notes.
     restarts: how often a run whose process died is tried again.
   """
 
@@ -49,7 +49,7 @@ class Queue:
     return bool(self._waiting or self._elsewhere)
 
   def take(self) -> RunSpec | None:
-    """Returns the next run that nobody trains, None where there is none just now."""
+    """Returns the next run that nobody trains, or None if there is none at the moment."""
     self._look()
     while self._waiting:
       spec = self._waiting.popleft()
@@ -59,7 +59,7 @@ class Queue:
     return None
 
   def end(self, spec: RunSpec, outcome: Mapping[str, Any]) -> None:
-    """Takes in what became of a run that was taken: `status`, `reason` and `result`."""
+    """Records the outcome of a run that was taken: `status`, `reason` and `result`."""
     status, reason, result = (str(outcome.get(k) or "") for k in ("status", "reason", "result"))
     if status == "leased":
       self._leave(spec)
@@ -67,16 +67,16 @@ class Queue:
       self._finish(Outcome(spec.name, status, reason, result))
 
   def died(self, spec: RunSpec, what: str, how: str) -> None:
-    """Puts a run back whose process is gone, or records that it died too often.
+    """Queues a run whose process died again, or records that it died too often.
 
     Args:
       spec: the run.
-      what: died: 'worker', 'node', 'job'.
+      what: what died: 'worker', 'node' or 'job'.
       how: in words, such as 'signal 9 (SIGKILL)'.
     """
     deaths = self._deaths[spec.name] = self._deaths.get(spec.name, 0) + 1
     if deaths <= self._restarts:
-      self._display.note(f"the {what} of {spec.name} died by {how}; its run goes on in a new one")
+      self._display.note(f"the {what} of {spec.name} died by {how}; the run resumes in a new one")
       self._waiting.appendleft(spec)
       return
     reason = f"its {what} died {deaths} times, the last time by {how}"
@@ -84,7 +84,7 @@ class Queue:
     self._finish(Outcome(spec.name, "failed", reason))
 
   def close(self) -> None:
-    """Gives up what has not been taken, as a stop asks for."""
+    """Drops the runs that have not been taken, when the sweep is stopped."""
     self._result.interrupted = True
     for spec in self._waiting:
       outcome = Outcome(spec.name, spec.state, "not started in this session")
@@ -95,7 +95,7 @@ class Queue:
     self._elsewhere.clear()
 
   def show(self, specs: Iterable[RunSpec]) -> None:
-    """Shows how far runs are by what they have written, where nobody reports it."""
+    """Shows the progress of runs from their files, for launchers that do not report it."""
     for spec in specs:
       path = Path(spec.directory) / "status.json"
       try:
@@ -106,7 +106,7 @@ class Queue:
         self._display.progress(spec.name, status.get("step") or 0, status["total_steps"])
 
   def _to_do(self, spec: RunSpec) -> bool:
-    """Looks again before a run is begun: since the plan was made, others may have been at it."""
+    """Checks a run again before it starts, since others may have trained it since the plan was made."""
     state, reason = _state(spec)
     if state in (*FINISHED, "broken"):
       result = "" if reason else "by another launcher"
@@ -119,7 +119,9 @@ class Queue:
 
   def _leave(self, spec: RunSpec) -> None:
     self._elsewhere.append(spec)
-    self._display.note(f"{spec.name} is trained by {owner(spec.directory)}; waiting for its end")
+    self._display.note(
+      f"{spec.name} is being trained by {owner(spec.directory)}; waiting for it to end"
+    )
 
   def _look(self) -> None:
     now = time.monotonic()
@@ -136,7 +138,7 @@ class Queue:
         status = state.replace("broken", "failed")
         self._finish(Outcome(spec.name, status, reason, "by another launcher"))
       else:
-        self._display.note(f"{spec.name} has no owner any more; it goes on here")
+        self._display.note(f"{spec.name} has no owner any more; resuming it here")
         self._waiting.append(spec)
 
   def _finish(self, outcome: Outcome) -> None:

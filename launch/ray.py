@@ -1,7 +1,7 @@
 """A sweep on a Ray cluster: every run is a task with declared CPUs and GPUs.
 
 With no address, a cluster is started on this machine for the time of the sweep. A run whose
-worker or node is lost is scheduled again, and goes on from its last checkpoint. The nodes need
+worker or node is lost is scheduled again and resumes from its last checkpoint. The nodes need
 cnnlab installed, and the sweep's root on a file system that they share with this machine.
 """
 
@@ -40,7 +40,7 @@ def run_sweep(
   restarts: int = 2,
   settings: Mapping[str, str] | None = None,
 ) -> SweepResult:
-  """Executes every run that is to do on a Ray cluster, and returns what became of all.
+  """Executes all pending runs on a Ray cluster, and returns the outcome of each.
 
   Args:
     specs, execute, console, logs, restarts: as of `launch.local.run_sweep`.
@@ -78,8 +78,8 @@ def _connect(ray: Any, address: str) -> None:
     RunError: nobody answers at the address, or it runs another version of Ray or Python.
   """
   quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-  os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a sweep tells nobody of itself
-  # A task without GPUs must see none; Ray wants to hear that said.
+  os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
+  # A task without GPUs must see none, which Ray does only on request.
   os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
   try:
     if address:

@@ -1,4 +1,4 @@
-"""The driver of launchers whose runs are elsewhere: it submits, looks, takes in, and stops.
+"""The driver of launchers whose runs are elsewhere: it submits, polls, records and stops them.
 
 A backend (Ray, SLURM) knows how to do these things with one run; what to do next is decided
 here. Runs are written to a file system that this machine shares with those that train, so
@@ -33,19 +33,19 @@ class Backend(Protocol):
   """What `drive` needs of a launcher.
 
   Attributes:
-    title: who is at work, for the progress bar.
+    title: a description of the workers, for the progress bar.
   """
 
   title: str
 
   def submit(self, specs: Sequence[RunSpec]) -> object:
-    """Hands runs over."""
+    """Submits runs."""
 
   def wait(self, seconds: float) -> list[Ended]:
     """Returns the runs that have ended since the last call, after this time at most."""
 
   def stop(self, now: bool) -> None:
-    """Has all runs saved and ended; `now`: ended without being saved."""
+    """Saves and ends all runs; with `now`, ends them without saving."""
 
 
 def drive(
@@ -58,14 +58,14 @@ def drive(
   restarts: int = 2,
   look_every: float = 0.5,
 ) -> SweepResult:
-  """Has every run that is to do trained, and returns what became of all.
+  """Trains all pending runs, and returns the outcome of each.
 
   Args:
     backend: where they are trained.
     specs: the whole plan.
     opening: what `outcome.opened` returned for it.
     console: for the bar and the lines.
-    at_once: how many runs are handed over at a time; None for all, so that the cluster decides.
+    at_once: how many runs are submitted at a time; None for all, so that the cluster decides.
     restarts: how often a run is tried again whose process or machine died.
     look_every: seconds between looks.
   """
@@ -78,7 +78,7 @@ def drive(
 
 
 class _Driver:
-  """The runs that have been handed over, and how often an end was asked for."""
+  """The submitted runs, and how often a stop was requested."""
 
   def __init__(
     self,
@@ -97,7 +97,7 @@ class _Driver:
     self._stops = self._stops_passed_on = 0
 
   def stop(self) -> None:
-    """Asks for an end: the first time the runs are saved, the second time they are killed."""
+    """Requests a stop: the first time the runs are saved, the second time they are killed."""
     self._stops += 1
 
   def run(self) -> None:
@@ -146,6 +146,6 @@ class _Driver:
     self._queue.close()
     if self._under_way:
       self._display.note(
-        f"stopping: {len(self._under_way)} runs are saved; once more stops at once"
+        f"stopping: saving {len(self._under_way)} runs; press Ctrl-C again to stop at once"
       )
     self._backend.stop(now=self._stops > 1)

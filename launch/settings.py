@@ -1,4 +1,4 @@
-"""What a launcher can be told beside the number of workers: `--option KEY=VALUE`."""
+"""A launcher's settings besides the number of workers: `--option KEY=VALUE`."""
 
 from __future__ import annotations
 

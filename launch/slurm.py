@@ -1,10 +1,10 @@
 """A sweep on a SLURM cluster: every run is a job of a submitit job array.
 
 Before its time limit, and when it is preempted, a job has its run saved and is queued again;
-the run goes on from there. Runs need cnnlab installed on the nodes and the sweep's root on a
+the run resumes from there. Runs need cnnlab installed on the nodes and the sweep's root on a
 file system that they share with this machine. Ctrl-C cancels the jobs, which save their runs.
-A job that finds its run finished or in other hands ends at once, so that submitting twice
-costs nothing but a place in the queue.
+A job whose run is finished or trained by another process ends at once, so submitting twice
+costs only a place in the queue.
 
 What only a real cluster can show: that SLURM signals before the limit (`--signal`), that the
 partition allows `scontrol requeue`, and how long a preempted job is given to save.
@@ -64,7 +64,7 @@ def run_sweep(
   logs: str | os.PathLike[str] | None = None,
   settings: Mapping[str, str] | None = None,
 ) -> SweepResult:
-  """Executes every run that is to do as a job, and returns what became of all.
+  """Executes each pending run as a job, and returns the outcome of each.
 
   Args:
     specs, execute, console: as of `launch.local.run_sweep`.
@@ -95,7 +95,7 @@ def run_sweep(
     for spec in todo:
       status = "submitted" if spec.to_do else spec.state
       result.outcomes[spec.name] = Outcome(spec.name, status, names.get(spec.name, ""))
-    console.print(f"{len(fresh)} runs submitted; `cnnlab runs --watch` shows how they get on")
+    console.print(f"{len(fresh)} runs submitted; `cnnlab runs --watch` shows their progress")
     return result
   here = {"slurm": None, "local": workers or len(usable_cores()), "debug": 1}[chosen["cluster"]]
   restarts = chosen["requeues"]
@@ -128,7 +128,7 @@ class _Jobs:
     self._jobs: dict[str, Any] = {}
 
   def submit(self, specs: Sequence[RunSpec]) -> dict[str, str]:
-    """Hands runs over as one array; returns the job of each."""
+    """Submits runs as one job array; returns the job of each."""
     tasks = []
     for spec in specs:
       log = str(worker.log_file(self._logs, spec.name))
@@ -160,7 +160,9 @@ class _Jobs:
       return Ended(name, None, "job", outcome["reason"]) if died else Ended(name, outcome)
     except self._failed as error:
       lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-      return Ended(name, None, "job", f"state {job.state}, {lines[0] if lines else 'no word'}")
+      return Ended(
+        name, None, "job", f"state {job.state}, {lines[0] if lines else 'no reason given'}"
+      )
 
 
 def _parameters(settings: Mapping[str, Any], sweep: str, workers: int | None) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def _parameters(settings: Mapping[str, Any], sweep: str, workers: int | None) ->
     "mem_gb": settings["memory_gb"],
     "stderr_to_stdout": True,
     "slurm_signal_delay_s": settings["signal_delay"],
-    # Of preempted and lost nodes SLURM itself queues the job again.
+    # SLURM itself queues the jobs of preempted and lost nodes again.
     "slurm_additional_parameters": {"requeue": True},
   }
   for name in ("partition", "account", "qos", "constraint"):
@@ -225,7 +227,7 @@ class SupervisedRun:
         signal.signal(signum, handler)
 
   def checkpoint(self) -> Any:
-    """Has the run saved; returns what submitit puts into the queue again."""
+    """Saves the run; returns what submitit queues again."""
     from submitit.helpers import DelayedSubmission
 
     self._tell()
@@ -254,7 +256,7 @@ class SupervisedRun:
 
 
 def _train(connection: Connection, execute: str, spec: dict[str, Any], log: str) -> None:
-  """The training process: hears of an end by SIGINT from its supervisor alone."""
+  """Runs the training process, which only a SIGINT from its supervisor stops."""
   blocked = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
   signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
   worker.leave_terminal()

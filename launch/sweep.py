@@ -24,7 +24,7 @@ LAUNCHERS = {
 
 
 class Sweep(NamedTuple):
-  """What `sweep` did: the sweep's directory, its plan, and what became of the runs."""
+  """What `sweep` did: the sweep's directory, its plan, and the outcome of the runs."""
 
   directory: Path
   specs: list[RunSpec]
@@ -42,7 +42,7 @@ def sweep(
   settings: Mapping[str, str] | None = None,
   console: Console | None = None,
 ) -> Sweep:
-  """Trains what is not yet trained of an experiment; the same call goes on after an interruption.
+  """Trains the unfinished runs of an experiment; repeat the call to resume after an interruption.
 
   Args:
     experiment: the experiment.

@@ -49,7 +49,7 @@ def main(connection: Connection, execute: str, share: Share) -> None:
 def execute_once(
   function: Callable[..., Any], spec: dict[str, Any], report: Callable[[int, int], None]
 ) -> dict[str, Any]:
-  """Executes a run unless it is finished or in other hands by now; returns its outcome, whatever happens.
+  """Executes a run unless it is finished or trained by another process; always returns an outcome.
 
   Args:
     function: `execute(spec, report) -> outcome`.
@@ -73,7 +73,7 @@ def execute_once(
 
 
 class _Reporter:
-  """Sends progress, seldom enough not to slow the training down."""
+  """Sends progress, rarely enough not to slow the training down."""
 
   def __init__(self, connection: Connection):
     self._connection = connection
@@ -114,12 +114,12 @@ def redirect(log: str | None) -> None:
 
 
 def hear_interrupts() -> None:
-  """Has SIGINT raise KeyboardInterrupt, also where it was ignored at the start, as under `nohup ... &`."""
+  """Makes SIGINT raise KeyboardInterrupt, even if it was ignored at start, as under `nohup ... &`."""
   signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def leave_terminal() -> None:
-  """Has this process hear of an end by its parent alone; when that is gone, even by kill -9, the run is saved."""
+  """Detaches from the terminal; only the parent can stop it, and if the parent dies, the run is saved."""
   # A session of its own, so that Ctrl-C reaches the launcher alone, which passes it on once.
   os.setsid()
   hear_interrupts()

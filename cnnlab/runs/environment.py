@@ -1,4 +1,4 @@
-"""What a run ran on and with: versions, devices, git commit, command line."""
+"""The environment of a run: versions, devices, git commit, command line."""
 
 from __future__ import annotations
 

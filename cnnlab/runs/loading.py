@@ -1,7 +1,7 @@
 """A run read back from its directory, or from one checkpoint directory alone.
 
-`load(directory)` reads nothing but JSON; the network and its variables are restored when
-they are first asked for, and only they need JAX.
+`load(directory)` reads only JSON; the network and its variables are restored on first access,
+and only they need JAX.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Run:
   """One training run.
 
   Attributes:
-    directory: the run directory, or the checkpoint directory where it stands alone.
-    checkpoint: the checkpoint step directory that was asked for; None is the newest whole one.
+    directory: the run directory, or the checkpoint directory if there is no run around it.
+    checkpoint: the requested checkpoint step directory; None is the newest complete one.
   """
 
   directory: Path
@@ -50,17 +50,17 @@ class Run:
 
   @cached_property
   def status(self) -> dict[str, Any]:
-    """The content of status.json; empty where the run has not written any."""
+    """The content of status.json; empty if the run has not written any."""
     return self._optional("status.json")
 
   @cached_property
   def environment(self) -> dict[str, Any]:
-    """Versions, devices, git commit and command; empty where the run has not written any."""
+    """Versions, devices, git commit and command; empty if the run has not written any."""
     return self._optional("environment.json")
 
   @cached_property
   def metrics(self) -> pd.DataFrame:
-    """One row a logged step: `step`, `epoch`, `train/...`, `eval/...` (NaN where not logged).
+    """One row per logged step: `step`, `epoch`, `train/...`, `eval/...` (NaN where not logged).
 
     Raises:
       RunError: a line before the last is broken.
@@ -72,7 +72,7 @@ class Run:
 
   @cached_property
   def timing(self) -> pd.DataFrame:
-    """One row a logged step: `step`, `seconds` of training so far, `images_per_second`."""
+    """One row per logged step: `step`, `seconds` of training so far, `images_per_second`."""
     return _table(read_json_lines(self.directory / "timing.jsonl"))
 
   @cached_property
@@ -111,7 +111,7 @@ def load(directory: str | os.PathLike[str]) -> Run:
   """Returns the run in a run directory, its `checkpoints/`, or one checkpoint step directory.
 
   Raises:
-    RunError: the directory is missing, or is none of these.
+    RunError: the directory is missing or is not one of these.
   """
   path = Path(directory)
   if not path.is_dir():
@@ -129,7 +129,7 @@ def load(directory: str | os.PathLike[str]) -> Run:
     return Run(owner if is_run(owner) else path, checkpoint=path)
   below = find_runs(path)
   hint = f"; runs lie below it, such as {str(below[0])!r}" if below else ""
-  raise RunError(f"{str(path)!r} is no run directory: it holds no config.json{hint}")
+  raise RunError(f"{str(path)!r} is not a run directory: it holds no config.json{hint}")
 
 
 def is_run(path: Path) -> bool:
@@ -155,12 +155,12 @@ def find_runs(root: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-  """Returns the objects of a file with one JSON object a line; none where the file is absent.
+  """Returns the objects of a file with one JSON object per line; none if the file is absent.
 
-  A torn last line is left out: it was being written when the run died.
+  A truncated last line is skipped: it was being written when the run died.
 
   Raises:
-    RunError: a line before the last is no JSON object; the line's number is named.
+    RunError: a line before the last is not a JSON object; the message gives the line's number.
   """
   if not path.is_file():
     return []

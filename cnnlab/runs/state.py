@@ -1,4 +1,4 @@
-"""What became of a run: the status it wrote last, held against whether its process still lives."""
+"""The status of a run: what it wrote last, checked against whether its process is alive."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-# What is not to be started again: a diverged run would diverge again, bit for bit.
+# Not to be started again: a diverged run would diverge again, bit for bit.
 FINISHED = ("done", "diverged")
 
 
 def process_lives(pid: int) -> bool:
-  """Returns whether a process of this machine exists and is no zombie."""
+  """Returns whether a process of this machine exists and is not a zombie."""
   try:
     os.kill(pid, 0)
   except ProcessLookupError:
@@ -27,15 +27,14 @@ def process_lives(pid: int) -> bool:
 
 
 def effective_status(status: Mapping[str, Any], leased: bool | None = None) -> str:
-  """Returns the status of a run's status.json, held against whether anybody is at work there.
+  """Returns the status in a run's status.json, checked against whether a process is training it.
 
-  'dead' is a 'running' one whose process is gone; whatever is not finished and has a live owner
-  is 'running'.
+  A 'running' run whose process is gone is 'dead'; an unfinished run with a live owner is 'running'.
 
   Args:
     status: the content of status.json.
-    leased: of its directory, by `cnnlab.runs.lease.is_leased`; None (no lease is known) judges
-      by the process that the status names, one on another host being taken at its word.
+    leased: whether its directory is leased, by `cnnlab.runs.lease.is_leased`; None (no lease known)
+      checks the process that the status names, and trusts the status of another host.
   """
   written = str(status.get("status", "unknown"))
   if leased:

@@ -173,7 +173,7 @@ def test_signal_stops_the_workers_and_says_how_to_go_on(tmp_path, name):
   process.send_signal(getattr(signal, name))
   output, _ = process.communicate(timeout=120)
   assert process.returncode == 130
-  assert "same command goes on" in output
+  assert "Run the same command to resume" in output
   assert output.count("interrupted") == 2
   assert not (tmp_path / "c").exists()
   wait_gone(pids)

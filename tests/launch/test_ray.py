@@ -61,7 +61,7 @@ def test_lost_node_costs_its_run_only_the_steps_since_its_last_checkpoint(cluste
   thread.join(timeout=90)
   assert result, text.getvalue()
   assert result[0].exit_code == 0, text.getvalue()
-  assert text.getvalue().count("its run goes on in a new one") == 1
+  assert text.getvalue().count("the run resumes in a new one") == 1
   assert "the node of" in text.getvalue()
   for spec in specs:
     digits.assert_complete(tmp_path / spec.label / f"seed{spec.seed}")
@@ -100,7 +100,7 @@ def test_ctrl_c_saves_the_runs(cluster, tmp_path):
   assert result.exit_code == 130
   assert result.outcomes["a/seed0"].status == "interrupted"
   assert result.outcomes["b/seed0"].reason == "not started in this session"
-  assert "same command goes on" in text.getvalue()
+  assert "Run the same command to resume" in text.getvalue()
 
 
 def test_a_run_that_no_node_can_hold_is_an_error(cluster, tmp_path):

@@ -154,7 +154,7 @@ def test_a_job_whose_training_dies_is_submitted_again(tmp_path, project, monkeyp
   assert result.outcomes["bad/seed0"].status == "failed"
   reason = json.loads((tmp_path / "bad" / "status.json").read_text())["reason"]
   assert "its job died 2 times, the last time by exit code -9" in reason
-  assert "its run goes on in a new one" in text
+  assert "the run resumes in a new one" in text
 
 
 def test_without_slurm_it_says_so(tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def test_run_of_a_launcher_that_is_killed_is_taken_over(launch, tmp_path):
   assert len(begun) == 2
   assert 0 == begun[0] < begun[1] < 8
   assert rows(tmp_path, "a") == list(range(1, 9))
-  assert "a/seed0 has no owner any more; it goes on here" in output
+  assert "a/seed0 has no owner any more; resuming it here" in output
 
 
 @pytest.fixture
@@ -120,13 +120,13 @@ def test_queue_leaves_what_others_train_and_takes_in_its_end(queue, tmp_path, mo
   assert b.label == "b"
   assert queue.take() is None
   assert queue.open
-  assert f"a/seed0 is trained by process {os.getpid()}" in text.getvalue()
+  assert f"a/seed0 is being trained by process {os.getpid()}" in text.getvalue()
   other.set_status("done")
   other.close()
   assert queue.take() is None
   assert not queue.open
   assert (result.outcomes["a/seed0"].status, result.interrupted) == ("done", False)
-  queue.end(b, {"status": "leased"})  # another launcher was quicker, and saved at Ctrl-C
+  queue.end(b, {"status": "leased"})  # another launcher took it first, and saved at Ctrl-C
   RunDirectory(tmp_path / "b", {"seed": 0}).close()
   assert queue.take().label == "b"
   queue.end(b, {"status": "failed", "reason": "wrong on purpose"})

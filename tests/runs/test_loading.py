@@ -91,7 +91,7 @@ def test_missing_directory(tmp_path):
 
 
 def test_directory_that_is_no_run_names_one_below(run, tmp_path):
-  with pytest.raises(RunError, match=r"no run directory.*some/run"):
+  with pytest.raises(RunError, match=r"not a run directory.*some/run"):
     load(tmp_path)
 
 
