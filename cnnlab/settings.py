@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -29,7 +28,7 @@ def bind(cls: type[T], section: Mapping[str, Any], where: str) -> T:
   Raises:
     ConfigError: a value of the wrong type, or one that the dataclass refuses.
   """
-  hints = _hints(cls)
+  hints = typing.get_type_hints(cls)
   values = {}
   for field in _fields(cls):
     if field.name in section:
@@ -94,11 +93,6 @@ def _dotted(where: str, key: str) -> str:
 
 def _fields(cls: Any) -> list[dataclasses.Field]:
   return [field for field in dataclasses.fields(cls) if field.init]
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-  return typing.get_type_hints(cls)
 
 
 def _misfit(key: str, value: Any, hint: Any) -> str:

@@ -9,9 +9,12 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # Each room may import only from those before it.
 ROOMS = (
   "cnnlab.errors",
+  "cnnlab.cache_root",
+  "cnnlab.metrics",
   "cnnlab.plot_style",
   "cnnlab.defaults",
   "cnnlab.config",
+  "cnnlab.settings",
   "cnnlab.nn",
   "cnnlab.models",
   "cnnlab.weights",
@@ -32,7 +35,6 @@ LIBRARY = sorted(
   for path in (PROJECT / room).rglob("*.py")
 )
 SOURCES = LIBRARY + sorted((PROJECT / "tests").rglob("*.py"))
-# config.py compares with the defaults, which know nothing of it.
 MOST_LINES, MOST_FUNCTION_LINES, MOST_ARGUMENTS = 400, 80, 8
 
 

@@ -74,10 +74,10 @@ def write_run(
   from cnnlab.runs.checkpoint import Checkpoints
   from cnnlab.runs.directory import RunDirectory, write_json
   from cnnlab.runs.environment import describe_environment
-  from cnnlab.weights import input_normalisation
+  from cnnlab.weights import input_normalization
 
   image_size, resize = sizes
-  mean, scale = (np.asarray(v, np.float32) for v in input_normalisation(arguments.model))
+  mean, scale = (np.asarray(v, np.float32) for v in input_normalization(arguments.model))
   preprocess = Preprocess(
     mean=mean,
     scale=scale,

@@ -72,12 +72,13 @@ def _draw(task: Task, found: Mapping[str, Predicted], folder: Path) -> list[Path
   }
   if len(pictures) < len(found):
     raise ConfigError("--draw: two images have the same file name; draw them in separate calls")
-  for file, picture in pictures.items():
-    if picture is None:
-      raise ConfigError("--draw: the task of this run draws no pictures")
+  drawn = {file: picture for file, picture in pictures.items() if picture is not None}
+  if len(drawn) < len(pictures):
+    raise ConfigError("--draw: the task of this run draws no pictures")
+  for file in drawn:
     if file.exists():
       raise ConfigError(f"--draw: {file} exists; name another directory")
   folder.mkdir(parents=True, exist_ok=True)
-  for file, picture in pictures.items():
+  for file, picture in drawn.items():
     save_picture(picture, file)
-  return list(pictures)
+  return list(drawn)

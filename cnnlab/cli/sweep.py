@@ -5,7 +5,7 @@
   cnnlab sweep experiments/all_cnn --recipe quick --config.data.dir=DATA_DIR --root runs
 
 Runs lie at ROOT/<experiment>/<variant>/seed<k>. Finished ones are skipped and interrupted ones
-resumed, so the same command goes on after Ctrl-C, a crash or a reboot. A run that fails is
+resumed, so run the same command to resume. A run that fails is
 recorded with its error while the rest go on. Before anything starts, variants that would train
 the same, because a knob is not wired to anything, are named. Exit code: 0 when every run is done,
 1 when some are not, 2 when nothing could be started, 130 when interrupted.

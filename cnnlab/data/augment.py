@@ -90,8 +90,9 @@ class Preprocess:
           f"the image ({height}x{width}); at most {min(height, width) - 1}"
         )
     groups = [type(one).__mro__[1] for one in self.transforms]
-    order = [ColorTransform, GeometricTransform, PixelTransform]
-    if groups != sorted(groups, key=order.index):
+    order: list[type] = [ColorTransform, GeometricTransform, PixelTransform]
+    places = [order.index(group) for group in groups]
+    if places != sorted(places):
       raise DataError(
         f"data.transforms: {', '.join(one.name for one in self.transforms)} is not in the order of "
         "application: color first, then geometry, then erasing"

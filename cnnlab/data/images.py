@@ -35,10 +35,8 @@ def source_box(original: Size, size: Size) -> tuple[float, float, float, float]:
   """
   height, width = original
   ratio = size[1] / size[0]
-  if width / height >= ratio:
-    part = (height, ratio * height)
-  else:
-    part = (width / ratio, width)
+  wide = width / height >= ratio
+  part = (float(height), ratio * height) if wide else (width / ratio, float(width))
   top, left = (height - part[0]) / 2, (width - part[1]) / 2
   return top, left, top + part[0], left + part[1]
 

@@ -114,7 +114,7 @@ class TfdsSource:
         ]  # fmt: skip
       elif name == BOX_LABELS:
         labels = np.asarray(raw[OBJECTS]["label"], np.int32)
-        values[name] = np.pad(labels, (0, feature.shape[0] - len(labels)))
+        values[name] = np.pad(labels, (0, MOST_BOXES - len(labels)))
       else:
         values[name] = raw[name]
     try:
@@ -150,7 +150,9 @@ def read_features(features: Any, most_boxes: int) -> Features:
         found[name] = Feature("label", (), "int32", tuple(feature.names))
     elif isinstance(feature, tfds.Tensor) and type(feature) in (tfds.Tensor, tfds.Scalar):
       if None not in feature.shape and np.dtype(feature.np_dtype).name in _NUMBERS:
-        found[name] = Feature("vector", tuple(feature.shape), _NUMBERS[np.dtype(feature.np_dtype).name])
+        found[name] = Feature(
+          "vector", tuple(feature.shape), _NUMBERS[np.dtype(feature.np_dtype).name]
+        )
     elif name == OBJECTS and "bbox" in getattr(feature, "feature", {}):
       found["boxes"] = Feature("boxes", (most_boxes, 4), "float32")
       if "label" in feature.feature:

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config import flatten
+from cnnlab.config import flatten, upgrade_saved
 from cnnlab.errors import DivergedError, RunError
 from cnnlab.runs.lease import PREFIX, Lease, LeasedError, leased_elsewhere
 
@@ -77,7 +77,7 @@ def now() -> str:
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
   """Returns `{dotted.key: (old, new)}` where two configs differ, ignoring `derived` and `PLACES`."""
-  flat_old, flat_new = flatten(old), flatten(new)
+  flat_old, flat_new = flatten(upgrade_saved(old)), flatten(upgrade_saved(new))
   keys = sorted(flat_old.keys() | flat_new.keys())
   return {
     key: (flat_old.get(key), flat_new.get(key))

@@ -18,7 +18,7 @@ from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import find_runs, read_json_lines
 from cnnlab.runs.state import effective_status
 
-MAIN_METRIC = ("eval/error", metrics.find("error").better)  # of a config that names none
+MAIN_METRIC: tuple[str, str] = ("eval/error", metrics.find("error").better)  # of a config that names none
 COLUMNS = ("run", "status", "step", "total_steps", "metric", "best", "last", "differs")
 
 
@@ -94,7 +94,7 @@ def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
 def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
   row: dict[str, Any] = {"status": "queued", "reason": ""}
   config = None
-  metric, mode = MAIN_METRIC
+  metric, mode = MAIN_METRIC[0], str(MAIN_METRIC[1])
   try:
     if (directory / "status.json").is_file():
       status = read_json(directory / "status.json")

@@ -73,7 +73,9 @@ class Accumulator(Protocol):
 class Preprocessing(Protocol):
   """What an evaluation needs of `cnnlab.data.Preprocess`."""
 
-  eval_crops: str
+  @property
+  def eval_crops(self) -> str:
+    """Which crops an evaluation sees; 'center' is one."""
 
   def eval(self, batch: Any) -> Any:
     """Returns the batch with images as the network takes them."""
@@ -230,8 +232,7 @@ def flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float | None]:
   for name, value in metrics.items():
     if isinstance(value, Mapping):
       for label, one in value.items():
-        missing = one is None or not np.isfinite(one)
-        flat[f"{name}/{label}"] = None if missing else float(one)
+        flat[f"{name}/{label}"] = None if one is None or not np.isfinite(one) else float(one)
     else:
       flat[name] = value
   return flat

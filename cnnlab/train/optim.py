@@ -183,7 +183,7 @@ def freeze_filter(settings: Optimizer) -> Callable[[ParameterPath], bool] | None
 
 def by_path(value: Callable[[ParameterPath], Any], params: Any) -> Any:
   """Returns a tree of the parameters' structure with a value that follows from each path."""
-  return traverse_util.path_aware_map(lambda path, _: value(path), params)
+  return traverse_util.path_aware_map(lambda path, _: value(tuple(map(str, path))), params)
 
 
 def decays(path: ParameterPath) -> bool:

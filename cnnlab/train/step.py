@@ -96,7 +96,8 @@ def train_step(
       batch with its own batch statistics (`parallel='pmap'`); None: the batch is global.
   """
   examples = program.gather(constants, batch)
-  augment, offset, stream_key = named_key(key, "augment", state.step), 0, key
+  augment, stream_key = named_key(key, "augment", state.step), key
+  offset: Array | int = 0
   if axis is not None:
     # Augmentation is that of the global batch on any number of devices; dropout is each device's.
     offset = jax.lax.axis_index(axis) * num_examples(examples)
@@ -202,7 +203,7 @@ def _backward(
 
 def _without_frozen(freeze: Freeze, gradients: Any) -> Any:
   return traverse_util.path_aware_map(
-    lambda path, leaf: jnp.zeros_like(leaf) if freeze(path) else leaf, gradients
+    lambda path, leaf: jnp.zeros_like(leaf) if freeze(tuple(map(str, path))) else leaf, gradients
   )
 
 

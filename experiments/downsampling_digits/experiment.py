@@ -31,14 +31,23 @@ def get_experiment(recipe: str = "") -> Experiment:
       "conv": {"model.downsample": "conv"},
     },
     base="max",
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2) if recipe == "tiny" else (0, 1, 2, 3, 4),
     claims=(
       Claim(
-        "replacing max pooling by a strided convolution of its own costs no accuracy",
+        "striding the convolution before it instead of pooling costs less than 2 points",
+        "stride",
+        "<=",
+        "max",
+        "arXiv:1412.6806, section 2 and table 3",
+        margin=0.02,
+      ),
+      Claim(
+        "a strided convolution in the place of max pooling costs less than 2 points",
         "conv",
         "<=",
         "max",
         "arXiv:1412.6806, section 2 and table 3",
+        margin=0.02,
       ),
       Claim(
         "max pooling beats average pooling",
