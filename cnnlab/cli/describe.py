@@ -1,11 +1,11 @@
-"""What each layer of a model outputs, costs, sees and keeps in memory; nothing is computed.
+"""Shows output, cost, receptive field and memory of each layer; the model is not run.
 
   cnnlab describe resnet152 --batch_size=32
   cnnlab describe vgg16 --picture vgg16.png
   cnnlab describe resnet20 --option norm=group --option width=2 --csv > sheet.csv
   cnnlab describe --config=configs/cifar.py:resnet20 --config.model.width=2
 
-Multiply-adds and activations are of one image's forward pass; memory is for a batch.
+Multiply-adds are those of one image's forward pass; memory is that of a batch.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
-  parser.add_argument("model", nargs="?", help="a name of `cnnlab models`")
-  parser.add_argument("--config", help="a config page instead of a name, as in `cnnlab train`")
-  parser.add_argument("--image_size", type=int, help="pixels (default: as published)")
-  parser.add_argument("--channels", type=int, help="of the images (default: as published)")
-  parser.add_argument("--num_classes", type=int, help="default: the model's")
-  parser.add_argument("--batch_size", type=int, help="memory is for so many images (default 1)")
-  parser.add_argument("--optimizer", help="whose slots count as memory (default sgd, one slot)")
+  """Adds the arguments of this verb."""
+  parser.add_argument("model", nargs="?", help="a name from `cnnlab models`")
+  parser.add_argument("--config", help="a config file instead of a name, as in `cnnlab train`")
   parser.add_argument(
-    "--option", action="append", default=[], metavar="KEY=VALUE", help="of the model"
+    "--image_size", type=int, help="height and width in pixels (default: as published)"
+  )
+  parser.add_argument("--channels", type=int, help="channels of the images (default: as published)")
+  parser.add_argument("--num_classes", type=int, help="number of classes (default: the model's)")
+  parser.add_argument(
+    "--batch_size", type=int, help="number of images for which memory is counted (default: 1)"
+  )
+  parser.add_argument("--optimizer", help="optimizer whose state counts as memory (default: sgd)")
+  parser.add_argument(
+    "--option", action="append", default=[], metavar="KEY=VALUE", help="option of the model"
   )
   form = parser.add_mutually_exclusive_group()
   form.add_argument("--json", action="store_true", help="print JSON")
-  form.add_argument("--csv", action="store_true", help="print CSV, a line a layer")
+  form.add_argument("--csv", action="store_true", help="print CSV, one line per layer")
   parser.add_argument("--picture", metavar="FILE", help="draw memory and cost (.png, .svg, .pdf)")
 
 
@@ -43,7 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
   if (arguments.model is None) == (arguments.config is None):
     raise ConfigError("describe takes either the name of a model or --config=PAGE")
   if arguments.overrides and arguments.config is None:
-    raise ConfigError("--config.KEY=VALUE needs --config=PAGE; options of a model are --option")
+    raise ConfigError(
+      "--config.KEY=VALUE needs --config=PAGE; set options of a model with --option"
+    )
   sheet = _of_config(arguments) if arguments.config else _of_model(arguments)
   if arguments.json:
     print(json.dumps(sheet.to_json(), indent=2))
@@ -52,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
   else:
     _print(sheet)
   if arguments.picture:
-    from cnnlab.inspect.picture import save
+    from cnnlab.inspect.picture import save_picture
 
-    path = save(sheet, arguments.picture)
+    path = save_picture(sheet, arguments.picture)
     if not (arguments.json or arguments.csv):
       print(f"picture: {path}")
   return 0
@@ -76,14 +82,15 @@ def _of_model(arguments: argparse.Namespace) -> Any:
     (height, width, channels if arguments.channels is None else arguments.channels),
     name=arguments.model,
     batch_size=1 if arguments.batch_size is None else arguments.batch_size,
-    optimiser=arguments.optimizer or "sgd",
+    optimizer=arguments.optimizer or "sgd",
   )
 
 
 def _of_config(arguments: argparse.Namespace) -> Any:
   from cnnlab.config import apply_overrides, load_page, parse_overrides
   from cnnlab.data import DataSettings, outline
-  from cnnlab.inspect import describe
+  from cnnlab.inspect import describe, optimizer_names
+  from cnnlab.inspect.sheet import WITHOUT_MOMENTUM
   from cnnlab.models import create_model
   from cnnlab.settings import bind
 
@@ -95,15 +102,15 @@ def _of_config(arguments: argparse.Namespace) -> Any:
   (height, width, channels), names = outline(bind(DataSettings, config.data.to_dict(), "data"))
   if arguments.image_size is not None:
     height = width = arguments.image_size
-  slots = config.optim.name
-  if slots in ("sgd", "rmsprop") and not config.optim.momentum:
-    slots += " without momentum"
+  optimizer = config.optim.name
+  if not config.optim.momentum and optimizer + WITHOUT_MOMENTUM in optimizer_names():
+    optimizer += WITHOUT_MOMENTUM
   return describe(
     create_model(name, num_classes=classes or len(names), **{"dtype": dtype} | options),
     (height, width, channels if arguments.channels is None else arguments.channels),
     name=name,
     batch_size=config.batch_size if arguments.batch_size is None else arguments.batch_size,
-    optimiser=arguments.optimizer or slots,
+    optimizer=arguments.optimizer or optimizer,
   )
 
 
@@ -115,7 +122,7 @@ def _options(texts: list[str]) -> dict[str, Any]:
   for text in texts:
     key, equals, value = text.partition("=")
     if not equals:
-      raise ConfigError(f"--option {text!r} is not written KEY=VALUE")
+      raise ConfigError(f"--option {text!r} must have the form KEY=VALUE")
     options[key] = parse_value(value)
   return options
 
@@ -126,8 +133,8 @@ def _print(sheet: Any) -> None:
 
   image = "x".join(map(str, sheet.image_shape))
   table = Table(
-    title=f"{sheet.name} on {image}, {sheet.optimiser}, batch of {sheet.batch_size}",
-    caption="field and stride in pixels of the image; kept: activations for the backward pass",
+    title=f"{sheet.name} on {image}, {sheet.optimizer}, batch of {sheet.batch_size}",
+    caption="field, stride: pixels of the image; kept: activations kept for the backward pass",
     title_justify="left",
     caption_justify="left",
     show_footer=True,
@@ -159,7 +166,7 @@ def _print(sheet: Any) -> None:
       _bytes(line["activations_bytes"]) if row.kept_bytes else "",
     )
   console = Console()
-  # A sheet that is piped into a file or a pager keeps its columns whole.
+  # Output to a file or a pager is not wrapped.
   console = console if console.is_terminal else Console(width=160)
   console.print(table)
   memory = sheet.memory()

@@ -1,4 +1,4 @@
-"""`cnnlab VERB`: finds the verb, runs it, and turns errors into one line and an exit code."""
+"""`cnnlab VERB`: runs a verb and turns errors into a one-line message and an exit code."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from cnnlab.errors import CnnlabError, unknown
 
 # A verb is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit code`.
-# The help texts stand here so that `--help` imports none of them.
+# The help texts are kept here so that `--help` does not import the verbs.
 VERBS = {
-  "train": "train a network from a config page; the same command resumes it",
+  "train": "train a network from a config file; the same command resumes it",
   "eval": "evaluate a run's newest checkpoint on every example of a split",
-  "predict": "class names and probabilities of images, from a run or checkpoint",
-  "models": "list the models, and the options of one",
-  "describe": "what each layer of a model outputs, costs, sees and keeps in memory",
-  "convert": "make a run directory of torchvision's weights",
+  "predict": "predict images with a run or checkpoint",
+  "models": "list the models, or the options of one model",
+  "describe": "show output, cost, receptive field and memory of each layer of a model",
+  "convert": "make a run directory from torchvision's weights",
   "bench": "time the real training step on synthetic data",
   "sweep": "train all variants and seeds of an experiment, then report",
-  "report": "rebuild an experiment's table and plots from its directories alone",
-  "runs": "a table of every run below a directory",
+  "report": "rebuild an experiment's tables and plots from its run directories",
+  "runs": "show a table of all runs below a directory",
 }
 
 
@@ -33,10 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="cnnlab",
     formatter_class=argparse.RawDescriptionHelpFormatter,
-    description="Convolutional networks as a laboratory.",
-    epilog=f"verbs:\n{verbs}\n\n`cnnlab VERB --help` explains one.",
+    description="Controlled experiments with convolutional networks.",
+    epilog=f"verbs:\n{verbs}\n\n`cnnlab VERB --help` explains a verb.",
   )
-  parser.add_argument("verb", metavar="VERB", help="what to do (below)")
+  parser.add_argument("verb", metavar="VERB", help="what to do, see below")
   parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
   return parser
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   top = build_parser().parse_args(argv)
   logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
   logging.getLogger("cnnlab").setLevel(logging.INFO)
-  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells of every file
+  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every file
   try:
     if top.verb not in VERBS:
       raise CnnlabError(unknown("verb", top.verb, VERBS))
@@ -66,11 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("interrupted", file=sys.stderr)
     return 130
   except BrokenPipeError:
-    return 141  # the reader of our output has gone, as in `cnnlab runs DIR | head`
+    return 141  # the reader of our output has closed it, as in `cnnlab runs DIR | head`
 
 
 def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-  """Parses the verb's arguments, `--config.KEY=VALUE` overrides apart where it takes them."""
+  """Parses a verb's arguments and runs it; separates `--config.KEY=VALUE` if it takes overrides."""
   if not getattr(verb, "TAKES_OVERRIDES", False):
     return verb.run(parser.parse_args(arguments))  # type: ignore[attr-defined]
   overrides, rest = [], []
@@ -89,5 +89,5 @@ def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) ->
 
 
 def entry_point() -> None:
-  """The `cnnlab` command."""
+  """Runs the `cnnlab` command."""
   sys.exit(main())

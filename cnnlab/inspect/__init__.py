@@ -1,7 +1,16 @@
-"""Looking at a network without training it: sheets, receptive fields, pictures."""
+"""Inspection of a network without training it: layer tables, receptive fields, figures."""
 
 from cnnlab.inspect.fields import Field, Fields
-from cnnlab.inspect.sheet import OPTIMISER_SLOTS, Row, Sheet, describe
+from cnnlab.inspect.sheet import LayerRow, Sheet, describe, optimizer_names, optimizer_slots
 from cnnlab.inspect.trace import receptive_fields
 
-__all__ = ["Field", "Fields", "OPTIMISER_SLOTS", "Row", "Sheet", "describe", "receptive_fields"]
+__all__ = [
+  "Field",
+  "Fields",
+  "LayerRow",
+  "Sheet",
+  "describe",
+  "optimizer_names",
+  "optimizer_slots",
+  "receptive_fields",
+]

@@ -1,8 +1,8 @@
-"""The table of all models: what each costs on the images it was published for, and what proves it.
+"""The table of all models: cost on the images each was published for, and how it is verified.
 
 `published.json` holds the published figures: exact parameter counts (torchvision's, or those that
-follow from a paper's layer list), or millions as they are printed with half of the last digit, and
-whose outputs are compared with torchvision's.
+follow from a paper's layer list) or millions as printed, with half a unit of the last digit as
+tolerance, and whether the outputs are compared with torchvision's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from cnnlab.inspect.sheet import describe
 from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import family_of
 
-# Images of the data set that a net was published for, by family or by pattern of names; nets of
-# ImageNet are not listed.
+# Image shapes of the data set that a net was published for, by family or name pattern; ImageNet
+# models are not listed.
 IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
   "highway10_*": (28, 28, 1),
   "lenet5*": (32, 32, 1),
@@ -37,13 +37,13 @@ class Entry(NamedTuple):
   """A line of the table.
 
   Attributes:
-    name: of the model.
-    paper: title and number, from the family's page.
+    name: the model's name.
+    paper: title and number, from the docstring of the family's module.
     image_shape: (height, width, channels).
-    parameters: counted.
-    multiply_adds: of one image, counted.
-    published: the published count of parameters with its source, '' where there is none.
-    status: 'outputs', 'count', 'printed digits' or 'neither': what is proven.
+    parameters: counted number of parameters.
+    multiply_adds: counted for one image.
+    published: the published number of parameters with its source, '' if there is none.
+    status: what is verified: 'outputs', 'count', 'printed digits' or 'neither'.
   """
 
   name: str
@@ -66,12 +66,12 @@ def image_shape(name: str) -> tuple[int, int, int]:
 
 @cache
 def published() -> dict[str, dict]:
-  """Returns the published figures: name -> parameters, source, and where known gmacs, outputs."""
+  """Returns the published figures by name: parameters, source and, if known, gmacs and outputs."""
   return json.loads((Path(__file__).parent / "published.json").read_text())
 
 
 def entry(name: str) -> Entry:
-  """Returns a model's line; ConfigError if it is unknown."""
+  """Returns a model's line; ConfigError for an unknown model."""
   shape = image_shape(name)
   sheet = describe(create_model(name), shape)
   told, status = _proof(published().get(name, {}), sheet.parameters)
@@ -79,7 +79,7 @@ def entry(name: str) -> Entry:
 
 
 def _proof(known: dict, parameters: int) -> tuple[str, str]:
-  """Returns what was published, in words, and what a count of `parameters` proves with it."""
+  """Returns the published figure as text, and what a count of `parameters` verifies."""
   if "millions" in known:
     agrees = abs(parameters / 1e6 - known["millions"]) <= known["within"]
     told = f"{known['millions']} M, {known['source']}"
@@ -92,18 +92,18 @@ def _proof(known: dict, parameters: int) -> tuple[str, str]:
 
 
 def paper(name: str) -> str:
-  """Returns the first sentence of the family's page, which names the paper."""
+  """Returns the first line of the family's docstring, which names the paper."""
   module = importlib.import_module(f"cnnlab.models.{family_of(name)}")
   return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
 def markdown(pattern: str = "*") -> str:
-  """Returns the table of the models that match, as a page of Markdown; takes a second a model."""
-  return page([entry(name) for name in list_models(pattern)])
+  """Returns the table of the matching models as Markdown; takes about a second per model."""
+  return render([entry(name) for name in list_models(pattern)])
 
 
-def page(entries: list[Entry]) -> str:
-  """Returns the page of some lines, grouped by paper."""
+def render(entries: list[Entry]) -> str:
+  """Returns entries as a page of Markdown, grouped by paper."""
   lines = [
     "# Models",
     "",

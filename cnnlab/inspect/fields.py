@@ -1,11 +1,11 @@
-"""What each unit of a traced network sees: receptive fields, followed through its equations.
+"""Receptive fields of the units of a traced network, propagated through its equations.
 
-For an image axis, a unit at index i of an array sees the pixels [start + steps·i, start + steps·i
-+ size): an affine function of the index, one integer step for each axis of the array. Every
-primitive maps such functions to such functions, as in Araujo et al., "Computing receptive fields
-of convolutional neural networks" (doi:10.23915/distill.00021), but for any graph: where branches
-meet, a unit sees the hull of what it sees through each. What an equation makes of it that is not
-affine is bounded from above by the hull over all units.
+Along an image axis, a unit at index i of an array sees the pixels [start + steps·i, start +
+steps·i + size): an affine function of the index, with one integer step per axis of the array.
+Every primitive maps such functions to such functions, as in Araujo et al., "Computing receptive
+fields of convolutional neural networks" (doi:10.23915/distill.00021), here for any graph: where
+branches meet, a unit sees the hull of what it sees through each. Where an equation's result is
+not affine, the hull over all units is an upper bound.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Field(NamedTuple):
 
   Attributes:
     start: first pixel that the unit of index 0 sees; negative in the padding.
-    size: how many pixels in a row, the receptive field.
-    steps: pixels between the fields of neighbouring units, for each axis of the array.
-    fixed: all units see the same pixels although they lie `steps` apart, as behind a norm whose
-      statistics are those of the image.
+    size: number of consecutive pixels, the receptive field.
+    steps: pixels between the fields of neighboring units, for each axis of the array.
+    fixed: all units see the same pixels although they lie `steps` apart, as after a norm with
+      statistics of the image.
   """
 
   start: int
@@ -60,7 +60,7 @@ def propagate(equation: Any, operands: Sequence[Fields | None]) -> Fields | None
   """Returns the fields of an equation's outputs, None where they do not depend on the image.
 
   Args:
-    equation: of a jaxpr; calls of inner jaxprs are for the caller to follow.
+    equation: an equation of a jaxpr; the caller follows calls of inner jaxprs.
     operands: the fields of its inputs.
   """
   if all(operand is None for operand in operands):
@@ -86,12 +86,12 @@ def _along(equation: Any, operands: list[Field | None]) -> Field:
 
 
 def collapse(field: Field, shape: Sequence[int], rank: int) -> Field:
-  """Returns the hull of what all units of an array of that shape see, for an array of `rank`."""
+  """Returns the hull of what all units of an array of that shape see, as fields of rank `rank`."""
   return _absorbed(field, shape, range(len(shape)))._replace(steps=(0,) * rank)
 
 
 def _absorbed(field: Field, shape: Sequence[int], axes: Any, spans: Any = None) -> Field:
-  """Returns the field of a unit that takes in `spans` (default: all) indices of some axes."""
+  """Returns the field of a unit that combines `spans` (default: all) indices of some axes."""
   start, size = field.start, field.size
   for axis in axes:
     count = shape[axis] if spans is None else spans[axis]
@@ -106,9 +106,9 @@ def _shifted(field: Field, axis: int, by: int) -> int:
 
 
 def _join(fields: list[Field], shape: Sequence[int]) -> Field:
-  """Returns the hull of the fields of arrays of that shape, which are combined element by element.
+  """Returns the hull of the fields of arrays of one shape that are combined element by element.
 
-  Where their steps differ, no step is right for all: then it is the hull over all units.
+  If their steps differ, no step is right for all, and the result is the hull over all units.
   """
   long = [axis for axis, count in enumerate(shape) if count > 1]
   apart = len({tuple(f.steps[axis] for axis in long) for f in fields}) > 1

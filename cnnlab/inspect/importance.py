@@ -1,4 +1,4 @@
-"""What each switchable norm of a network has learned to prefer, from the input to the output.
+"""Learned weights of the statistics in each switchable norm of a network.
 
 Source: arXiv:1806.10779, section 3.1 (softmax weights of the statistics), figure 1.
 """
@@ -25,7 +25,7 @@ _LOOKS = {"instance": (GREEN, "s"), "layer": (ORANGE, "^"), "batch": (BLUE, "o")
 def importance_table(
   model: Any, params: Mapping[str, Any], image_shape: tuple[int, int, int]
 ) -> pd.DataFrame:
-  """Returns the importance of each norm's statistics by layer, in the order in which layers run.
+  """Returns the importance of each norm's statistics by layer, in execution order.
 
   Args:
     model: a network with norm='switchable'.
@@ -33,9 +33,9 @@ def importance_table(
     image_shape: (height, width, channels); the network is traced with it, not run.
 
   Returns:
-    A row a layer and moment: `depth` (0 is the first), `path`, `moment` (of `MOMENTS`), and the
-    weights of the instance's, layer's and batch's, which add up to 1. No row if the network has no
-    switchable norm.
+    One row per layer and moment: `depth` (0 is the first), `path`, `moment` (of `MOMENTS`), and
+    the weights of instance, layer and batch statistics, which sum to 1. Empty if the network has
+    no switchable norm.
   """
   weights = importance_weights(params)
   order = [row.name for row in describe(model, image_shape).rows if row.name in weights]
@@ -48,11 +48,11 @@ def importance_table(
 
 
 def importance_figure(table: pd.DataFrame, group: str) -> Figure:
-  """Returns importance against depth: a row of panels a moment, a column a group of networks.
+  """Draws importance against depth: a row of panels per moment, a column per group of networks.
 
   Args:
     table: rows of `importance_table` of several networks with the same layers, with a column
-      `group` that says which belong together; a line is their mean, a band lowest to highest.
+      that names each network's group; lines are group means, bands range from lowest to highest.
     group: that column's name.
   """
   groups = list(dict.fromkeys(table[group]))
@@ -76,10 +76,10 @@ def importance_figure(table: pd.DataFrame, group: str) -> Figure:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:
-  for norm, (colour, marker) in _LOOKS.items():
+  for norm, (color, marker) in _LOOKS.items():
     across = rows.groupby("depth")[norm].agg(["mean", "min", "max"])
-    axes.plot(across.index, across["mean"], color=colour, marker=marker, ms=4, label=norm)
-    axes.fill_between(across.index, across["min"], across["max"], color=colour, alpha=0.16, lw=0)
+    axes.plot(across.index, across["mean"], color=color, marker=marker, ms=4, label=norm)
+    axes.fill_between(across.index, across["min"], across["max"], color=color, alpha=0.16, lw=0)
   axes.axhline(1 / len(STATISTICS), color="#777777", lw=0.8, ls=":")
   axes.set_ylim(0, 1)
   axes.xaxis.set_major_locator(matplotlib.ticker.FixedLocator(sorted(set(rows["depth"]))))

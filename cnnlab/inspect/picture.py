@@ -1,7 +1,7 @@
-"""A picture of where a network's memory and multiply-adds lie, layer by layer.
+"""A figure of a network's memory and multiply-adds by layer.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart. Figures are drawn
-without any display.
+The colors are those of Okabe and Ito, which color-blind readers can tell apart. No display is
+needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cnnlab.errors import ConfigError, unknown
 from cnnlab.inspect.sheet import Sheet
 from cnnlab.plot_style import BLUE, GREEN, STYLE, VERMILION, page
 
-MOST_BARS = 40  # beyond, the layers of a block share one
+MOST_BARS = 40  # above, the layers of a block share one bar
 FORMATS = ("pdf", "png", "svg")
 
 
@@ -34,7 +34,7 @@ class Bar(NamedTuple):
 
 
 def bars(sheet: Sheet) -> list[Bar]:
-  """Returns a bar a layer, norms and poolings with the layer before; in deep nets a bar a block."""
+  """Returns a bar per layer (block in deep nets); norms and poolings join the layer before."""
   by_block = sum(row.multiply_adds > 0 for row in sheet.rows) > MOST_BARS
   found: list[Bar] = []
   for row in sheet.rows:
@@ -51,7 +51,7 @@ def bars(sheet: Sheet) -> list[Bar]:
 
 
 def picture(sheet: Sheet) -> Figure:
-  """Returns memory of a training step, and multiply-adds of a forward pass, from input to output."""
+  """Draws a training step's memory and a forward pass's multiply-adds, from input to output."""
   found = bars(sheet)
   with matplotlib.rc_context(STYLE):
     height = min(2.0 + 0.17 * len(found), 16.0)
@@ -77,8 +77,8 @@ def picture(sheet: Sheet) -> Figure:
   return figure
 
 
-def save(sheet: Sheet, path: str | Path) -> Path:
-  """Draws `picture` into a file, .png, .svg or .pdf; ConfigError for another ending."""
+def save_picture(sheet: Sheet, path: str | Path) -> Path:
+  """Saves `picture` as .png, .svg or .pdf; ConfigError for any other suffix."""
   path = Path(path)
   if path.suffix[1:].lower() not in FORMATS:
     raise ConfigError(unknown("format of a picture", path.suffix[1:], FORMATS))
@@ -94,7 +94,7 @@ def _memory(axes: Axes, sheet: Sheet, found: Sequence[Bar]) -> None:
   weights = np.array([bar.weights for bar in found])
   activations = np.array([bar.activations for bar in found])
   axes.barh(rows, activations, color=BLUE, label=f"activations kept, batch of {sheet.batch_size}")
-  own = f"parameters, gradients, {sheet.optimiser}'s slots"
+  own = f"parameters, gradients, {sheet.optimizer}'s slots"
   axes.barh(rows, weights, left=activations, color=VERMILION, hatch="///", ec="white", label=own)
   axes.set_title(f"Memory in training: {_engineering(sum(sheet.memory().values()))}B")
   axes.set_xlabel("bytes (hatched: weights and what belongs to them)")

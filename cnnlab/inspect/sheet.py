@@ -1,9 +1,9 @@
-"""The sheet of a network: what each layer outputs, costs, sees and keeps, and where memory goes.
+"""The sheet of a network: output, cost, receptive field and memory of each layer.
 
     sheet = describe(create_model("resnet18"), (224, 224, 3), batch_size=32)
     sheet.multiply_adds, sheet.memory()["activations"], sheet.table()
 
-The network is traced on shapes and never run. docs/arithmetic.md explains what counts how.
+The network is traced on shapes and never run. docs/arithmetic.md explains how things are counted.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError, unknown
@@ -24,34 +26,55 @@ from cnnlab.nn.cost import count_parameters
 if TYPE_CHECKING:
   import pandas as pd
 
-# Arrays as large as the parameters that an optimiser keeps: momentum, running squares.
-OPTIMISER_SLOTS = {
-  "sgd": 1,
-  "sgd without momentum": 0,
-  "adam": 2,
-  "adamw": 2,
-  "rmsprop": 2,
-  "rmsprop without momentum": 1,
-  "adagrad": 1,
-}
-PARAMETER_BYTES = 4  # parameters, their gradients and the optimiser's slots are float32
+PARAMETER_BYTES = 4  # parameters, their gradients and the optimizer's slots are float32
 INPUT_BYTES = 4  # images enter the network as float32
+WITHOUT_MOMENTUM = " without momentum"
+
+
+@cache
+def optimizer_names() -> tuple[str, ...]:
+  """Returns the optimizers of `optim.name`, and 'sgd without momentum' and the like."""
+  from cnnlab.train.optim import OPTIMIZERS
+
+  plain = [name for name, kind in OPTIMIZERS.items() if hasattr(kind, "momentum")]
+  return (*OPTIMIZERS, *(name + WITHOUT_MOMENTUM for name in plain))
+
+
+@cache
+def optimizer_slots(name: str) -> int:
+  """Returns how many arrays as large as the parameters an optimizer keeps, such as momentum.
+
+  Args:
+    name: one of `optimizer_names()`.
+
+  Raises:
+    ConfigError: for an unknown name.
+  """
+  from cnnlab.train.optim import OPTIMIZERS, create_optimizer
+
+  if name not in optimizer_names():
+    raise ConfigError(unknown("optimizer", name, optimizer_names()))
+  kind = OPTIMIZERS[name.removesuffix(WITHOUT_MOMENTUM)]
+  options: dict[str, Any] = {"momentum": 0.0} if name.endswith(WITHOUT_MOMENTUM) else {}
+  kernel = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+  state = jax.eval_shape(create_optimizer(kind(**options)).init, {"kernel": kernel})
+  return sum(leaf.shape == kernel.shape for leaf in jax.tree.leaves(state))
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-  """A layer; sizes and costs are of one example, pairs are (height, width).
+class LayerRow:
+  """A layer of a sheet; sizes and costs are per example, pairs are (height, width).
 
   Attributes:
     name: its path in the network, `stage1_block1/conv1`.
     kind: its class, or the pooling's name.
-    output: the output's shape without the batch; () where it depends on no image.
-    parameters: elements of its own parameters.
-    multiply_adds: of its convolutions and matrix products, in a forward pass.
-    receptive_field: pixels of the image that an output sees, padding included.
-    stride: pixels between the fields of neighbouring outputs; None where there is no map.
-    kept_bytes: of arrays made in the layer (or by the activations, sums and concatenations
-      behind it) that the backward pass needs.
+    output: the output's shape without the batch; () if it does not depend on the image.
+    parameters: number of elements of its own parameters.
+    multiply_adds: of its convolutions and matrix products in a forward pass.
+    receptive_field: pixels of the image that an output depends on, padding included.
+    stride: pixels between the fields of neighboring outputs; None if the output is no map.
+    kept_bytes: size of the arrays that the backward pass needs and that are made in the layer or
+      by the activations, sums and concatenations that follow it.
   """
 
   name: str
@@ -66,27 +89,27 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-  """All layers of a network in the order in which they run.
+  """All layers of a network in execution order.
 
   Attributes:
-    name: the network's.
-    image_shape: (height, width, channels) that it was traced with.
-    batch_size: examples that memory is counted for.
-    optimiser: a key of `OPTIMISER_SLOTS`.
+    name: the network's name.
+    image_shape: (height, width, channels) of the image it was traced with.
+    batch_size: number of examples for which memory is counted.
+    optimizer: one of `optimizer_names()`.
     rows: the layers.
-    statistics: elements of its other variables, such as batch norm's moving averages.
+    statistics: number of elements of its other variables, such as batch norm's moving averages.
   """
 
   name: str
   image_shape: tuple[int, int, int]
   batch_size: int
-  optimiser: str
-  rows: tuple[Row, ...]
+  optimizer: str
+  rows: tuple[LayerRow, ...]
   statistics: int
 
   @property
   def parameters(self) -> int:
-    """Elements of all parameters."""
+    """Number of elements of all parameters."""
     return sum(row.parameters for row in self.rows)
 
   @property
@@ -96,47 +119,47 @@ class Sheet:
 
   @property
   def receptive_field(self) -> tuple[int, int]:
-    """Pixels that one unit of the last layer with a map sees, (height, width); (1, 1) without."""
+    """Receptive field of the last layer that outputs a map, (height, width); (1, 1) without."""
     fields = [r.receptive_field for r in self.rows if r.stride and r.receptive_field]
     return fields[-1] if fields else (1, 1)
 
   def memory(self) -> dict[str, int]:
     """Returns the bytes of a training step by source.
 
-    'activations' is the least that must be kept for the backward pass: the inputs of
-    convolutions, matrix products and norms, the outputs of activations where the gradient follows
-    from them, a byte a maximum for pooling. Compiled steps take more, for arrays that live for a
-    moment and for what the compiler chooses to keep: XLA on CPU 1.2 to 2.3 times as much in small
-    networks that were measured.
+    'activations' is the minimum that must be kept for the backward pass: the inputs of
+    convolutions, matrix products and norms, the outputs of activations whose gradient follows
+    from them, and one byte per maximum for pooling. A compiled step needs more, for temporary
+    arrays and for what the compiler chooses to keep: with XLA on a CPU, 1.2 to 2.3 times as much
+    in the small networks that were measured.
     """
     weights = self.parameters * PARAMETER_BYTES
     return {
       "parameters": weights,
       "gradients": weights,
-      "optimiser": weights * OPTIMISER_SLOTS[self.optimiser],
+      "optimizer": weights * optimizer_slots(self.optimizer),
       "statistics": self.statistics * PARAMETER_BYTES,
       "activations": sum(row.kept_bytes for row in self.rows) * self.batch_size,
       "batch": math.prod(self.image_shape) * INPUT_BYTES * self.batch_size,
     }
 
-  def row_memory(self, row: Row) -> dict[str, int]:
-    """Returns a layer's bytes by source, as `memory` does for the whole."""
+  def row_memory(self, row: LayerRow) -> dict[str, int]:
+    """Returns a layer's bytes by source, as `memory` does for the whole network."""
     weights = row.parameters * PARAMETER_BYTES
     return {
       "parameters": weights,
       "gradients": weights,
-      "optimiser": weights * OPTIMISER_SLOTS[self.optimiser],
+      "optimizer": weights * optimizer_slots(self.optimizer),
       "activations": row.kept_bytes * self.batch_size,
     }
 
   def table(self) -> pd.DataFrame:
-    """Returns a row a layer; sizes in pixels, memory in bytes for the whole batch."""
+    """Returns a table with one row per layer; sizes in pixels, memory in bytes per batch."""
     import pandas as pd
 
     return pd.DataFrame([self.record(row) for row in self.rows])
 
-  def record(self, row: Row) -> dict[str, Any]:
-    """Returns a layer as a line of `table` has it."""
+  def record(self, row: LayerRow) -> dict[str, Any]:
+    """Returns a layer as a row of `table`."""
     return {
       "layer": row.name,
       "kind": row.kind,
@@ -154,7 +177,7 @@ class Sheet:
       "name": self.name,
       "image_shape": list(self.image_shape),
       "batch_size": self.batch_size,
-      "optimiser": self.optimiser,
+      "optimizer": self.optimizer,
       "layers": [
         dataclasses.asdict(row) | {"memory_bytes": self.row_memory(row)} for row in self.rows
       ],
@@ -173,41 +196,41 @@ def describe(
   *,
   name: str = "",
   batch_size: int = 1,
-  optimiser: str = "sgd",
+  optimizer: str = "sgd",
 ) -> Sheet:
   """Returns the sheet of a network.
 
   Args:
     model: as `cnnlab.models.create_model` builds it.
     image_shape: (height, width, channels).
-    name: for titles; default: the network's class.
-    batch_size: examples in a batch.
-    optimiser: a key of `OPTIMISER_SLOTS`.
+    name: used in titles; default: the network's class.
+    batch_size: number of examples in a batch.
+    optimizer: one of `optimizer_names()`.
 
   Raises:
     ShapeError: the image is too small for the network.
-    ConfigError: an unknown optimiser, or a batch size below 1.
+    ConfigError: an unknown optimizer or a batch size below 1.
   """
-  if optimiser not in OPTIMISER_SLOTS:
-    raise ConfigError(unknown("optimiser", optimiser, OPTIMISER_SLOTS))
+  if optimizer not in optimizer_names():
+    raise ConfigError(unknown("optimizer", optimizer, optimizer_names()))
   if batch_size < 1:
-    raise ConfigError(f"batch_size is {batch_size}; allowed: 1 and more")
+    raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
   found = trace(model, image_shape)
   others: Mapping = {k: v for k, v in found.variables.items() if k != "params"}
   return Sheet(
     name=name or type(model).__name__,
     image_shape=image_shape,
     batch_size=batch_size,
-    optimiser=optimiser,
+    optimizer=optimizer,
     rows=tuple(map(_row, found.layers)),
     statistics=count_parameters(jax.tree.leaves(others)),
   )
 
 
-def _row(layer: Layer) -> Row:
+def _row(layer: Layer) -> LayerRow:
   fields, is_map = layer.fields, len(layer.shape) == 3
   stride = (abs(fields[0].steps[1]), abs(fields[1].steps[2])) if fields and is_map else (0, 0)
-  return Row(
+  return LayerRow(
     name="/".join(layer.path) or "(the net itself)",
     kind=layer.kind,
     output=layer.shape,

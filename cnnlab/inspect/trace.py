@@ -1,7 +1,7 @@
-"""A network's trace read row by row: what each layer outputs, costs, sees and keeps.
+"""Output, cost, receptive field and kept memory of each layer, read from a network's trace.
 
 The network is traced on shapes, never run. Flax and the poolings name the scope of each equation,
-so that every equation can be laid to a layer's account.
+so that every equation can be attributed to a layer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KEEP_INPUT = (
 )
 _KEEP_FACTORS = ("div", "mul", "pow")
 
-Path = tuple[str, ...]
+ModulePath = tuple[str, ...]
 
 
 @dataclasses.dataclass
@@ -45,16 +45,16 @@ class Layer:
   """A layer of a trace; sizes are of one example.
 
   Attributes:
-    path: names of modules from the net down to the layer, and the pooling's.
+    path: module names from the net down to the layer, and the pooling's name.
     kind: its class, or the pooling's name.
     shape: of the output, without the batch.
-    parameters: elements of the parameters that it owns.
+    parameters: number of elements of the parameters that it owns.
     multiply_adds: of its convolutions and matrix products.
-    fields: what its outputs see of the image; None where they do not depend on it.
-    kept_bytes: of the arrays made here that the backward pass needs.
+    fields: the receptive fields of its outputs; None where they do not depend on the image.
+    kept_bytes: size of the arrays made here that the backward pass needs.
   """
 
-  path: Path
+  path: ModulePath
   kind: str
   shape: tuple[int, ...] = ()
   parameters: int = 0
@@ -65,7 +65,7 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-  """A network's layers in the order in which they run, and its variables' shapes by collection."""
+  """A network's layers in execution order, and its variables' shapes by collection."""
 
   layers: list[Layer]
   variables: dict[str, Any]
@@ -79,12 +79,14 @@ def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
     image_shape: (height, width, channels).
 
   Raises:
-    ShapeError: the image is too small for the network, or no (height, width, channels).
+    ShapeError: the image is too small for the network, or is not (height, width, channels).
   """
   if len(image_shape) != 3 or min(image_shape) < 1:
-    raise ShapeError(f"an image has (height, width, channels), all over 0, got {image_shape}")
+    raise ShapeError(
+      f"image_shape must be (height, width, channels), all positive, got {image_shape}"
+    )
   image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-  kinds: dict[Path, str] = {}
+  kinds: dict[ModulePath, str] = {}
 
   def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
     kinds[context.module.path] = type(context.module).__name__
@@ -108,14 +110,14 @@ def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
 
 
 def receptive_fields(fn: Callable[[jax.Array], Any], image_shape: tuple[int, int, int]) -> Any:
-  """Returns what the units of each output of `fn` see of the image, in the structure of its result.
+  """Returns the receptive fields of each output of `fn`, in the structure of its result.
 
   Args:
-    fn: a function of images [1, height, width, channels]; variables are closed over.
+    fn: a function of images [1, height, width, channels] that closes over its variables.
     image_shape: (height, width, channels).
 
   Returns:
-    For each array its `Fields`, or None where it does not depend on the image.
+    The `Fields` of each array, or None where it does not depend on the image.
   """
   image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   closed, shapes = jax.make_jaxpr(fn, return_shape=True)(image)
@@ -129,13 +131,13 @@ def receptive_fields(fn: Callable[[jax.Array], Any], image_shape: tuple[int, int
 
 
 class _Walk:
-  """Goes through the equations once, in order, into those of inner traces as well.
+  """Visits the equations once, in order, including those of inner traces.
 
-  Equations outside of any layer (activations, sums, concatenations) are the epilogue of the layer
-  that ran last, but for matrix products, such as attention's, which make a row of their own.
+  Equations outside any layer (activations, sums, concatenations) count as part of the layer that
+  ran last, except for matrix products, such as attention's, which get a row of their own.
   """
 
-  def __init__(self, kinds: dict[Path, str], owners: set[Path]):
+  def __init__(self, kinds: dict[ModulePath, str], owners: set[ModulePath]):
     self.kinds = kinds
     parents = {path[:-1] for path in kinds}
     childless = {path for path in kinds if path and path not in parents}
@@ -146,8 +148,8 @@ class _Walk:
     self.makers: dict[Any, Layer] = {}
     self.kept: set[Any] = set()
 
-  def follow(self, jaxpr: Any, scopes: Path) -> None:
-    """Goes through the equations of a trace whose scope names begin with `scopes`."""
+  def follow(self, jaxpr: Any, scopes: ModulePath) -> None:
+    """Visits the equations of a trace whose scope names begin with `scopes`."""
     for equation in jaxpr.eqns:
       here = (*scopes, *filter(None, str(equation.source_info.name_stack).split("/")))
       inner = _inner(equation)
@@ -156,8 +158,8 @@ class _Walk:
       else:
         self._visit(equation, here, activation=inner is not None)
 
-  def _enter(self, equation: Any, inner: Any, here: Path) -> None:
-    """Follows a call: the inner trace's inputs and outputs are the equation's."""
+  def _enter(self, equation: Any, inner: Any, here: ModulePath) -> None:
+    """Follows a call, whose inner trace shares inputs and outputs with the equation."""
     for outer, own in zip(equation.invars, inner.invars, strict=True):
       if not isinstance(outer, core.Literal) and outer in self.fields:
         self.fields[own] = self.fields[outer]
@@ -170,7 +172,7 @@ class _Walk:
     if here and here[-1] in POOLS and equation.outvars[0] in self.fields:
       self._output(self.layers[-1], equation.outvars[0])
 
-  def _visit(self, equation: Any, here: Path, activation: bool) -> None:
+  def _visit(self, equation: Any, here: ModulePath, activation: bool) -> None:
     operands = [
       None if isinstance(v, core.Literal) else self.fields.get(v) for v in equation.invars
     ]
@@ -195,11 +197,11 @@ class _Walk:
 
   def _output(self, layer: Layer, out: Any) -> None:
     layer.shape, layer.fields = tuple(out.aval.shape[1:]), self.fields[out]
-    if layer.kind == "max_pool":  # one byte an output tells where the maximum lay
+    if layer.kind == "max_pool":  # one byte per output for the position of the maximum
       layer.kept_bytes = math.prod(layer.shape)
 
-  def _layer(self, here: Path, multiplies: bool) -> tuple[Layer, bool]:
-    """Returns the layer that an equation belongs to, and whether it is inside of it."""
+  def _layer(self, here: ModulePath, multiplies: bool) -> tuple[Layer, bool]:
+    """Returns the layer that an equation belongs to, and whether it is inside that layer."""
     path, kind = self._resolve(here)
     inside = bool(kind) or path in self.leaves or multiplies
     last = self.layers[-1]
@@ -208,9 +210,9 @@ class _Walk:
     self.layers.append(Layer(path, kind or self.kinds.get(path, "")))
     return self.layers[-1], True
 
-  def _resolve(self, here: Path) -> tuple[Path, str]:
+  def _resolve(self, here: ModulePath) -> tuple[ModulePath, str]:
     """Returns the path of the innermost module (or pooling) of a scope, and the pooling's name."""
-    path: Path = ()
+    path: ModulePath = ()
     for name in here:
       if name in POOLS:
         return (*path, name), name
@@ -221,12 +223,12 @@ class _Walk:
   def _keep(
     self, equation: Any, layer: Layer, own: bool, seen: list[Any], activation: bool
   ) -> None:
-    """Marks what the gradient of an equation is computed from."""
+    """Marks the arrays that the gradient of an equation is computed from."""
     name, out = equation.primitive.name, equation.outvars[0]
     if own and layer.kind in POOLS:
       needed: list[Any] = []
     elif own and "Norm" in layer.kind and not layer.kind.startswith("WeightNorm"):
-      # A norm's backward pass needs what came in; all else follows from it and from statistics.
+      # A norm's backward pass needs its input; the rest follows from that and the statistics.
       needed = [v for v in seen if self.makers.get(self._root(v)) is not layer]
     elif activation:
       needed = [out] if _keeps_output(equation) else seen[:1]
@@ -254,9 +256,9 @@ class _Walk:
 
 
 def _is_cheap(equation: Any) -> bool:
-  """Says whether an output is a view of the one array that goes in, or a scaled or mapped copy.
+  """Returns whether an output is a view of its only input array, or a scaled or mapped copy.
 
-  The backward pass can have it again from that array, which is then kept in its place.
+  The backward pass can recompute it from that array, which is then kept in its place.
   """
   name = equation.primitive.name
   if name in _VIEWS:
@@ -266,7 +268,7 @@ def _is_cheap(equation: Any) -> bool:
 
 
 def _inner(equation: Any) -> Any:
-  """Returns the one trace that an equation calls, None where there is none or several."""
+  """Returns the trace that an equation calls, or None if there is none or more than one."""
   for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
     found = equation.params.get(name)
     found = found.jaxpr if isinstance(found, core.ClosedJaxpr) else found
@@ -277,7 +279,7 @@ def _inner(equation: Any) -> Any:
 
 
 def _is_activation(equation: Any, inner: Any) -> bool:
-  """Says whether a call maps one array element by element, such as `jit(gelu)`."""
+  """Returns whether a call maps one array element by element, as `jit(gelu)` does."""
   shape = equation.outvars[0].aval.shape
   arrays = [v for v in equation.invars if getattr(v.aval, "shape", ()) == shape and shape]
   return len(arrays) == 1 == len(equation.outvars) and all(map(_pointwise, inner.eqns))
@@ -294,16 +296,16 @@ def _pointwise(equation: Any) -> bool:
 
 
 def _keeps_output(equation: Any) -> bool:
-  """Says whether an activation's gradient follows from its output, as ReLU's does."""
+  """Returns whether an activation's gradient follows from its output, as ReLU's does."""
   inner = _inner(equation)
   if inner is None:
     return equation.primitive.name in _KEEP_OUTPUT or equation.primitive.name in _VIEWS
   return len(inner.eqns) == 1 and _keeps_output(inner.eqns[0])
 
 
-def _with_parameters(layers: list[Layer], kinds: dict[Path, str], params: Any) -> list[Layer]:
-  """Lays each parameter to its module's account, with a row for modules that have none yet."""
-  rows: dict[Path, Layer] = {}
+def _with_parameters(layers: list[Layer], kinds: dict[ModulePath, str], params: Any) -> list[Layer]:
+  """Attributes each parameter to its module, and adds a row for modules that have none yet."""
+  rows: dict[ModulePath, Layer] = {}
   for layer in layers:
     rows.setdefault(layer.path, layer)
   for names, count in _owned(params):
@@ -316,7 +318,7 @@ def _with_parameters(layers: list[Layer], kinds: dict[Path, str], params: Any) -
   return [x for x in layers if x.shape or x.parameters or x.multiply_adds or x.kept_bytes]
 
 
-def _owned(params: Any) -> list[tuple[Path, int]]:
-  """Returns, for each parameter, the path of what holds it and how many elements it has."""
+def _owned(params: Any) -> list[tuple[ModulePath, int]]:
+  """Returns, for each parameter, the path of its module and its number of elements."""
   flat = jax.tree_util.tree_flatten_with_path(params)[0]
   return [(tuple(key.key for key in keys[:-1]), math.prod(leaf.shape)) for keys, leaf in flat]

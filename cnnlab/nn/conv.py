@@ -1,4 +1,4 @@
-"""Convolution as the lecture notes teach it: explicit padding, stride, dilation, groups."""
+"""Convolution with explicit padding, stride, dilation and groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Linear = Callable[[jax.Array, jax.Array], jax.Array]  # of (images, kernel)
 def require_images(x: Any, what: str) -> None:
   """Raises ShapeError unless `x` is [batch, height, width, channels]."""
   if x.ndim != 4:
-    raise ShapeError(f"{what}: takes [batch, height, width, channels], got shape {x.shape}")
+    raise ShapeError(f"{what}: expected [batch, height, width, channels], got shape {x.shape}")
 
 
 def convolve(
@@ -37,12 +37,12 @@ def convolve(
   Args:
     x: [batch, height, width, in].
     kernel: [window height, window width, in / groups, out].
-    stride: step, one int or (height, width).
+    stride: one int or (height, width).
     padding: zeros around the image, see `geometry.padding_pairs`.
-    dilation: distance between taps.
-    groups: channels are split into so many groups that do not see each other.
+    dilation: distance between the window's taps.
+    groups: number of channel groups, which are convolved independently.
     fit: 'exact', 'crop' or 'pad', see `geometry.fit_axis`.
-    what: name of the layer for messages.
+    what: the layer's name, used in error messages.
 
   Returns:
     [batch, out height, out width, out].
@@ -81,10 +81,10 @@ class Conv(nn.Module):
     padding: zeros around the image: int, (height, width), ((top, bottom), (left, right)), 'same'
       (output of ceil(size / stride)) or 'valid' (none).
     dilation: distance between the window's taps (arXiv:1511.07122).
-    groups: so many independent convolutions side by side (AlexNet's two towers, ResNeXt).
-    use_bias: adds `bias`.
-    dtype: type to compute in; parameters are float32.
-    fit: 'exact' raises ShapeError where (W - F + 2P)/S + 1 is no integer; 'crop' or 'pad'.
+    groups: number of independent convolutions side by side (AlexNet's two towers, ResNeXt).
+    use_bias: whether to add `bias`.
+    dtype: type of the computation; parameters are float32.
+    fit: 'exact' raises ShapeError if (W - F + 2P)/S + 1 is not an integer; 'crop' or 'pad'.
     kernel_init: default N(0, 2/(F·F·K)), Kaiming fan-out.
     bias_init: default zero.
   """
@@ -117,17 +117,17 @@ class Conv(nn.Module):
     return self.weigh(x, shape, apply)
 
   def weigh(self, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
-    """Returns `apply(x, kernel)` with a kernel of that shape, and the bias added."""
+    """Returns `apply(x, kernel)` with a kernel of that shape, plus the bias."""
     return affine(self, x, shape, apply)
 
 
 def affine(layer: Any, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
-  """Returns `apply(x, kernel)` plus a bias, with parameters made in `layer` by its attributes.
+  """Returns `apply(x, kernel)` plus a bias, with parameters created in `layer`.
 
   Args:
     layer: the module, with `kernel_init`, `bias_init`, `use_bias` and `dtype`.
-    x: what the linear function takes.
-    shape: of the kernel; its last axis is that of the bias.
+    x: the input of the linear function.
+    shape: shape of the kernel; its last axis is that of the bias.
     apply: the linear function of (x, kernel).
   """
   kernel = layer.param("kernel", layer.kernel_init, shape)

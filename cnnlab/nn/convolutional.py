@@ -1,7 +1,7 @@
-"""Fully connected layers are convolutions: the kernels of the one as the kernels of the other.
+"""Conversion of kernels between fully connected layers and convolutions.
 
-CS231n, "Converting FC layers to CONV layers": a layer that is connected to all of a map of height
-x width x channels is a convolution with a window of that size; on a larger map it slides.
+CS231n, "Converting FC layers to CONV layers": a layer that is connected to a whole map of height x
+width x channels is a convolution with a window of that size, which slides over larger maps.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from cnnlab.nn import geometry
 
 
 def dense_as_conv(kernel: jax.Array, window: int | Sequence[int]) -> jax.Array:
-  """Returns the kernel of a dense layer as that of a convolution without padding.
+  """Converts the kernel of a dense layer to that of a convolution without padding.
 
   Args:
-    kernel: [height * width * channels, features], of a layer behind a flattened map (as
+    kernel: [height * width * channels, features], of a layer after a flattened map (as
       `x.reshape(batch, -1)` flattens [batch, height, width, channels]).
-    window: (height, width) of the map that it was flattened from; 1 behind another dense layer.
+    window: (height, width) of the map before flattening; 1 after another dense layer.
 
   Returns:
-    [height, width, channels, features]; the bias stays as it is.
+    [height, width, channels, features]; the bias is unchanged.
 
   Raises:
-    ShapeError: the window does not divide the kernel's rows.
+    ShapeError: the kernel's rows are not a multiple of the window's pixels.
   """
   height, width = geometry.pair(window, "window")
   if kernel.ndim != 2 or kernel.shape[0] % (height * width):
@@ -39,12 +39,12 @@ def dense_as_conv(kernel: jax.Array, window: int | Sequence[int]) -> jax.Array:
 
 
 def conv_as_dense(kernel: jax.Array) -> jax.Array:
-  """Returns a kernel [height, width, channels, features] as that of a dense layer.
+  """Converts a kernel [height, width, channels, features] to that of a dense layer.
 
-  The inverse of `dense_as_conv`: on a map of height x width both give the same.
+  The inverse of `dense_as_conv`; on a map of height x width both layers give the same result.
 
   Raises:
-    ShapeError: not such a kernel.
+    ShapeError: the kernel does not have four axes.
   """
   if kernel.ndim != 4:
     raise ShapeError(f"a convolution's kernel has four axes, got {tuple(kernel.shape)}")

@@ -1,4 +1,4 @@
-"""What a function costs, counted from its trace without running it."""
+"""Cost of a function, counted from its trace without running it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from jax.extend import core
 def multiply_adds(fn: Callable[..., Any], *args: Any) -> int:
   """Counts the multiply-adds of all convolutions and matrix products in `fn(*args)`.
 
-  Batch is included; padding counts as if it were multiplied, as published figures do. Element-wise
-  work (norms, activations, pooling) is not counted. Of a conditional, the dearest branch counts.
+  The batch is included. Padding counts as if it were multiplied, as in published figures.
+  Element-wise work (norms, activations, pooling) is not counted. A conditional counts as its most
+  expensive branch.
 
   Args:
-    fn: a function of arrays; anything static must be closed over.
+    fn: a function of arrays that closes over everything static.
     *args: arrays or `jax.ShapeDtypeStruct`; nothing is computed.
   """
   return _count(jax.make_jaxpr(fn)(*args).jaxpr)
 
 
 def count_parameters(params: Any) -> int:
-  """Returns the number of elements in all leaves of a tree of arrays or of their shapes."""
+  """Returns the number of elements in all leaves of a tree of arrays or shapes."""
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
@@ -40,7 +41,7 @@ def count_equation(equation: Any) -> int:
     spec = params["dimension_numbers"].rhs_spec
     per_output = math.prod(kernel) // kernel[spec[0]]
     outputs = math.prod(equation.outvars[0].aval.shape)
-    # The zeros that a transposed convolution puts between its inputs need no multiplication.
+    # The zeros that a transposed convolution inserts between its inputs need no multiplication.
     return outputs * per_output // math.prod(params["lhs_dilation"])
   if name == "dot_general":
     (contracted, _), _ = params["dimension_numbers"]

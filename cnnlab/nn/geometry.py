@@ -1,4 +1,4 @@
-"""Convolution arithmetic: padding, output size (W - F + 2P)/S + 1, and what if it does not fit.
+"""Convolution arithmetic: padding, output size (W - F + 2P)/S + 1, and sizes that do not fit.
 
 Sizes are in pixels; an axis is one of height and width. Source: CS231n, "Spatial arrangement", and
 Dumoulin & Visin, arXiv:1603.07285.
@@ -23,9 +23,9 @@ NAMED_PADDINGS = ("same", "valid")
 
 
 class Axis(NamedTuple):
-  """One axis of a sliding window: output size and the padding, before and after, that yields it.
+  """One axis of a sliding window: output size and the padding before and after that yields it.
 
-  `high` is negative where the last pixels are cropped.
+  `high` is negative if the last pixels are cropped.
   """
 
   out: int
@@ -46,13 +46,13 @@ def pair(value: int | Sequence[int], field: str = "value", minimum: int = 1) -> 
 
 
 def padding_pairs(padding: Padding) -> tuple[Pair, Pair] | str:
-  """Returns `padding` as ((top, bottom), (left, right)), or 'same' as it is.
+  """Returns `padding` as ((top, bottom), (left, right)), or 'same' unchanged.
 
   Args:
     padding: an int, a pair (height, width), ((top, bottom), (left, right)), 'same' or 'valid'.
 
   Raises:
-    ConfigError: for anything else, negative padding included.
+    ConfigError: for anything else, including negative padding.
   """
   if isinstance(padding, str):
     if padding not in NAMED_PADDINGS:
@@ -79,18 +79,18 @@ def fit_axis(
   """Places a window on one axis.
 
   Args:
-    size: pixels of the input along the axis.
-    window: pixels of the filter F; with dilation d it spans d(F - 1) + 1.
+    size: number of input pixels along the axis.
+    window: size F of the filter; with dilation d it spans d(F - 1) + 1 pixels.
     stride: step S between windows.
     padding: zeros before and after, or 'same' for an output of ceil(size / stride).
     dilation: distance between the filter's taps.
-    fit: if (W - F + 2P)/S is no integer: 'exact' raises, 'crop' leaves the last pixels out (as
+    fit: if (W - F + 2P)/S is not an integer, 'exact' raises, 'crop' omits the last pixels (as
       PyTorch does), 'pad' adds zeros at the end (PyTorch's ceil_mode: a window that would start
       beyond the input and its leading padding is dropped).
-    what: the layer's name for messages.
+    what: the layer's name, used in error messages.
 
   Raises:
-    ShapeError: if the size does not fit, with the nearest sizes that do.
+    ShapeError: if the size does not fit; the message names the nearest sizes that do.
     ConfigError: for an unknown `fit`.
   """
   if fit not in FITS:
@@ -118,8 +118,8 @@ def fit_axis(
   below, above = size - remainder, size - remainder + stride
   nearby = f"{below} and {above}" if below > 0 else f"{above}"
   raise ShapeError(
-    f"{what}: (W - F + 2P)/S + 1 = ({size} - {span} + {low + high})/{stride} + 1 is no integer; "
-    f"the nearest sizes that fit are {nearby}, or ask for fit='crop' or fit='pad'"
+    f"{what}: (W - F + 2P)/S + 1 = ({size} - {span} + {low + high})/{stride} + 1 gives no integer; "
+    f"the nearest sizes that fit are {nearby}, or set fit='crop' or fit='pad'"
   )
 
 
@@ -132,7 +132,7 @@ def fit_image(
   fit: str = "exact",
   what: str = "layer",
 ) -> Axes:
-  """Places a window on (height, width); see `fit_axis`, whose errors it names the axis in."""
+  """Places a window on (height, width); see `fit_axis`; error messages name the axis."""
   windows, strides = pair(window, "window"), pair(stride, "stride")
   dilations, pads = pair(dilation, "dilation"), padding_pairs(padding)
   vertical, horizontal = (
@@ -151,7 +151,7 @@ def fit_image(
 
 
 def pad_image(x: jax.Array, axes: Axes, value: float) -> jax.Array:
-  """Pads or crops [batch, height, width, channels] as `fit_image` found, with a constant."""
+  """Pads with a constant, or crops, [batch, height, width, channels] as `fit_image` determined."""
   if not any(axis.low or axis.high for axis in axes):
     return x
   edges = [(0, 0, 0), *((axis.low, axis.high, 0) for axis in axes), (0, 0, 0)]
@@ -166,7 +166,7 @@ def output_size(
   dilation: int = 1,
   fit: str = "exact",
 ) -> int:
-  """Returns the output pixels along an axis, (W - F + 2P)/S + 1; ShapeError if it is no integer."""
+  """Returns the output size along an axis, (W - F + 2P)/S + 1; ShapeError if not an integer."""
   pads = (padding, padding) if isinstance(padding, int) else padding
   return fit_axis(size, window, stride, pads, dilation, fit).out
 
@@ -174,7 +174,7 @@ def output_size(
 def conv_parameters(
   window: int | Sequence[int], inputs: int, features: int, groups: int = 1, use_bias: bool = True
 ) -> int:
-  """Returns the parameters of a convolution, F·F·C·K/groups + K."""
+  """Returns the number of parameters of a convolution, F·F·C·K/groups + K."""
   height, width = pair(window, "window")
   return height * width * inputs * features // groups + (features if use_bias else 0)
 
@@ -184,12 +184,14 @@ def check_image(shape: Sequence[int], total_stride: int, model: str, minimum: in
 
   Args:
     shape: shape of the batch of images.
-    total_stride: product of the model's strides: a smaller image would leave no pixel.
-    model: the model's name for the message.
+    total_stride: product of the model's strides; a smaller image would leave no pixel.
+    model: the model's name, used in the message.
     minimum: smallest side that the model accepts, if larger than `total_stride`.
   """
   if len(shape) != 4:
-    raise ShapeError(f"{model} takes images [batch, height, width, channels], got {tuple(shape)}")
+    raise ShapeError(
+      f"{model}: expected images [batch, height, width, channels], got {tuple(shape)}"
+    )
   height, width = shape[1:3]
   least = max(total_stride, minimum)
   if min(height, width) < least:

@@ -1,4 +1,4 @@
-"""Initial weights, by the papers that asked for them; kernels are [height, width, in, out]."""
+"""Weight initializers, named by the papers that use them; kernels are [height, width, in, out]."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ def kaiming_fan_in() -> Initializer:
 
 
 def classifier_normal(deviation: float = 0.01) -> Initializer:
-  """N(0, 0.01²) for a last linear layer, as AlexNet and VGG have it in all layers."""
+  """N(0, 0.01²) for the last linear layer; AlexNet and VGG use it in all layers."""
   return nn.initializers.normal(deviation)
 
 
 def gate_bias(value: float = -2.0) -> Initializer:
-  """A negative constant for a transform gate, so that it first carries (arXiv:1505.00387, 2.2)."""
+  """A negative constant for transform gates, which start by carrying (arXiv:1505.00387, 2.2)."""
   return nn.initializers.constant(value)
 
 
 def bilinear(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
   """Bilinear interpolation for a transposed convolution of stride ceil(F / 2) (1411.4038, 3.3).
 
-  Each output channel is interpolated from the input channel of the same index; with one input
-  channel a group, from its own.
+  Each output channel is interpolated from the input channel of the same index, or from its own if
+  groups have one input channel.
 
   Args:
-    key: unused: the weights are not random.
+    key: unused, since the weights are not random.
     shape: [height, width, in / groups, out].
-    dtype: of the result.
+    dtype: type of the result.
   """
   del key
   height, width, inputs, outputs = shape
 
   def triangle(size: int) -> jax.Array:
     factor = (size + 1) // 2
-    centre = factor - 1 if size % 2 else factor - 0.5
-    return 1 - jnp.abs(jnp.arange(size) - centre) / factor
+    center = factor - 1 if size % 2 else factor - 0.5
+    return 1 - jnp.abs(jnp.arange(size) - center) / factor
 
   window = triangle(height)[:, None] * triangle(width)[None, :]
   if inputs == 1:

@@ -1,4 +1,4 @@
-"""The one place that turns names (norm, activation, dtype) into the layers of a net."""
+"""Construction of a net's layers from the names of norm, activation and dtype."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class Layers(NamedTuple):
-  """Factories that a net hands to its stem, blocks, head and decoder.
+  """Factories that a net passes to its stem, blocks, head and decoder.
 
   Attributes:
     conv: `conv(features, kernel_size, stride=..., padding=..., name=...)(x)`, a `Conv` or its
-      weight-normed form; crops what does not fit (PyTorch's rule), and has a bias only if
-      `conv_bias`, unless it is told `use_bias`, `fit`.
+      weight-normed form. By default it crops sizes that do not fit (PyTorch's rule) and has a bias
+      only if `conv_bias`; `fit` and `use_bias` override this.
     dense: `dense(features, name=...)(x)`, with a bias.
-    norm: `norm(name=...)(x)`; takes `scale_init` as well, which norms without scale ignore.
+    norm: `norm(name=...)(x)`; also accepts `scale_init`, which norms without scale ignore.
     act: the activation, a function of an array.
-    conv_bias: True where the norm has no shift of its own that would replace a conv's bias.
-    dtype: the type to compute in.
+    conv_bias: True if the norm has no shift of its own that would replace a conv's bias.
+    dtype: type of the computation.
   """
 
   conv: Callable[..., Any]
@@ -76,20 +76,20 @@ def make_layers(
   norm_momentum: float = norms.MOMENTUM,
   norm_epsilon: float = norms.EPSILON,
 ) -> Layers:
-  """Builds the layers that `norm`, `act` and `dtype` ask for.
+  """Returns the layers for the given norm, activation and dtype.
 
   Args:
-    norm: one of `NORMS`. 'layer' takes statistics of images over height, width and channels;
-      'weight' reparametrises conv and dense kernels; 'weight_mean_only' adds mean-only batch norm;
-      'lrn' in every layer has k=1, as in PyTorch and Caffe.
+    norm: one of `NORMS`. 'layer' computes statistics of images over height, width and channels;
+      'weight' reparametrizes conv and dense kernels; 'weight_mean_only' adds mean-only batch norm;
+      'lrn' has k=1 in every layer, as in PyTorch and Caffe.
     act: one of `ACTIVATIONS`.
     train: whether norms with moving averages use and update the batch's statistics.
-    dtype: 'float32' or 'bfloat16' to compute in; parameters and statistics are float32.
+    dtype: type of the computation, 'float32' or 'bfloat16'; parameters and statistics are float32.
     norm_momentum: of moving averages, new = momentum * old + (1 - momentum) * batch's.
     norm_epsilon: added to variances.
 
   Raises:
-    ConfigError: for an unknown name, with the nearest known ones.
+    ConfigError: for an unknown name; the message names the nearest known ones.
   """
   if norm not in NORMS:
     raise ConfigError(unknown("norm", norm, NORMS))
@@ -109,7 +109,7 @@ def make_layers(
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
-  """Returns the activation of that name; ConfigError if there is none."""
+  """Returns the activation with the given name; ConfigError if it is unknown."""
   if name not in ACTIVATIONS:
     raise ConfigError(unknown("activation", name, ACTIVATIONS))
   return ACTIVATIONS[name]
@@ -129,7 +129,7 @@ def _norm_factory(
     "switchable": partial(SwitchableNorm, epsilon=epsilon, **averaged),
     "weight": _identity,
     "weight_mean_only": _without_scale(partial(norms.MeanOnlyBatchNorm, **averaged)),
-    # AlexNet's k=2 divides by 1.7 in every layer: over ResNet-18's depth no signal is left.
+    # AlexNet's k=2 divides by 1.7 in every layer, which leaves no signal at ResNet-18's depth.
     "lrn": _without_scale(partial(norms.LocalResponseNorm, k=1.0)),
     "none": _identity,
   }

@@ -1,4 +1,4 @@
-"""The locally connected layer: convolution without shared weights (CS231n, "Parameter sharing")."""
+"""Locally connected layer: convolution without shared weights (CS231n, "Parameter sharing")."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from cnnlab.nn.pool import window_views
 
 
 class LocallyConnected(nn.Module):
-  """Applies a filter of its own at every position of [batch, height, width, in].
+  """Applies a separate filter at every position of [batch, height, width, in].
 
   Parameters: `kernel` [out height, out width, window height, window width, in, features] and
-  `bias` [out height, out width, features]; AlexNet's first layer would have 105,705,600 of them
+  `bias` [out height, out width, features]; AlexNet's first layer would have 105,705,600 parameters
   instead of 34,944.
 
   Attributes:
     features: output channels.
     kernel_size: window, one int or (height, width).
-    stride: step.
+    stride: step between windows.
     padding: see `Conv`.
-    use_bias: adds a bias for every position and channel.
-    dtype: type to compute in; parameters are float32.
+    use_bias: whether to add a bias for every position and channel.
+    dtype: type of the computation; parameters are float32.
     fit: see `Conv`.
     kernel_init: default Kaiming fan-in of one position.
     bias_init: default zero.

@@ -1,12 +1,15 @@
-"""Normalisation layers; `cnnlab.nn.layers.make_layers` chooses one by name.
+"""Normalization layers; `cnnlab.nn.layers.make_layers` chooses one by name.
 
-All take [batch, ..., channels], compute statistics in float32 and return the type of their input
-or `dtype`. They differ in what a mean and variance are taken over (Group Normalization,
-arXiv:1803.08494, figure 2). Batch norm itself is Flax's.
+Inputs are [batch, ..., channels]; statistics are computed in float32, and results have the type of
+the input or `dtype`. The layers differ in the axes of the mean and variance (Group Normalization,
+arXiv:1803.08494, figure 2). Batch norm is Flax's. Group and layer norm are not: Flax fixes the
+groups and axes at construction, where the input's channels and rank are not known, and returns
+float32 for half-precision inputs unless a dtype is given.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,33 +28,33 @@ ones, zeros = nn.initializers.ones, nn.initializers.zeros
 
 
 def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-  """Returns mean and biased variance of `x` over `axes` in float32, with `axes` kept as size 1."""
+  """Returns mean and biased variance of `x` over `axes` in float32; `axes` are kept with size 1."""
   x = x.astype(jnp.float32)
   mean = x.mean(axes, keepdims=True)
   return mean, jnp.square(x - mean).mean(axes, keepdims=True)
 
 
 def group_count(channels: int, groups: int = 32) -> int:
-  """Returns the largest divisor of `channels` up to `groups` that leaves two channels a group.
+  """Returns the largest divisor of `channels` up to `groups` with at least two channels per group.
 
-  Group norm's default is 32 groups, which in the narrowest layer that it was measured on (64
-  channels) are groups of two; a group of one would be instance norm.
+  Group norm's default is 32 groups. In the narrowest layer of the paper (64 channels) these have
+  two channels; groups of one channel would be instance norm.
   """
   most = max(min(groups, channels // 2), 1)
   return next(count for count in range(most, 0, -1) if channels % count == 0)
 
 
 class GroupNorm(nn.Module):
-  """Normalises each example over space and groups of channels, with scale and bias per channel.
+  """Normalizes each example over space and groups of channels, with scale and bias per channel.
 
-  `groups` = 1 is layer norm over a whole feature map (as switchable norm's paper has it), one
-  group per channel is instance norm. Source: arXiv:1803.08494, eq. 7.
+  `groups` = 1 is layer norm over a whole feature map (as in the switchable norm paper); one group
+  per channel is instance norm. Source: arXiv:1803.08494, eq. 7.
 
   Attributes:
-    groups: number of groups: an int, or 'channels' for instance norm (arXiv:1607.08022), or
-      'auto' for `group_count`.
+    groups: number of groups, 'channels' for instance norm (arXiv:1607.08022), or 'auto' for
+      `group_count`.
     epsilon: added to the variance.
-    dtype: of the result; default: the input's.
+    dtype: type of the result; default: the input's.
     scale_init: initial scale.
   """
 
@@ -62,18 +65,29 @@ class GroupNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Normalises [batch, ..., channels]; ConfigError if the groups do not divide the channels."""
+    """Normalizes [batch, ..., channels].
+
+    Raises:
+      ConfigError: the groups do not divide the channels.
+      ShapeError: instance norm of a single pixel.
+    """
     channels = x.shape[-1]
     if self.groups == "channels":
-      if x.ndim < 3:
-        raise ShapeError(f"instance norm {self.name!r}: {x.shape} has no space to average over")
+      # The only pixel of a channel would be its own mean, and the output constant.
+      if math.prod(x.shape[1:-1]) == 1:
+        raise ShapeError(
+          f"instance norm {self.name!r}: {x.shape} has only one pixel per channel, which "
+          "normalizes to zero; use larger images or another norm"
+        )
       groups = channels
     elif self.groups == "auto":
       groups = group_count(channels)
     else:
       groups = int(self.groups)
       if groups < 1 or channels % groups:
-        raise ConfigError(f"norm {self.name!r}: groups={groups} do not divide {channels} channels")
+        raise ConfigError(
+          f"norm {self.name!r}: groups={groups} does not divide {channels} channels"
+        )
     split = x.reshape(*x.shape[:-1], groups, channels // groups)
     axes = (*range(1, x.ndim - 1), x.ndim)
     mean, variance = moments(split, axes)
@@ -85,13 +99,13 @@ class GroupNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-  """Layer norm: images over (height, width, channels), other arrays over their last axis.
+  """Layer norm: of images over (height, width, channels), of other arrays over the last axis.
 
-  Scale and bias are per channel. Source: arXiv:1607.06450; for images arXiv:1806.10779, eq. 2.
+  Scale and bias are per channel. Source: arXiv:1607.06450; for images, arXiv:1806.10779, eq. 2.
 
   Attributes:
     epsilon: added to the variance.
-    dtype: of the result; default: the input's.
+    dtype: type of the result; default: the input's.
     scale_init: initial scale.
   """
 
@@ -101,7 +115,7 @@ class LayerNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Normalises [batch, height, width, channels], [batch, tokens, channels], [batch, channels]."""
+    """Normalizes [batch, height, width, channels], [batch, tokens, channels], [batch, channels]."""
     mean, variance = moments(x, (1, 2, 3) if x.ndim == 4 else (-1,))
     scale = self.param("scale", self.scale_init, (x.shape[-1],))
     bias = self.param("bias", zeros, (x.shape[-1],))
@@ -112,12 +126,12 @@ class LayerNorm(nn.Module):
 class FrozenBatchNorm(nn.Module):
   """Batch norm whose statistics and affine weights never change, for fine-tuning on small batches.
 
-  All four arrays lie in the collection `batch_stats`, so that no optimiser or weight decay reaches
-  them; `freeze_batch_norm` moves a trained batch norm there.
+  All four arrays are in the collection `batch_stats`, which no optimizer or weight decay updates;
+  `freeze_batch_norm` moves the weights of a trained batch norm there.
 
   Attributes:
     epsilon: added to the variance.
-    dtype: of the result; default: the input's.
+    dtype: type of the result; default: the input's.
     scale_init: initial scale.
   """
 
@@ -138,12 +152,12 @@ class FrozenBatchNorm(nn.Module):
 
 
 class MeanOnlyBatchNorm(nn.Module):
-  """Subtracts the batch mean and adds a bias: weight norm's companion (arXiv:1602.07868, 4).
+  """Subtracts the batch mean and adds a bias; used with weight norm (arXiv:1602.07868, 4).
 
   Attributes:
-    use_running_average: use the moving average of the mean, as in evaluation.
-    momentum: of the moving average.
-    dtype: of the result; default: the input's.
+    use_running_average: whether to use the moving average of the mean, as in evaluation.
+    momentum: momentum of the moving average.
+    dtype: type of the result; default: the input's.
   """
 
   use_running_average: bool
@@ -152,7 +166,7 @@ class MeanOnlyBatchNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Centres [batch, ..., channels] per channel."""
+    """Centers [batch, ..., channels] per channel."""
     shape = (x.shape[-1],)
     average = self.variable("batch_stats", "mean", jnp.zeros, shape)
     bias = self.param("bias", zeros, shape)
@@ -166,7 +180,7 @@ class MeanOnlyBatchNorm(nn.Module):
 
 
 class LocalResponseNorm(nn.Module):
-  """Local response normalisation across channels, without parameters; see `local_response_norm`."""
+  """Local response normalization across channels, without parameters; see `local_response_norm`."""
 
   size: int = 5
   alpha: float = 1e-4
@@ -176,7 +190,7 @@ class LocalResponseNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Normalises [batch, ..., channels]."""
+    """Normalizes [batch, ..., channels]."""
     return local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.form)
 
 
@@ -188,14 +202,14 @@ def local_response_norm(
   k: float = 2.0,
   form: str = "alexnet",
 ) -> jax.Array:
-  """Divides by (k + alpha * sum of squares of `size` neighbouring channels)^beta.
+  """Divides by (k + alpha * sum of squares of `size` neighboring channels)^beta.
 
   Args:
     x: [..., channels].
-    size: number of channels n in a window; the window is cut off at the first and last channel.
+    size: number of channels n in a window, which is truncated at the first and last channel.
     alpha: factor of the sum.
     beta: exponent.
-    k: constant; AlexNet (section 3.3) has 2, PyTorch and Caffe 1.
+    k: constant; 2 in AlexNet (section 3.3), 1 in PyTorch and Caffe.
     form: 'alexnet' multiplies the sum by alpha, 'pytorch' by alpha / size.
 
   Raises:
@@ -212,13 +226,13 @@ def local_response_norm(
 
 
 def freeze_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:
-  """Moves the affine weights of every batch norm into `batch_stats`, as `FrozenBatchNorm` has them.
+  """Moves the affine weights of every batch norm into `batch_stats`, as in `FrozenBatchNorm`.
 
   Args:
     variables: {'params': ..., 'batch_stats': ...} of a net with norm='batch'.
 
   Returns:
-    Variables for the same net with norm='frozen_batch'; other collections as they are.
+    Variables for the same net with norm='frozen_batch'; other collections are unchanged.
   """
   flat = traverse_util.flatten_dict
   params, stats = flat(dict(variables["params"])), flat(dict(variables["batch_stats"]))

@@ -1,10 +1,11 @@
 """Pooling over windows: maximum and average, overlapping or not, and over the whole image.
 
-XLA's gradient of a windowed maximum (select-and-scatter) takes 27 times its forward pass on a
-CPU; here the maximum is taken over strided views of the image instead, and its gradient is a sum
-of masked views (a fifth of the time for ResNet's 3x3 pooling).
+On a CPU, XLA's gradient of a windowed maximum (select-and-scatter) takes 27 times as long as its
+forward pass. Here the maximum is taken over strided views of the image instead, and its gradient
+is a sum of masked views, which takes a fifth of the time for ResNet's 3x3 pooling.
 
-The poolings name their scopes: they are no modules, and yet rows in a sheet and in a profile.
+The poolings are functions, not modules; their named scopes make them visible in layer tables and
+profiles.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cnnlab.errors import ConfigError, ShapeError, unknown
 from cnnlab.nn import geometry
 from cnnlab.nn.conv import require_images
 
-# Beyond this many pixels in a window, compiling a view for each takes longer than it saves.
+# In larger windows (in pixels), compiling a view per pixel takes longer than it saves.
 LARGEST_UNROLLED = 64
 
 
@@ -37,15 +38,17 @@ def max_pool(
 ) -> jax.Array:
   """Takes the maximum of each window; padding counts as minus infinity.
 
-  The gradient goes to the first maximum of a window in reading order, as in PyTorch; NaN wins.
+  The gradient goes to the first maximum of a window in row-major order, as in PyTorch. NaNs
+  propagate.
 
   Args:
     x: [batch, height, width, channels], floating point.
     window: size, one int or (height, width).
-    stride: step; default: the window, without overlap. (3, 2) is AlexNet's overlapping form.
+    stride: step; default: the window, without overlap. AlexNet's overlapping pooling has window 3
+      and stride 2.
     padding: see `geometry.padding_pairs`.
-    fit: 'exact' raises ShapeError if the windows do not fit, 'crop' leaves out the last pixels,
-      'pad' pads the end (PyTorch's ceil_mode).
+    fit: 'exact' raises ShapeError if the windows do not fit, 'crop' omits the last pixels,
+      'pad' pads at the end (PyTorch's ceil_mode).
 
   Returns:
     [batch, out height, out width, channels].
@@ -74,8 +77,8 @@ def avg_pool(
     stride: step; default: the window.
     padding: see `geometry.padding_pairs`.
     fit: as in `max_pool`.
-    count_padding: divide by the window's size everywhere (PyTorch's default) instead of by the
-      number of its pixels that lie in the image.
+    count_padding: whether to divide by the window's size everywhere (PyTorch's default) instead
+      of by the number of its pixels that lie in the image.
 
   Returns:
     [batch, out height, out width, channels].
@@ -95,14 +98,14 @@ def max_pool_with_switches(
   padding: geometry.Padding = 0,
   fit: str = "exact",
 ) -> tuple[jax.Array, jax.Array]:
-  """Pools as `max_pool` and tells where each maximum lay (ZFNet's switches, arXiv:1311.2901, 2.1).
+  """Max pooling with the position of each maximum (ZFNet's switches, arXiv:1311.2901, 2.1).
 
   Returns:
-    The maxima [batch, out height, out width, channels], and for each its pixel in the image, row *
-    width + column, as int32.
+    The maxima [batch, out height, out width, channels], and for each the index of its pixel in
+    the image, row * width + column, as int32.
 
   Raises:
-    ConfigError: if a window could lie in the padding alone.
+    ConfigError: if a window could lie entirely in the padding.
   """
   x, windows, strides, axes = _prepare(x, window, stride, padding, fit, "max_pool_with_switches")
   if any(max(axis.low, axis.high) >= size for axis, size in zip(axes, windows, strict=True)):
@@ -117,14 +120,14 @@ def max_pool_with_switches(
 def max_unpool(
   x: jax.Array, switches: jax.Array, size: Sequence[int], overlap: str = "max"
 ) -> jax.Array:
-  """Puts pooled values back where their switches point, zeros elsewhere.
+  """Places pooled values at the positions of their switches, and zeros elsewhere.
 
   Args:
     x: [batch, height, width, channels].
-    switches: of the same shape, from `max_pool_with_switches`.
-    size: (height, width) of the result, which is that of the image that was pooled.
-    overlap: where overlapping windows chose the same pixel: 'max' of their values, so that the
-      pooled maxima themselves return to their places, or 'sum', the transpose of the pooling.
+    switches: array of the same shape, from `max_pool_with_switches`.
+    size: (height, width) of the result, as of the image that was pooled.
+    overlap: result where overlapping windows chose the same pixel: 'max' of their values, which
+      returns the pooled maxima to their places, or 'sum', the transpose of the pooling.
 
   Raises:
     ConfigError: for an unknown `overlap`.
@@ -170,7 +173,7 @@ def _prepare(
 
 
 def window_views(x: jax.Array, windows: geometry.Pair, strides: geometry.Pair) -> list[jax.Array]:
-  """Returns, for each place in the window in reading order, that pixel of every window.
+  """Returns, for each position in the window in row-major order, that pixel of every window.
 
   Args:
     x: [batch, height, width, channels], already padded.
@@ -178,7 +181,7 @@ def window_views(x: jax.Array, windows: geometry.Pair, strides: geometry.Pair) -
     strides: (height, width) of the step.
 
   Returns:
-    As many arrays [batch, out height, out width, channels] as the window has pixels.
+    One array [batch, out height, out width, channels] per pixel of the window.
   """
   batch, height, width, channels = x.shape
   rows = (height - windows[0]) // strides[0] + 1
@@ -206,8 +209,8 @@ def _maximum_jvp(
 ) -> tuple[jax.Array, jax.Array]:
   best, index = first_maximum(primals[0], windows, strides)
 
-  # Without the checkpoint the backward pass would keep a mask for each place in the window
-  # instead of one byte an output pixel.
+  # Without the checkpoint, the backward pass would keep a mask for each position in the window
+  # instead of one byte per output pixel.
   @partial(jax.checkpoint, prevent_cse=False)
   def route(tangent: jax.Array, index: jax.Array) -> jax.Array:
     total = zero = jnp.zeros((), tangent.dtype)
@@ -222,7 +225,7 @@ def _maximum_jvp(
 def first_maximum(
   x: jax.Array, windows: geometry.Pair, strides: geometry.Pair
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns each window's maximum and its place in the window, counted in reading order.
+  """Returns each window's maximum and its index in the window, in row-major order.
 
   Args:
     x: [batch, height, width, channels], already padded so that the windows fit.
@@ -230,7 +233,7 @@ def first_maximum(
     strides: (height, width) of the step.
 
   Returns:
-    Two arrays [batch, out height, out width, channels]; the place is uint8, or int32 for windows
+    Two arrays [batch, out height, out width, channels]; the index is uint8, or int32 for windows
     of more than 256 pixels.
   """
   places = window_views(x, windows, strides)
@@ -248,7 +251,8 @@ def _window_sum(x: jax.Array, windows: geometry.Pair, strides: geometry.Pair) ->
     batch, height, width, channels = x.shape
     blocks = (batch, height // windows[0], windows[0], width // windows[1], windows[1], channels)
     return x.reshape(blocks).sum((2, 4))
-  # JAX differentiates a window sum only if its start is a constant, which jnp.zeros need not be.
+  # JAX differentiates a window sum only if its initial value is a constant, which jnp.zeros may
+  # not be.
   return lax.reduce_window(
     x, np.zeros((), x.dtype), lax.add, (1, *windows, 1), (1, *strides, 1), "VALID"
   )

@@ -1,4 +1,4 @@
-"""Convolutions in two cheaper steps: depthwise-separable and spatially separable."""
+"""Depthwise-separable and spatially separable convolutions."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class DepthwiseSeparableConv(nn.Module):
   """A convolution within each channel, then a 1x1 convolution across channels (arXiv:1610.02357).
 
   F·F·C·m + C·m·K weights instead of F·F·C·K. Parameters: those of the `Conv`s `depthwise` (in *
-  multiplier features) and `pointwise`. For a norm or activation between the two, put two `Conv`s.
+  multiplier features) and `pointwise`. For a norm or activation between the two, use two `Conv`s.
 
   Attributes:
     features: output channels K.
     kernel_size: window F of the depthwise step.
-    stride: of the depthwise step.
-    padding: of the depthwise step.
-    dilation: of the depthwise step.
-    multiplier: depthwise filters m for each input channel.
-    use_bias: of the pointwise step; the depthwise step has none.
-    dtype: type to compute in.
+    stride: stride of the depthwise step.
+    padding: padding of the depthwise step.
+    dilation: dilation of the depthwise step.
+    multiplier: number m of depthwise filters per input channel.
+    use_bias: whether the pointwise step has a bias; the depthwise step has none.
+    dtype: type of the computation.
     fit: see `Conv`.
-    conv: factory of both steps, for instance `Layers.conv`.
+    conv: factory of both steps, such as `Layers.conv`.
     kernel_init: default Kaiming fan-out.
   """
 
@@ -66,19 +66,19 @@ class DepthwiseSeparableConv(nn.Module):
 
 
 class SpatiallySeparableConv(nn.Module):
-  """A column of F pixels, then a row of F pixels, instead of an FxF window (arXiv:1512.00567, 3.2).
+  """An Fx1 convolution followed by a 1xF convolution, in place of FxF (arXiv:1512.00567, 3.2).
 
-  With one channel in and out the two kernels' outer product is the window that they replace.
+  With one input and output channel, it is the FxF convolution with the kernels' outer product.
   Parameters: those of the `Conv`s `vertical` (without bias) and `horizontal`.
 
   Attributes:
     features: output channels.
-    kernel_size: window, one int or (height of the column, width of the row).
+    kernel_size: window, one int or (height, width).
     stride: one int or (height, width).
     padding: see `Conv`.
     between: channels between the two steps; default: `features`.
-    use_bias: of the second step.
-    dtype: type to compute in.
+    use_bias: whether the second step has a bias.
+    dtype: type of the computation.
     fit: see `Conv`.
     conv: factory of both steps.
     kernel_init: default Kaiming fan-out.

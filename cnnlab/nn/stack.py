@@ -1,6 +1,6 @@
-"""Arithmetic of a stack of layers: sizes, parameters, strides and what each unit can see.
+"""Arithmetic of a stack of layers: sizes, parameters, strides and receptive fields.
 
-Nothing is computed or traced: this is the table that lecture notes draw up by hand. Receptive
+Nothing is computed or traced: this is the table that lecture notes derive by hand. Receptive
 fields follow Araujo et al., "Computing receptive fields of convolutional neural networks"
 (doi:10.23915/distill.00021).
 """
@@ -19,15 +19,15 @@ class Window(NamedTuple):
   """A convolution or pooling in a stack.
 
   Attributes:
-    size: window F, one int or (height, width), as all sizes here.
+    size: window F, one int or (height, width), like all sizes here.
     stride: step S.
     padding: see `geometry.padding_pairs`.
-    dilation: distance between taps.
+    dilation: distance between the window's taps.
     features: output channels of a convolution; None for pooling, which keeps its channels.
-    groups: of a convolution.
-    use_bias: of a convolution.
+    groups: groups of a convolution.
+    use_bias: whether a convolution has a bias.
     fit: 'exact', 'crop' or 'pad', see `geometry.fit_axis`.
-    name: for the table and for messages; default: its number.
+    name: name in the table and in messages; default: its number.
   """
 
   size: int | Sequence[int]
@@ -42,16 +42,16 @@ class Window(NamedTuple):
 
 
 class Row(NamedTuple):
-  """What is known of a layer's output; pairs are (height, width), in pixels of the input image.
+  """Properties of a layer and its output; pairs are (height, width), in pixels of the input image.
 
   Attributes:
-    name: the layer's.
-    size: of the output, in its own pixels.
-    channels: of the output.
-    parameters: of this layer.
-    multiply_adds: of this layer, for one example; 0 for pooling.
+    name: the layer's name.
+    size: size of the output, in its own pixels.
+    channels: channels of the output.
+    parameters: number of parameters of this layer.
+    multiply_adds: multiply-adds of this layer for one example; 0 for pooling.
     receptive_field: pixels that a unit sees.
-    stride: pixels between the fields of neighbouring units.
+    stride: pixels between the fields of neighboring units.
     start: first pixel of the first unit's field; negative in the padding.
   """
 
@@ -67,7 +67,7 @@ class Row(NamedTuple):
   def sees(self, position: Sequence[int]) -> tuple[geometry.Pair, geometry.Pair]:
     """Returns the first and last pixel, as ((top, bottom), (left, right)), that a unit sees.
 
-    The padding counts: pixels before 0 and behind the image's last one may be among them. Where a
+    Padding counts: pixels before the first and after the last of the image may be included. If a
     layer crops, units at the far border see less.
     """
     first = [s + p * step for s, p, step in zip(self.start, position, self.stride, strict=True)]
@@ -77,19 +77,19 @@ class Row(NamedTuple):
 
 
 def stack(layers: Iterable[Window], size: int | Sequence[int], channels: int) -> list[Row]:
-  """Follows an image through a stack of layers.
+  """Computes the arithmetic of an image that passes through a stack of layers.
 
   Args:
-    layers: in order, the first one nearest to the image.
-    size: of the image, one int or (height, width).
-    channels: of the image.
+    layers: the layers in order, starting at the image.
+    size: size of the image, one int or (height, width).
+    channels: channels of the image.
 
   Returns:
-    A row for each layer.
+    One row per layer.
 
   Raises:
-    ShapeError: where a layer does not fit, with the sizes that do.
-    ConfigError: for options that cannot be, or groups that do not divide the channels.
+    ShapeError: if a layer does not fit; the message names the sizes that do.
+    ConfigError: for invalid options, or groups that do not divide the channels.
   """
   here = geometry.pair(size, "size")
   field, stride, start = (1, 1), (1, 1), (0, 0)
@@ -108,7 +108,7 @@ def stack(layers: Iterable[Window], size: int | Sequence[int], channels: int) ->
     if layer.features is not None:
       if channels % layer.groups or layer.features % layer.groups:
         raise ConfigError(
-          f"{name}: groups={layer.groups} do not divide {channels} and {layer.features} channels"
+          f"{name}: groups={layer.groups} does not divide {channels} and {layer.features} channels"
         )
       shape = (window, channels, layer.features, layer.groups)
       parameters = geometry.conv_parameters(*shape, use_bias=layer.use_bias)
@@ -121,7 +121,7 @@ def stack(layers: Iterable[Window], size: int | Sequence[int], channels: int) ->
 def nearest_sizes(layers: Sequence[Window], size: int, count: int = 2) -> list[int]:
   """Returns the `count` square image sizes nearest to `size` that fit a whole stack exactly.
 
-  Smaller first where two are as near. Empty if none lies within 10 total strides.
+  Of two equally near sizes the smaller comes first. Empty if none lies within 10 total strides.
   """
   exact = [layer._replace(fit="exact", features=None) for layer in layers]
   reach = 10

@@ -19,12 +19,12 @@ def survival_probabilities(count: int, last: float, schedule: str = "linear") ->
 
   Args:
     count: number of blocks L.
-    last: survival probability p_L of the last block, in (0, 1]; 1 switches dropping off.
+    last: survival probability p_L of the last block, in (0, 1]; 1 disables dropping.
     schedule: 'linear' for p_l = 1 - l/L (1 - p_L), l = 1..L (section 3, eq. 4), 'uniform' for
       p_l = p_L in all blocks.
 
   Raises:
-    ConfigError: for an unknown schedule or a probability outside of (0, 1].
+    ConfigError: for an unknown schedule or a probability outside (0, 1].
   """
   if schedule not in SCHEDULES:
     raise ConfigError(unknown("survival_schedule", schedule, SCHEDULES))
@@ -38,14 +38,14 @@ def survival_probabilities(count: int, last: float, schedule: str = "linear") ->
 class StochasticDepth(nn.Module):
   """Multiplies a residual branch [batch, ...] by Bernoulli(survival) in training.
 
-  At test time the branch is multiplied by `survival` (eq. 5), so that it weighs what it weighed
-  on average. Draws from the `dropout` stream.
+  At test time the branch is multiplied by `survival` (eq. 5), its expected weight in training.
+  Random numbers come from the `dropout` stream.
 
   Attributes:
-    survival: probability that the branch is kept; with 1 the module is the identity.
-    per: 'batch' draws once for the batch, as the paper does; 'sample' once for each example.
+    survival: probability that the branch is kept; with 1, the module is the identity.
+    per: 'batch' draws once per batch, as the paper does; 'sample' draws once per example.
     scale: 'test' multiplies at test time as in the paper; 'train' divides by `survival` in
-      training instead, as later codebases do.
+      training instead, as later code does.
   """
 
   survival: float = 1.0
@@ -61,7 +61,7 @@ class StochasticDepth(nn.Module):
     keep = keep.reshape((-1,) + (1,) * (branch.ndim - 1))
     return jnp.where(keep, self._weigh(branch, train), jnp.zeros((), branch.dtype))
 
-  # Not wrapped by Flax, so that the branch finds its layers in `module` and not in this one.
+  # Not wrapped by Flax, so that the branch finds its layers in `module` rather than in this one.
   @nn.nowrap
   def skip(
     self,
@@ -72,16 +72,16 @@ class StochasticDepth(nn.Module):
     like: jax.Array,
     train: bool,
   ) -> jax.Array:
-    """Does what `__call__(branch(module, x))` does, but computes a branch only if it survives.
+    """Returns `__call__(branch(module, x))`, but computes the branch only if it survives.
 
-    A dropped branch costs nothing and its batch norms keep their moving averages. For
-    accelerators: XLA:CPU computes gradients of convolutions in a conditional 70 times slower.
+    A dropped branch costs nothing, and its batch norms keep their moving averages. Intended for
+    accelerators: XLA on a CPU is 70 times slower at gradients of convolutions in conditionals.
 
     Args:
       module: the module that owns the branch's layers.
       branch: a function of the module and the branch's input.
       x: the branch's input.
-      like: an array of the branch's output shape and type, such as the shortcut.
+      like: an array with the shape and type of the branch's output, such as the shortcut.
       train: as in `__call__`.
 
     Raises:
@@ -89,7 +89,9 @@ class StochasticDepth(nn.Module):
     """
     self._check()
     if self.per != "batch":
-      raise ConfigError(f"stochastic depth: per={self.per!r} cannot skip, only 'batch' can")
+      raise ConfigError(
+        f"stochastic depth: per={self.per!r} cannot skip branches, only per='batch' can"
+      )
     if self.survival == 1 or not train or module.is_initializing():
       return self._weigh(branch(module, x), train)
     keep = self._draw(1)[0]

@@ -1,4 +1,4 @@
-"""Switchable normalisation: each layer learns its mixture of three norms (arXiv:1806.10779)."""
+"""Switchable normalization: each layer learns a mixture of three norms (arXiv:1806.10779)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ STATISTICS = ("instance", "layer", "batch")
 
 
 class SwitchableNorm(nn.Module):
-  """Normalises with a weighted mean of instance, layer and batch statistics (eq. 3 to 5).
+  """Normalizes with a weighted mean of instance, layer and batch statistics (eq. 3 to 5).
 
   Parameters: `scale` and `bias` [channels]; `mean_weight` and `var_weight` [3], whose softmax
-  weighs the means and the variances of `STATISTICS`, in this order. `batch_stats` has the moving
-  averages `mean` and `var` that stand for the batch's in evaluation.
+  weighs the means and the variances in the order of `STATISTICS`. `batch_stats` contains the
+  moving averages `mean` and `var`, which replace the batch's statistics in evaluation.
 
   Attributes:
-    use_running_average: use the moving averages, as in evaluation.
-    momentum: of the moving averages.
+    use_running_average: whether to use the moving averages, as in evaluation.
+    momentum: momentum of the moving averages.
     epsilon: added to the variance.
-    dtype: of the result; default: the input's.
+    dtype: type of the result; default: the input's.
     scale_init: initial scale.
   """
 
@@ -43,19 +43,22 @@ class SwitchableNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Normalises [batch, ..., channels]; ShapeError if there is no space between these axes."""
+    """Normalizes [batch, ..., channels]; ShapeError without spatial axes."""
     if x.ndim < 3:
-      raise ShapeError(f"switchable norm {self.name!r}: {x.shape} has no space to average over")
+      raise ShapeError(
+        f"switchable norm {self.name!r}: {x.shape} has no spatial axes to average over"
+      )
     channels = x.shape[-1]
     scale = self.param("scale", self.scale_init, (channels,))
     bias = self.param("bias", nn.initializers.zeros, (channels,))
     mean_weight = jax.nn.softmax(self.param("mean_weight", nn.initializers.ones, (3,)))
     var_weight = jax.nn.softmax(self.param("var_weight", nn.initializers.ones, (3,)))
     instance_mean, instance_var = moments(x, tuple(range(1, x.ndim - 1)))
-    # Layer and batch statistics follow from the instances' (eq. 4).
+    # Layer and batch statistics follow from the instances' (eq. 4). Rounding can make a variance
+    # negative where the mean is much larger than the deviation, hence the bound.
     second = instance_var + jnp.square(instance_mean)
     layer_mean = instance_mean.mean(-1, keepdims=True)
-    layer_var = second.mean(-1, keepdims=True) - jnp.square(layer_mean)
+    layer_var = jnp.maximum(second.mean(-1, keepdims=True) - jnp.square(layer_mean), 0.0)
     batch_mean, batch_var = self._batch_statistics(instance_mean, second)
     means = (instance_mean, layer_mean, batch_mean)
     variances = (instance_var, layer_var, batch_var)
@@ -75,7 +78,7 @@ class SwitchableNorm(nn.Module):
       return average_mean.value, average_var.value
     axes = tuple(range(instance_mean.ndim - 1))
     mean = instance_mean.mean(axes)
-    variance = second.mean(axes) - jnp.square(mean)
+    variance = jnp.maximum(second.mean(axes) - jnp.square(mean), 0.0)
     if not self.is_initializing():
       rate = 1 - self.momentum
       average_mean.value = self.momentum * average_mean.value + rate * mean
@@ -91,14 +94,14 @@ class Importance(NamedTuple):
 
 
 def importance_weights(params: Mapping[str, Any]) -> dict[str, Importance]:
-  """Reads what each switchable norm of a net has learned to prefer.
+  """Returns the learned weights of the statistics in each switchable norm of a net.
 
   Args:
-    params: the net's `params`.
+    params: the `params` of the net.
 
   Returns:
-    Path of the layer ('stage1_block1/norm1') -> its weights, sorted by path with numbers by value
-    (JAX does not keep the order of a dict); empty if the net has no switchable norm.
+    Weights by path of the layer ('stage1_block1/norm1'), sorted by path with numbers by value (JAX
+    does not keep the order of a dict); empty if the net has no switchable norm.
   """
   flat = traverse_util.flatten_dict(dict(params), sep="/")
 

@@ -16,24 +16,24 @@ from cnnlab.nn.init import Initializer, kaiming_fan_out
 
 
 class ConvTranspose(nn.Module):
-  """Upsamples [batch, height, width, in]: every input pixel adds its multiple of the kernel.
+  """Upsamples [batch, height, width, in]: every input pixel adds a multiple of the kernel.
 
   Output size: (W - 1)S - (P_before + P_after) + d(F - 1) + 1 + output_padding, as in PyTorch.
   Parameters: `kernel` [window height, window width, in / groups, features], `bias` [features].
-  With `kernel_init=init.bilinear`, kernel 2S and padding S/2 it starts as bilinear upsampling
+  With `kernel_init=init.bilinear`, kernel 2S and padding S/2, it starts as bilinear upsampling
   (FCN, arXiv:1411.4038, 3.3); with groups = in = features, channel by channel.
 
   Attributes:
     features: output channels.
     kernel_size: window F.
     stride: factor S of upsampling.
-    padding: pixels taken off the borders of the output: int, pair, ((top, bottom), (left, right)),
+    padding: pixels removed from the output's borders: int, pair, ((top, bottom), (left, right)),
       'valid' (none), or 'same' for an output of exactly W·S.
     output_padding: pixels added at the bottom and right, less than the stride or dilation.
     dilation: distance d between the window's taps.
-    groups: so many independent layers side by side.
-    use_bias: adds `bias`.
-    dtype: type to compute in; parameters are float32.
+    groups: number of independent layers side by side.
+    use_bias: whether to add `bias`.
+    dtype: type of the computation; parameters are float32.
     kernel_init: default Kaiming fan-out.
     bias_init: default zero.
   """
@@ -78,7 +78,7 @@ class ConvTranspose(nn.Module):
   def _borders(
     self, window: Sequence[int], dilation: geometry.Pair, what: str
   ) -> list[geometry.Pair]:
-    """Returns how many zeros the equivalent convolution puts before and after each axis."""
+    """Returns the zeros that the equivalent convolution adds before and after each axis."""
     strides = geometry.pair(self.stride, "stride")
     extras = geometry.pair(self.output_padding, "output_padding", 0)
     pads = geometry.padding_pairs(self.padding)

@@ -1,9 +1,9 @@
-"""Weight normalisation: a kernel is g · v / ‖v‖ (arXiv:1602.07868).
+"""Weight normalization: a kernel is g · v / ‖v‖ (arXiv:1602.07868).
 
-Data-dependent initialisation (section 3) happens in `init`: with a real batch, each layer sets g
-and its bias so that its outputs have mean 0 and variance 1 over that batch, layer by layer. Where
-the batch says nothing (a channel's outputs do not vary, as with an input of zeros), g = ‖v‖: the
-layer starts as the ordinary one with the same kernel.
+Data-dependent initialization (section 3) happens in `init`: with a real batch, each layer sets g
+and its bias so that its outputs have mean 0 and variance 1 over that batch, layer by layer. If
+a channel's outputs do not vary (as with an input of zeros), g = ‖v‖: the layer starts as the
+ordinary one with the same kernel.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from cnnlab.nn.conv import Conv, Linear
 from cnnlab.nn.init import Initializer
 
 
-def normalised(direction: jax.Array) -> jax.Array:
-  """Returns v / ‖v‖ with one norm for each output channel, the last axis of `direction`."""
-  return direction / jnp.sqrt(_squared_norm(direction))
+def normalized(direction: jax.Array) -> jax.Array:
+  """Returns v / ‖v‖ with one norm per output channel, the last axis; zero where v is zero."""
+  squares = _squared_norm(direction)
+  return direction / jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
 
 
 def _squared_norm(direction: jax.Array) -> jax.Array:
@@ -30,28 +31,28 @@ def _squared_norm(direction: jax.Array) -> jax.Array:
 def _initial_scale_and_bias(
   direction: jax.Array, outputs: jax.Array, bias: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns g = 1/σ and b = -μ/σ of the outputs that the unit kernel gives (eq. 5)."""
+  """Returns g = 1/σ and b = -μ/σ of the unit kernel's outputs (eq. 5)."""
   outputs = outputs.astype(jnp.float32)
   axes = tuple(range(outputs.ndim - 1))
   mean, deviation = outputs.mean(axes), outputs.std(axes)
-  says_something = deviation > 1e-5
-  scale = 1 / jnp.where(says_something, deviation, 1.0)
+  varies = deviation > 1e-5
+  scale = 1 / jnp.where(varies, deviation, 1.0)
   lengths = jnp.sqrt(_squared_norm(direction))
   return (
-    jnp.where(says_something, scale, lengths),
-    jnp.where(says_something, -mean * scale, bias),
+    jnp.where(varies, scale, lengths),
+    jnp.where(varies, -mean * scale, bias),
   )
 
 
 def weight_normed(layer: Any, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
-  """Returns what `affine` does, with the kernel g · v / ‖v‖.
+  """Returns the result of `affine` with the kernel g · v / ‖v‖.
 
   Parameters: `kernel` (the direction v), `scale` (g) and `bias`.
   """
   direction = layer.param("kernel", layer.kernel_init, shape)
-  unit = normalised(direction)
+  unit = normalized(direction)
 
-  # Flax calls initialisers in `apply` too, for the shapes alone.
+  # Flax also calls initializers in `apply`, only for the shapes.
   first = last = jnp.zeros(shape[-1:])
   if layer.is_initializing():
     plain = layer.bias_init(layer.make_rng("params"), shape[-1:])
@@ -68,7 +69,7 @@ class WeightNormConv(Conv):
   """`Conv` with a weight-normed kernel; same attributes, and a parameter `scale` [features]."""
 
   def weigh(self, x: jax.Array, shape: tuple[int, ...], apply: Linear) -> jax.Array:
-    """Returns `apply(x, kernel)` with the kernel g · v / ‖v‖, and the bias added."""
+    """Returns `apply(x, kernel)` with the kernel g · v / ‖v‖, plus the bias."""
     return weight_normed(self, x, shape, apply)
 
 

@@ -1,6 +1,6 @@
-"""Weights that others trained, brought into cnnlab's models."""
+"""Conversion of published weights to the models of `cnnlab.models`."""
 
-from cnnlab.weights.imagenet import imagenet_classes, input_normalisation
+from cnnlab.weights.imagenet import imagenet_classes, input_normalisation, input_normalization
 from cnnlab.weights.torchvision import (
   WeightsError,
   convertible_models,
@@ -14,5 +14,6 @@ __all__ = [
   "from_torchvision",
   "imagenet_classes",
   "input_normalisation",
+  "input_normalization",
   "read_tensors",
 ]

@@ -1,4 +1,4 @@
-"""The families of `cnnlab.models` whose weights convert from torchvision, with their rules."""
+"""Model families whose weights can be converted from torchvision, with their rules."""
 
 from __future__ import annotations
 

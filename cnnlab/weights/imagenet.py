@@ -1,4 +1,4 @@
-"""What torchvision's published weights take and say: ImageNet's normalisation and its class names."""
+"""Input normalization and class names of torchvision's ImageNet weights."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from cnnlab.models.registry import family_of
 Channels = tuple[float, float, float]
 MEAN: Channels = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 DEVIATION: Channels = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-# torchvision's file for GoogLeNet is a translation of TensorFlow's: it wants pixels in [-1, 1].
+# torchvision's GoogLeNet weights come from TensorFlow and expect pixels in [-1, 1].
 SYMMETRIC = ("googlenet",)
 
 
-def input_normalisation(name: str) -> tuple[Channels, Channels]:
-  """Returns (mean, scale) per channel, of pixels from 0 to 255: inputs are (x - mean) / scale."""
+def input_normalization(name: str) -> tuple[Channels, Channels]:
+  """Returns (mean, scale) per channel for pixels in 0..255: inputs are (x - mean) / scale."""
   if family_of(name) in SYMMETRIC:
     return (127.5,) * 3, (127.5,) * 3
   return MEAN, DEVIATION
 
 
+input_normalisation = input_normalization  # the former name
+
+
 def imagenet_classes() -> list[str]:
-  """Returns the names of ImageNet-1k's classes by label, as torchvision has them."""
+  """Returns torchvision's names of the ImageNet-1k classes, by label."""
   file = Path(__file__).with_name("imagenet_classes.json")
   return json.loads(file.read_text(encoding="utf-8"))

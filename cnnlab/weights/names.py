@@ -1,8 +1,8 @@
-"""What a family's rule is: where a parameter of ours lies in torchvision's state dict.
+"""Rules that map a parameter of a family to its name in torchvision's state dict.
 
 A rule takes the path of a module or bare parameter, such as ('stage1_block2', 'conv1'), and
-returns torchvision's name for it; `source_of` adds the leaf. Sizes of a family that were never tried
-convert by the same rule. The rules are in `names_*.py`, the table of them in `families.py`.
+returns torchvision's name for it; `source_of` adds the leaf. One rule covers all sizes of a family.
+The rules are in `names_*.py`, their table is in `families.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from cnnlab.errors import ConfigError
 
-Path = tuple[str, ...]
+ParameterPath = tuple[str, ...]
 LEAVES = {
   "kernel": "weight",
   "scale": "weight",
@@ -24,32 +24,33 @@ LEAVES = {
 }
 
 
-class Source(NamedTuple):
-  """Where a tensor comes from.
+class TensorSource(NamedTuple):
+  """The tensor in torchvision's state dict that a parameter is converted from.
 
   Attributes:
-    name: torchvision's name of the tensor. From a rule: of the module, to which '.weight' and the
-      like are added, or with '{leaf}' where they belong.
-    flattened: channels of the map [C,H,W] that torchvision flattens before this fully connected
-      layer and we as [H,W,C]; 0 where none is flattened.
+    name: torchvision's name of the tensor. A rule returns the name of the module, to which
+      '.weight' and the like are appended, or a name with '{leaf}' in their place.
+    flattened: channels of the map that is flattened before this fully connected layer, as [C,H,W]
+      by torchvision and as [H,W,C] here; 0 if none is flattened.
   """
 
   name: str
   flattened: int = 0
 
 
-Rule = Callable[[Path], str | Source | None]
-NetRule = Callable[[Any, Path], str | Source | None]
+Rule = Callable[[ParameterPath], str | TensorSource | None]
+NetRule = Callable[[Any, ParameterPath], str | TensorSource | None]
 
 
 class Family(NamedTuple):
-  """How a family's names translate.
+  """How the names of a family are translated.
 
   Attributes:
-    rule: path without collection and leaf -> torchvision's module or tensor; None: it has none.
-    net_rule: in place of `rule`, with the net as first argument, where names depend on its options.
-    spare: beginnings of names that a file may hold and the model may lack, such as auxiliary heads.
-    renamed: (pattern, replacement) for names that older files have in another form.
+    rule: maps a path without collection and leaf to torchvision's module or tensor, or to None if
+      there is none.
+    net_rule: replaces `rule` if names depend on the net's options; its first argument is the net.
+    spare: prefixes of tensors that the model may lack, such as those of auxiliary heads.
+    renamed: (pattern, replacement) for names that differ in older files.
   """
 
   rule: Rule | None = None
@@ -62,11 +63,11 @@ class Family(NamedTuple):
     return self if self.net_rule is None else self._replace(rule=partial(self.net_rule, net))
 
 
-def source_of(family: Family, path: Path) -> Source:
-  """Returns where the tensor of a flat path such as ('params', 'conv1', 'kernel') comes from.
+def source_of(family: Family, path: ParameterPath) -> TensorSource:
+  """Returns the source of the parameter at a flat path such as ('params', 'conv1', 'kernel').
 
   Raises:
-    ConfigError: torchvision's net of this family has no such parameter.
+    ConfigError: torchvision's model of this family has no such parameter.
   """
   _, *module, leaf = path
   bare = leaf not in LEAVES
@@ -74,10 +75,10 @@ def source_of(family: Family, path: Path) -> Source:
   found = family.rule((*module, leaf) if bare else tuple(module))
   if found is None:
     raise ConfigError(
-      f"torchvision's model has nothing for the parameter {'/'.join(path)}; "
-      "an option changes the net into one that it does not have"
+      f"torchvision's model has no tensor for the parameter {'/'.join(path)}; "
+      "an option adds a layer that it does not have"
     )
-  found = found if isinstance(found, Source) else Source(found)
+  found = found if isinstance(found, TensorSource) else TensorSource(found)
   if bare:
     return found
   template = found.name if "{leaf}" in found.name else f"{found.name}.{{leaf}}"
@@ -85,6 +86,6 @@ def source_of(family: Family, path: Path) -> Source:
 
 
 def numbers(pattern: str, name: str) -> tuple[int, ...] | None:
-  """Returns the numbers that the groups of `pattern` find in all of `name`; None if it differs."""
+  """Returns the numbers matched by the groups of `pattern`, or None without a full match."""
   found = re.fullmatch(pattern, name)
   return tuple(int(group) for group in found.groups()) if found else None

@@ -1,13 +1,13 @@
 """torchvision's names for AlexNet, VGG and GoogLeNet.
 
-torchvision numbers the layers of `features` and `classifier`, those without parameters included.
+torchvision numbers the layers of `features` and `classifier`, including those without parameters.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from cnnlab.weights.names import Family, Path, Source, numbers
+from cnnlab.weights.names import Family, ParameterPath, TensorSource, numbers
 
 _ALEXNET = {
   "conv1": "features.0",
@@ -20,19 +20,19 @@ _ALEXNET = {
 }
 
 
-def _alexnet(net: Any, path: Path) -> str | Source | None:
+def _alexnet(net: Any, path: ParameterPath) -> str | TensorSource | None:
   if path[0] == "fc6":
-    return Source("classifier.1", flattened=net.features[-1])
+    return TensorSource("classifier.1", flattened=net.features[-1])
   return _ALEXNET.get(path[0])
 
 
-def _vgg(net: Any, path: Path) -> str | Source | None:
+def _vgg(net: Any, path: ParameterPath) -> str | TensorSource | None:
   if path[0] == "fc6":
-    return Source("classifier.0", flattened=net.features[-1])
+    return TensorSource("classifier.0", flattened=net.features[-1])
   if place := numbers(r"(?:conv|norm)(\d+)_(\d+)", path[0]):
     stage, conv = place
     normed = net.norm != "none"
-    # Each convolution is followed by an activation, and by a norm before it if there is one.
+    # Each convolution is followed by an activation, with a norm in between if there is one.
     before = sum(net.convs[: stage - 1]) + conv - 1
     index = before * (3 if normed else 2) + (stage - 1)
     return f"features.{index + path[0].startswith('norm')}"
@@ -50,10 +50,10 @@ _BRANCHES = {
 _AUXILIARY = {"conv1_conv": "conv.conv", "conv1_norm": "conv.bn", "head": "fc2"}
 
 
-def _googlenet(path: Path) -> str | Source | None:
+def _googlenet(path: ParameterPath) -> str | TensorSource | None:
   if path[0].startswith("aux"):
     if path[1] == "fc1":
-      return Source(f"{path[0]}.fc1", flattened=128)
+      return TensorSource(f"{path[0]}.fc1", flattened=128)
     return f"{path[0]}.{_AUXILIARY[path[1]]}"
   if path[0] == "head":
     return "fc"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cnnlab.weights.names import Family, Path, numbers
+from cnnlab.weights.names import Family, ParameterPath, numbers
 
 _RESNET = {"conv1": "conv1", "norm1": "bn1", "head": "fc"}
 _SHORTCUT = {"shortcut_conv": "downsample.0", "shortcut_norm": "downsample.1"}
 
 
-def _resnet(path: Path) -> str | None:
+def _resnet(path: ParameterPath) -> str | None:
   place = numbers(r"stage(\d+)_block(\d+)", path[0])
   if place is None or len(path) != 2:
     return _RESNET.get(path[0])
@@ -24,7 +24,7 @@ _DENSENET = {
 }
 
 
-def _densenet(path: Path) -> str | None:
+def _densenet(path: ParameterPath) -> str | None:
   if place := numbers(r"block(\d+)_layer(\d+)", path[0]):
     return f"features.denseblock{place[0]}.denselayer{place[1]}.{path[1]}"
   if path[0].startswith("transition"):
@@ -49,7 +49,7 @@ _ENCODER = {
 }
 
 
-def _vit(path: Path) -> str | None:
+def _vit(path: ParameterPath) -> str | None:
   if place := numbers(r"block(\d+)", path[0]):
     return f"encoder.layers.encoder_layer_{place[0] - 1}.{_ENCODER[path[1]]}"
   return _VIT.get(path[0])
@@ -57,7 +57,7 @@ def _vit(path: Path) -> str | None:
 
 FAMILIES = {
   "resnet": Family(_resnet),
-  # The published files still have the names of a torchvision before 2017.
+  # The published files still use names from before 2017.
   "densenet": Family(_densenet, renamed=((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)),
   "vit": Family(
     _vit, renamed=((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3."))

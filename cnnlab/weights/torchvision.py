@@ -1,4 +1,4 @@
-"""torchvision's weights for the models that have its names, converted by rule (`families.py`)."""
+"""Conversion of torchvision's weights by the rules in `families.py`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from cnnlab.errors import CnnlabError, ConfigError, unknown
 from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import family_of
 from cnnlab.weights.families import FAMILIES
-from cnnlab.weights.names import Family, Path, Source, source_of
+from cnnlab.weights.names import Family, ParameterPath, TensorSource, source_of
 
 Tensors = Mapping[str, Any]
-HEAD = "head"  # a model's classifiers, auxiliary ones too, have this as a part of their path
-SHOWN = 8  # names in an error message
+HEAD = "head"  # part of the path of every classifier, including auxiliary ones
+SHOWN = 8  # number of names in an error message
 
 
 class WeightsError(CnnlabError):
-  """Weights that do not fit the model: tensors missing, left over, or of another shape."""
+  """Weights that do not fit the model: tensors are missing, left over or of another shape."""
 
 
 def from_torchvision(
@@ -38,25 +38,26 @@ def from_torchvision(
   seed: int = 0,
   **options: Any,
 ) -> tuple[nn.Module, dict[str, Any]]:
-  """Builds a model and fills it with torchvision's weights.
+  """Builds a model with torchvision's weights.
 
   Args:
     name: a model of a family that torchvision has, see `convertible_models`.
     source: a `.pth` file, a `.safetensors` file, or a mapping of torchvision's names to arrays.
-    num_classes: outputs; default: the model's, 1000. If the file has another number, its
-      classifier is dropped and a new one initialised.
-    new_head: True drops the file's classifier in any case; False never does.
-    image_size: side of the images in pixels, on which a ViT's position embedding depends.
-    seed: of a new classifier's weights.
-    **options: of the model, see `cnnlab.models.model_options`; they must leave it the same
+    num_classes: number of outputs; default: the model's, 1000. If the file has another number, its
+      classifier is dropped and a new one is initialized.
+    new_head: True always drops the file's classifier; False never does.
+    image_size: side of the images in pixels; determines a ViT's position embedding.
+    seed: seed of a new classifier's weights.
+    **options: options of the model, see `cnnlab.models.model_options`; they must keep its
       parameters, as `dtype`, `norm='frozen_batch'` or `output_stride` do.
 
   Returns:
     (model, variables): `model.apply(variables, x, train=False)` gives torchvision's outputs for
-    images normalised as torchvision does; x is [batch, height, width, 3].
+    images normalized as torchvision does; x is [batch, height, width, 3].
 
   Raises:
-    WeightsError: tensors that are missing, left over or misshapen, all by name; an unreadable file.
+    WeightsError: tensors are missing, left over or misshapen (all are named), or the file is
+      unreadable.
     ConfigError: unknown model, family or option.
   """
   if num_classes is not None:
@@ -70,7 +71,7 @@ def from_torchvision(
   image = jnp.zeros((1, image_size, image_size, 3))
   rngs = {"params": jax.random.key(seed), "dropout": jax.random.key(seed)}
 
-  def initial() -> dict[Path, jax.Array]:
+  def initial() -> dict[ParameterPath, jax.Array]:
     return traverse_util.flatten_dict(dict(model.init(rngs, image, train=False)))
 
   shapes = {path: leaf.shape for path, leaf in jax.eval_shape(initial).items()}
@@ -78,7 +79,7 @@ def from_torchvision(
   fresh = _replaced_head(shapes, places, tensors, num_classes, new_head)
   found = _converted(name, shapes, places, tensors, fresh, family)
   if fresh:
-    # Only what is asked for is computed: XLA drops the forward pass.
+    # XLA removes the forward pass, since its result is not used.
     found |= jax.jit(lambda: {path: initial()[path] for path in fresh})()
   return model, traverse_util.unflatten_dict({path: found[path] for path in shapes})
 
@@ -91,10 +92,10 @@ def convertible_models() -> list[str]:
 def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarray]:
   """Returns {name: array} of a `.pth` or `.safetensors` file or of a mapping of names to arrays.
 
-  A `.pth` is read with `weights_only`, which runs none of its code, and needs PyTorch.
+  A `.pth` file needs PyTorch and is read with `weights_only`, which does not run its code.
 
   Raises:
-    WeightsError: the file is missing, unreadable or of another kind, or PyTorch is missing.
+    WeightsError: the file is missing, unreadable or of an unknown type, or PyTorch is missing.
   """
   if isinstance(source, Mapping):
     return {str(key): _array(value) for key, value in source.items()}
@@ -105,14 +106,14 @@ def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarr
     return _read_safetensors(path)
   if path.endswith((".pth", ".pt")):
     return _read_torch(path)
-  raise WeightsError(f"weights file {path!r}: allowed are .pth, .pt and .safetensors")
+  raise WeightsError(f"weights file {path!r} must end with .pth, .pt or .safetensors")
 
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
   from safetensors import SafetensorError, safe_open
 
   try:
-    # Flax's reader, unlike NumPy's, knows bfloat16.
+    # Flax's reader, unlike NumPy's, supports bfloat16.
     with safe_open(path, framework="flax") as file:
       return {key: _array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
   except (SafetensorError, OSError) as error:
@@ -125,13 +126,13 @@ def _read_torch(path: str) -> dict[str, np.ndarray]:
   except ImportError as error:
     raise WeightsError(
       f"reading {path!r} needs PyTorch, which is not installed (pip install torch); "
-      "a .safetensors file of the same tensors needs nothing more"
+      "a .safetensors file of the same tensors does not need it"
     ) from error
   try:
     state = torch.load(path, map_location="cpu", weights_only=True)
-  except Exception as error:  # a broken archive or pickle leads to errors of many kinds
+  except Exception as error:  # broken archives and pickles raise many types
     raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
-  # A training script's checkpoint holds the weights beside its optimiser's.
+  # A training script's checkpoint holds the weights next to the optimizer's state.
   state = next((state[key] for key in ("state_dict", "model") if key in state), state)
   return {key.removeprefix("module."): _array(value) for key, value in state.items()}
 
@@ -144,7 +145,7 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _canonical(tensors: Tensors, family: Family) -> dict[str, np.ndarray]:
-  """Returns the tensors that are weights, under the names of torchvision's present code."""
+  """Returns the tensors that are weights, under the names of torchvision's current code."""
   kept = {}
   for name, array in tensors.items():
     for pattern, replacement in family.renamed:
@@ -155,13 +156,13 @@ def _canonical(tensors: Tensors, family: Family) -> dict[str, np.ndarray]:
 
 
 def _replaced_head(
-  shapes: Mapping[Path, tuple[int, ...]],
-  places: Mapping[Path, Source],
+  shapes: Mapping[ParameterPath, tuple[int, ...]],
+  places: Mapping[ParameterPath, TensorSource],
   tensors: Tensors,
   num_classes: int | None,
   new_head: bool | None,
-) -> set[Path]:
-  """Returns the classifier's paths if it is to be initialised anew, else nothing."""
+) -> set[ParameterPath]:
+  """Returns the classifier's paths if it is to be reinitialized, else an empty set."""
   head = {path for path in shapes if HEAD in path}
   if new_head is None:
     outputs = {
@@ -173,12 +174,12 @@ def _replaced_head(
 
 def _converted(
   model: str,
-  shapes: Mapping[Path, tuple[int, ...]],
-  places: Mapping[Path, Source],
+  shapes: Mapping[ParameterPath, tuple[int, ...]],
+  places: Mapping[ParameterPath, TensorSource],
   tensors: Tensors,
-  fresh: set[Path],
+  fresh: set[ParameterPath],
   family: Family,
-) -> dict[Path, jax.Array]:
+) -> dict[ParameterPath, jax.Array]:
   """Returns the variables that the tensors give, except `fresh` ones; WeightsError if any is wrong."""
   known = {place.name for place in places.values()}
   missing, misshapen, found = [], [], {}
@@ -213,15 +214,15 @@ def _complaint(model: str, wrong: Mapping[str, list[str]], head: list[str]) -> s
   message = f"the weights do not fit model {model!r}: {'; '.join(parts)}"
   only_head = [name.split(" ")[0] for which in wrong.values() for name in which]
   if set(only_head) <= set(head):
-    message += "; that is its classifier: give num_classes, or new_head=True for a new one"
+    message += "; only its classifier does not fit: pass num_classes, or new_head=True for a new one"
   return message
 
 
-def _in_our_layout(array: np.ndarray, shape: tuple[int, ...], place: Source) -> np.ndarray:
-  """Returns a kernel [out, in, ...] as ours [..., in, out]; other tensors as they are.
+def _in_our_layout(array: np.ndarray, shape: tuple[int, ...], place: TensorSource) -> np.ndarray:
+  """Returns a kernel [out, in, ...] as [..., in, out]; other tensors are unchanged.
 
-  A fully connected layer over a flattened [C,H,W] map gets its inputs in the order [H,W,C], and
-  where ours is a convolution over the whole map, that convolution's shape.
+  The inputs of a fully connected layer over a flattened [C,H,W] map are reordered to [H,W,C]. If
+  the model has a convolution over the whole map instead, the kernel gets its shape.
   """
   if not place.name.endswith("weight") or array.ndim < 2:
     return array

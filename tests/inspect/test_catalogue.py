@@ -79,7 +79,7 @@ def test_the_page_names_every_model_once(page):
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_the_page_is_up_to_date(name, page):
-  whole = catalogue.page([catalogue.entry(name)]).splitlines()
+  whole = catalogue.render([catalogue.entry(name)]).splitlines()
   assert set(whole) <= set(page.splitlines()), "run `cnnlab models --table > docs/models.md`"
 
 

@@ -21,7 +21,7 @@ def test_table_of_a_name(capsys):
   assert "269,722" in shown
   assert "40,551,040" in shown
   assert "stage3_block3/conv2" in shown
-  assert "optimiser 2.16 MB" in shown
+  assert "optimizer 2.16 MB" in shown
 
 
 def test_json_and_csv_agree(capsys):
@@ -88,7 +88,7 @@ def test_bars_lose_nothing(name, size, names):
   assert sum(bar.multiply_adds for bar in found) == sheet.multiply_adds
   memory = sheet.memory()
   assert sum(bar.activations for bar in found) == memory["activations"]
-  weights = memory["parameters"] + memory["gradients"] + memory["optimiser"]
+  weights = memory["parameters"] + memory["gradients"] + memory["optimizer"]
   assert sum(bar.weights for bar in found) == weights
 
 

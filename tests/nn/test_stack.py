@@ -113,5 +113,5 @@ def test_a_layer_that_does_not_fit_is_named():
 
 
 def test_nearest_sizes_of_alexnets_first_layers():
-  # The paper says 224, for which (224 - 11)/4 is no integer; 227 is what fits (CS231n).
+  # The paper says 224, for which (224 - 11)/4 is not an integer; 227 fits (CS231n).
   assert 227 in nearest_sizes([Window(11, 4), Window(3, 2)], 224)

@@ -129,5 +129,5 @@ def test_bad_options_are_refused():
     drop(True, survival=0.5, per="samples")
   with pytest.raises(ConfigError, match="did you mean 'train'"):
     drop(True, survival=0.5, scale="trian")
-  with pytest.raises(ConfigError, match="only 'batch' can"):
+  with pytest.raises(ConfigError, match="only per='batch' can"):
     StochasticDepth(0.5).skip(nn.Dense(1), lambda m, x: x, BRANCH, like=BRANCH, train=True)

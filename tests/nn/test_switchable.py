@@ -82,5 +82,27 @@ def test_importance_is_sorted_by_number(params):
 
 
 def test_needs_space():
-  with pytest.raises(ShapeError, match="no space"):
+  with pytest.raises(ShapeError, match="no spatial axes"):
     SwitchableNorm(use_running_average=True).init(jax.random.key(0), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("mean", [10, 14, 20])
+def test_nearly_constant_activations_stay_finite(mean):
+  """Rounding of E[x²] - E[x]² must not make a variance negative."""
+  draws = np.random.default_rng(0).normal(mean, 1e-4, (50, 4, 3, 3, 6)).astype(np.float32)
+  layer = SwitchableNorm(use_running_average=False)
+  variables = layer.init(jax.random.key(0), draws[0])
+
+  @jax.jit
+  def run(x):
+    return layer.apply(variables, x, mutable=["batch_stats"])
+
+  def loss(x):
+    return jnp.sum(run(x)[0] ** 2)
+
+  gradient = jax.jit(jax.grad(loss))
+  for x in draws:
+    y, updates = run(x)
+    assert np.isfinite(y).all()
+    assert np.isfinite(gradient(x)).all()
+    assert (updates["batch_stats"]["var"] >= 0).all()

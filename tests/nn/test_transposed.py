@@ -80,9 +80,9 @@ def test_bilinear_start_interpolates(factor, groups):
   )
   y = np.asarray(layer.init_with_output(jax.random.key(0), image)[0])[0]
   assert y.shape == (size * factor, size * factor, 3)
-  centres = (np.arange(size * factor) + 0.5) / factor - 0.5
+  centers = (np.arange(size * factor) + 0.5) / factor - 0.5
   inner = slice(factor, -factor)
-  expected = np.meshgrid(centres, centres, indexing="ij")
+  expected = np.meshgrid(centers, centers, indexing="ij")
   expected = np.stack([*expected, 2 * expected[0] - expected[1]], -1)
   np.testing.assert_allclose(y[inner, inner], expected[inner, inner], atol=1e-5)
 

@@ -34,7 +34,7 @@ def test_dense_kernel_is_g_v_over_its_length():
 
 
 @pytest.mark.parametrize("layer", [WeightNormConv(5, 3, padding="valid"), WeightNormDense(5)])
-def test_init_on_a_batch_standardises_each_output(layer):
+def test_init_on_a_batch_standardizes_each_output(layer):
   y, variables = layer.init_with_output(jax.random.key(0), X)
   axes = tuple(range(y.ndim - 1))
   np.testing.assert_allclose(y.mean(axes), np.zeros(5), atol=1e-4)
@@ -88,3 +88,13 @@ def test_mean_only_batch_norm_goes_with_weight_norm():
   np.testing.assert_allclose(y.std((0, 1, 2)), np.ones(5), rtol=1e-4)
   z, _ = norm.init_with_output(jax.random.key(0), y)
   np.testing.assert_allclose(z.mean((0, 1, 2)), np.zeros(5), atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [WeightNormConv(5, 3), WeightNormDense(5)])
+def test_a_zero_kernel_gives_the_bias_and_finite_gradients(layer):
+  params = layer.init(jax.random.key(0), X)["params"]
+  params = {**params, "kernel": jnp.zeros_like(params["kernel"])}
+  y = layer.apply({"params": params}, X)
+  np.testing.assert_array_equal(y, jnp.broadcast_to(params["bias"], y.shape))
+  gradient = jax.grad(lambda p: (layer.apply({"params": p}, X) ** 2).mean())(params)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -73,7 +73,7 @@ def test_counters_are_no_surplus_and_frozen_norms_take_the_same_file(small):
     ({"bn1.bias": np.zeros(9)}, r"1 of another shape: bn1.bias \(9,\) for 8"),
     ({"conv1.weight": np.zeros((8, 3, 5, 5))}, r"conv1.weight \(8, 3, 5, 5\) for 7x7x3x8"),
     ({"fc.bias": None, "x": np.zeros(1)}, "1 missing: fc.bias; 1 left over: x"),
-    ({"fc.weight": None, "fc.bias": None}, "its classifier: give num_classes, or new_head=True"),
+    ({"fc.weight": None, "fc.bias": None}, "its classifier does not fit: pass num_classes, or new_head=True"),
   ],
 )
 def test_what_does_not_fit_is_named(small, change, message):
@@ -111,7 +111,7 @@ def test_a_head_of_the_same_size_is_kept_unless_a_new_one_is_asked_for(small):
 def test_options_that_torchvision_has_no_weights_for_are_refused(small):
   with pytest.raises(WeightsError, match=r"left over: bn1\.running_mean"):
     from_torchvision("resnet18", small, norm="layer", **SMALL)
-  with pytest.raises(ConfigError, match="nothing for the parameter .*/norm_last"):
+  with pytest.raises(ConfigError, match="no tensor for the parameter .*/norm_last"):
     from_torchvision("resnet18", small, preact=True, **SMALL)
   with pytest.raises(ConfigError, match="unknown model of torchvision's 'resnet20'; did you mean"):
     from_torchvision("resnet20", small)
@@ -199,7 +199,7 @@ def test_torch_itself(small, tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "message"),
-  [("gone.pth", "does not exist"), ("weights.h5", "allowed are .pth, .pt and .safetensors")],
+  [("gone.pth", "does not exist"), ("weights.h5", "must end with .pth, .pt or .safetensors")],
 )
 def test_files_that_are_no_weights(name, message, tmp_path):
   if name == "weights.h5":
