@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
   """Prints the names; returns the exit code."""
   from cnnlab.errors import ConfigError, unknown
-  from cnnlab.models import list_models, model_options
+  from cnnlab.models import describe_type, list_models, model_options
 
   names = list_models(arguments.pattern)
   if not names:
@@ -38,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
     print(name)
     if arguments.options:
       for option, (kind, default) in model_options(name).items():
-        print(f"  {option} = {default!r}  ({getattr(kind, '__name__', kind)})")
+        print(f"  {option} = {default!r}  ({describe_type(kind)})")
   return 0

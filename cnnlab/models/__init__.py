@@ -1,14 +1,16 @@
-"""Architectures, a family a file, and the registry that builds them by name.
+"""Architectures, one family per file, and the registry that builds them by name.
 
 A model is a Flax module whose fields are its options; `apply(variables, x, train=...)` takes
-[batch, height, width, channels] and returns `(logits, feats)`, `feats` being a dict of named
-intermediate stages in order.
+[batch, height, width, channels] and returns `(logits, feats)`, where `feats` is a dict of named
+intermediate stages in order. `feature_maps` describes its maps to decoders.
 """
 
+from cnnlab.models.encoder import FeatureMap, feature_maps, pyramid
 from cnnlab.models.registry import (
   FAMILIES,
   Option,
   create_model,
+  describe_type,
   list_models,
   model_options,
 )
@@ -16,10 +18,14 @@ from cnnlab.models.sliding import Sliding, slide
 
 __all__ = [
   "FAMILIES",
+  "FeatureMap",
   "Option",
   "Sliding",
   "create_model",
+  "describe_type",
+  "feature_maps",
   "list_models",
   "model_options",
+  "pyramid",
   "slide",
 ]

@@ -21,19 +21,20 @@ import jax
 from flax import linen as nn
 
 from cnnlab.models.classic import (
-  FullyConnected,
   Pool,
-  adaptive_avg_pool,
+  classic_layers,
   conv_pool,
+  fully_connected,
+  head_input,
   pool_unless_strided,
-  split_response_norm,
 )
 from cnnlab.models.downsampling import Downsample, scaled
 from cnnlab.models.stem import Stem, check_stem
-from cnnlab.nn import global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in, kaiming_fan_out
 from cnnlab.nn.layers import Layers
 
+# Side of the map that fc6 expects.
+GRID = 6
 POOLED = (1, 2, 5)
 RESPONSE_NORMED = (1, 2)
 
@@ -94,26 +95,29 @@ class AlexNet(nn.Module):
     cifar = self.stem == "cifar"
     stride = 8 if cifar else self.strides[0] * self.strides[1] * 8
     check_stem(x.shape, self.stem, stride, "alexnet or zfnet")
-    layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
-    layers, response_norm = split_response_norm(layers, self.norm)
+    layers, response_norm = classic_layers(self.norm, self.act, train=train, dtype=self.dtype)
     x = x.astype(layers.dtype)
     feats = {}
     for i in range(1, 6):
       x = self._layer(x, i, layers, response_norm)
       feats[f"conv{i}"] = x  # at 224 pixels: 27, 13, 13, 13 and 6
-    if self.head == "avgpool":
-      x = global_avg_pool(x)
-    elif not cifar:
-      x = adaptive_avg_pool(x, 6)
-    hidden = tuple(scaled(features, self.width) for features in self.hidden)
-    logits, last = FullyConnected(
-      hidden if self.head == "fc" else (),
+    x = head_input(x, self.head, None if cifar else GRID)
+    paper = self.initial == "paper"
+    dense = partial(
+      layers.dense,
+      kernel_init=classifier_normal() if paper else kaiming_fan_in(),
+      bias_init=nn.initializers.constant(1.0 if paper and self.ones else 0.0),
+    )
+    logits, last = fully_connected(
+      x,
+      layers,
       self.num_classes,
-      self.dropout,
-      self.dropout_at,
-      classifier_normal() if self.initial == "paper" else kaiming_fan_in(),
-      1.0 if self.initial == "paper" and self.ones else 0.0,
-    )(x, layers, train=train)
+      [scaled(width, self.width) for width in self.hidden] if self.head == "fc" else (),
+      train=train,
+      dropout=self.dropout,
+      dropout_at=self.dropout_at,
+      dense=dense,
+    )
     return logits, feats | last
 
   def _layer(self, x: jax.Array, i: int, layers: Layers, response_norm: Any) -> jax.Array:

@@ -4,6 +4,8 @@ pooling, and the fully connected classifier.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +14,9 @@ import numpy as np
 from flax import linen as nn
 
 from cnnlab.models.downsampling import pool
-from cnnlab.nn import LocalResponseNorm, make_layers
+from cnnlab.nn import LocalResponseNorm, global_avg_pool, make_layers
 from cnnlab.nn.geometry import fit_axis
-from cnnlab.nn.init import Initializer, classifier_normal, kaiming_fan_in
+from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
 
 
@@ -34,13 +36,19 @@ class Pool(NamedTuple):
   fit: str = "crop"
 
 
-def split_response_norm(layers: Layers, norm: str) -> tuple[Layers, Any]:
-  """Returns layers whose norm goes behind every convolution, and the norm for the LRN's places.
+def classic_layers(norm: str, act: str, **options: Any) -> tuple[Layers, Callable[..., Any]]:
+  """Returns layers whose norm follows every convolution, and the norm for the LRN's places.
 
-  Local response norm comes after the activation of few layers (AlexNet, section 3.3), all others
-  come before it in every layer; so one of the two is always the identity. Its constants are
+  Local response norm follows the activation of few layers (AlexNet, section 3.3), all others
+  precede it in every layer; so one of the two is always the identity. Its constants are
   AlexNet's (k=2).
+
+  Args:
+    norm: normalization, see `cnnlab.nn.NORMS`.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    **options: further arguments of `cnnlab.nn.make_layers`.
   """
+  layers = make_layers(norm, act, **options)
   identity = make_layers("none", train=False).norm
   if norm == "lrn":
     return layers._replace(norm=identity), LocalResponseNorm
@@ -104,49 +112,53 @@ def _regions(pixels: int, count: int) -> np.ndarray:
   return weights
 
 
-class FullyConnected(NamedTuple):
-  """The classifier on top of the last map: hidden layers with dropout, then one linear layer.
+def head_input(x: jax.Array, head: str, grid: int | None) -> jax.Array:
+  """Returns what the classifier reads of the last map [batch, height, width, channels].
 
-  Attributes:
-    hidden: widths of the hidden layers fc6, fc7, ...
-    num_classes: outputs.
-    dropout: probability.
-    dropout_at: 'input' or 'output' of the hidden layers.
-    hidden_init: initial kernels of the hidden layers.
-    hidden_bias: their initial bias.
+  Args:
+    x: last map.
+    head: 'avgpool' averages it to [batch, channels]; 'fc' keeps a map.
+    grid: side that 'fc' averages the map to, see `adaptive_avg_pool`; None keeps its size.
   """
+  if head == "avgpool":
+    return global_avg_pool(x)
+  return x if grid is None else adaptive_avg_pool(x, grid)
 
-  hidden: tuple[int, ...]
-  num_classes: int
-  dropout: float
-  dropout_at: str = "output"
-  hidden_init: Initializer = kaiming_fan_in()
-  hidden_bias: float = 0.0
 
-  def __call__(
-    self, x: jax.Array, layers: Layers, *, train: bool
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns logits [batch, num_classes] in float32 and the hidden layers' activations.
+def fully_connected(
+  x: jax.Array,
+  layers: Layers,
+  num_classes: int,
+  hidden: Sequence[int] = (),
+  *,
+  train: bool,
+  dropout: float = 0.0,
+  dropout_at: str = "output",
+  dense: Callable[..., Any] | None = None,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Applies hidden layers with dropout and a linear classifier, inside a net's `__call__`.
 
-    Args:
-      x: [batch, height, width, channels], flattened in this order, or [batch, channels].
-      layers: dense and act.
-      train: whether to drop.
-    """
-    feats = {}
-    x = x.reshape(x.shape[0], -1)
-    for i, features in enumerate(self.hidden, 6):
-      drop = nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")
-      x = drop(x) if self.dropout_at == "input" else x
-      x = layers.dense(
-        features,
-        kernel_init=self.hidden_init,
-        bias_init=nn.initializers.constant(self.hidden_bias),
-        name=f"fc{i}",
-      )(x)
-      x = layers.act(x)
-      feats[f"fc{i}"] = x
-      x = x if self.dropout_at == "input" else drop(x)
-    feats["pre_logits"] = x
-    x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
-    return x.astype("float32"), feats
+  Args:
+    x: [batch, height, width, channels], flattened in this order, or [batch, channels].
+    layers: dense and act.
+    num_classes: number of classes.
+    hidden: widths of the hidden layers fc6, fc7, ...
+    train: whether to drop.
+    dropout: dropout rate of the hidden layers.
+    dropout_at: 'input' or 'output' of the hidden layers.
+    dense: factory of the hidden layers; default `layers.dense` with Kaiming fan-in.
+
+  Returns:
+    Logits [batch, num_classes] in float32 and the hidden layers' activations.
+  """
+  dense = dense or partial(layers.dense, kernel_init=kaiming_fan_in())
+  feats = {}
+  x = x.reshape(x.shape[0], -1)
+  for i, features in enumerate(hidden, 6):
+    drop = nn.Dropout(dropout, deterministic=not train, name=f"dropout{i}")
+    x = drop(x) if dropout_at == "input" else x
+    x = feats[f"fc{i}"] = layers.act(dense(features, name=f"fc{i}")(x))
+    x = x if dropout_at == "input" else drop(x)
+  feats["pre_logits"] = x
+  x = layers.dense(num_classes, kernel_init=classifier_normal(), name="head")(x)
+  return x.astype("float32"), feats

@@ -25,16 +25,16 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.models.classic import (
-  FullyConnected,
   Pool,
   adaptive_avg_pool,
+  classic_layers,
   conv_pool,
+  fully_connected,
   pool_unless_strided,
-  split_response_norm,
 )
 from cnnlab.models.downsampling import Downsample, pool, scaled
 from cnnlab.models.stem import Stem, check_stem
-from cnnlab.nn import global_avg_pool, make_layers
+from cnnlab.nn import global_avg_pool
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
 
@@ -187,10 +187,9 @@ class GoogLeNet(nn.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, Any]]:
     """Returns logits and the map behind each stage, with 'auxiliary_logits' in training."""
     check_stem(x.shape, self.stem, 32 if self.stem == "imagenet" else 4, "googlenet")
-    layers = make_layers(
+    layers, response_norm = classic_layers(
       self.norm, self.act, train=train, dtype=self.dtype, norm_epsilon=self.norm_epsilon
     )
-    layers, response_norm = split_response_norm(layers, self.norm)
     if self.transform_input:
       mean, deviation = jnp.asarray(IMAGENET_MEAN), jnp.asarray(IMAGENET_DEVIATION)
       x = (x * deviation + mean - 0.5) / 0.5
@@ -216,7 +215,7 @@ class GoogLeNet(nn.Module):
         auxiliary.append(self._auxiliary(AUXILIARY[name], layers)(x, train=train))
     x = global_avg_pool(x)
     x = nn.Dropout(self.dropout, deterministic=not train, name="dropout_head")(x)
-    logits, last = FullyConnected((), self.num_classes, 0.0)(x, layers, train=train)
+    logits, last = fully_connected(x, layers, self.num_classes, train=train)
     feats |= last
     if auxiliary and train:
       feats["auxiliary_logits"] = tuple(auxiliary)

@@ -124,9 +124,12 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
   fitted, ok = _fit(value, hint)
   if ok:
     return fitted
-  if typing.get_origin(hint) is Literal and isinstance(value, str):
-    raise ConfigError(unknown(what, value, [str(c) for c in typing.get_args(hint)]))
-  raise ConfigError(f"{what}: {value!r} is not {_describe(hint)}")
+  if typing.get_origin(hint) is Literal:
+    choices = typing.get_args(hint)
+    if isinstance(value, str):
+      raise ConfigError(unknown(what, value, [str(choice) for choice in choices]))
+    raise ConfigError(f"{what}: {value!r} is not one of {', '.join(map(repr, choices))}")
+  raise ConfigError(f"{what}: {value!r} is not {describe_type(hint)}")
 
 
 def _fit(value: Any, hint: Any) -> tuple[Any, bool]:
@@ -157,13 +160,22 @@ def _fit(value: Any, hint: Any) -> tuple[Any, bool]:
   return value, isinstance(value, hint)
 
 
-def _describe(hint: Any) -> str:
-  """Says a type in words: 'float', 'tuple[int, ...]', 'one of 'A', 'B''."""
-  args = typing.get_args(hint)
-  if typing.get_origin(hint) is Literal:
-    return f"one of {', '.join(repr(choice) for choice in args)}"
-  if typing.get_origin(hint) in (typing.Union, types.UnionType):
-    return " or ".join(_describe(choice) for choice in args)
-  if args:
-    return str(hint)
+def describe_type(hint: Any) -> str:
+  """Returns a type in words: 'float', 'tuple of 3 int', "'A', 'B' or 'C'"."""
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if origin is Literal:
+    return _either([repr(choice) for choice in args])
+  if origin in (typing.Union, types.UnionType):
+    return _either([describe_type(choice) for choice in args])
+  if origin is tuple and args:
+    kinds = [describe_type(kind) for kind in args if kind is not Ellipsis]
+    if Ellipsis in args:
+      return f"tuple of {kinds[0]}"
+    if len(set(kinds)) == 1:
+      return f"tuple of {len(kinds)} {kinds[0]}"
+    return f"tuple of ({', '.join(kinds)})"
   return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _either(words: list[str]) -> str:
+  return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))

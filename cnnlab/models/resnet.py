@@ -1,4 +1,4 @@
-"""Deep Residual Learning (arXiv:1512.03385), table 1: ResNets for ImageNet, and what grew of them.
+"""Deep Residual Learning (arXiv:1512.03385), table 1: ResNets for ImageNet and their descendants.
 
 A stem, four stages of blocks with 64, 128, 256 and 512 filters, average pooling and a classifier:
 
@@ -9,7 +9,7 @@ A stem, four stages of blocks with 64, 128, 256 and 512 filters, average pooling
 3x3 convolution into C groups of W channels in the first stage; `wide_resnet*_2`
 (arXiv:1605.07146) double its channels. `preact` is arXiv:1603.05027's block.
 
-Deviations, all torchvision's: the stride of a bottleneck lies in its 3x3 convolution
+Deviations, all as in torchvision: the stride of a bottleneck is in its 3x3 convolution
 (`bottleneck_stride='1x1'` is as published), and 18 and 34 have projections where the size changes
 (shortcut 'B'; table 2 of the paper has 'A'). The classifier starts at N(0, 0.01). With `preact` the
 stem is a bare convolution and pooling: the first block's norm and activation follow.
@@ -24,7 +24,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.models.residual import ResidualNet, Trunk
+from cnnlab.models.residual import ResidualNet
 from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
 from cnnlab.nn import make_layers
 
@@ -35,13 +35,13 @@ class ResNet(ResidualNet):
   """A residual net of four stages, or its plain twin.
 
   Attributes:
-    blocks: blocks of each stage.
+    blocks: number of blocks in each stage.
     bottleneck_stride: the convolution of a bottleneck that has the stride.
-    stem: 'imagenet' quarters the image, 'cifar' keeps its size.
-    stem_pool: the pooling of ImageNet's stem; 'stride' puts it into the convolution.
-    zero_init_residual: start every branch at zero (arXiv:1706.02677, 5.1).
-    output_stride: the most that the map is reduced by; stages beyond it dilate instead.
-    others: see `ResidualNet`; `width` is the stem's as well.
+    stem: 'imagenet' reduces the image by 4, 'cifar' keeps its size.
+    stem_pool: pooling of ImageNet's stem; 'stride' moves it into the convolution.
+    zero_init_residual: initialize every branch to zero (arXiv:1706.02677, 5.1).
+    output_stride: largest total stride; stages beyond it dilate instead.
+    others: see `ResidualNet`; `width` applies to the stem as well.
   """
 
   num_classes: int = 1000
@@ -55,29 +55,28 @@ class ResNet(ResidualNet):
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns logits [batch, num_classes] and the maps after the stem and each stage."""
-    trunk = self._trunk()
-    total = STEM_STRIDE[self.stem] * 2**trunk.halvings
-    check_stem(x.shape, self.stem, total, f"resnet of blocks {self.blocks}")
+    halvings = self._halvings()
     layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
+    block = self.block(layers, stride_at=self.bottleneck_stride, zero_init=self.zero_init_residual)
+    total = STEM_STRIDE[self.stem] * 2**halvings
+    check_stem(x.shape, self.stem, total, f"resnet of blocks {self.blocks}")
     features = scaled(STAGE_FILTERS[0], self.width)
     x = x.astype(layers.dtype)
     x = apply_stem(x, features, layers, self.stem, self.stem_pool, activate=not self.preact)
-    return self.classify(x, trunk, layers, train)  # x: [B,H/4,W/4,64]
+    # x: [B,H/4,W/4,64]
+    x, feats = self.stages(x, block, self.blocks, STAGE_FILTERS, halvings, train=train)
+    # x: [B,H/32,W/32,512], or 2048 channels with bottlenecks
+    return self.classify(x, feats, layers)
 
-  def _trunk(self) -> Trunk:
+  def _halvings(self) -> int:
+    """Returns the number of stages that halve the map; ConfigError for an impossible stride."""
     within = self.output_stride // STEM_STRIDE[self.stem]
     if not within:
       raise ConfigError(
         f"output_stride: stem='imagenet' alone has a stride of 4, not {self.output_stride}; "
         "allowed: 32, 16, 8, 4, or stem='cifar'"
       )
-    return self.trunk(
-      self.blocks,
-      STAGE_FILTERS,
-      halvings=min(within.bit_length() - 1, len(self.blocks) - 1),
-      stride_at=self.bottleneck_stride,
-      zero_init=self.zero_init_residual,
-    )
+    return min(within.bit_length() - 1, len(self.blocks) - 1)
 
 
 DEPTHS: dict[int, dict[str, Any]] = {

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import jax
 from flax import linen as nn
 
+from cnnlab.models.downsampling import scaled
 from cnnlab.models.residual import ResidualNet, Shortcut
 from cnnlab.nn import check_image, make_layers
 
@@ -32,12 +33,13 @@ class ResNetCifar(ResidualNet):
   """A CIFAR residual net of three stages, or its plain twin.
 
   Attributes:
-    blocks: n, blocks in each of the three stages.
-    filters: of each stage; a bottleneck block's output has four times as many.
-    stem_filters: of the first convolution, not widened; 0: as many as the first stage has.
-    dropout: of the inputs of a block's last convolution, as wide nets have it.
+    blocks: n, the number of blocks in each of the three stages.
+    filters: filters of each stage; a bottleneck block has four times as many outputs.
+    stem_filters: filters of the first convolution, not multiplied by `width`; 0 for as many as
+      the first stage has.
+    dropout: dropout rate at the input of a block's last convolution, as in wide nets.
     output_stride: 4 as published; 2 and 1 dilate instead of halving, for dense prediction.
-    others: see `ResidualNet`; a whole `width` of 2 and more makes a wide net.
+    others: see `ResidualNet`; an integer `width` of 2 or more makes a wide net.
   """
 
   blocks: int = 3
@@ -50,16 +52,19 @@ class ResNetCifar(ResidualNet):
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns logits [batch, num_classes] and the maps after the stem and each stage."""
-    blocks, halvings = (self.blocks,) * len(self.filters), HALVINGS[self.output_stride]
-    trunk = self.trunk(blocks, self.filters, halvings, dropout=self.dropout)
+    layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
+    block = self.block(layers, dropout=self.dropout)
     depth = 3 * self.blocks * (3 if self.bottleneck else 2) + 2
     check_image(x.shape, self.output_stride, f"resnet_cifar of {depth} layers")
-    layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
-    x = x.astype(layers.dtype)
-    x = layers.conv(self.stem_filters or trunk.filters[0], 3, padding=1, name="conv1")(x)
+    features = self.stem_filters or scaled(self.filters[0], self.width)
+    x = layers.conv(features, 3, padding=1, name="conv1")(x.astype(layers.dtype))
     if not self.preact:
       x = layers.act(layers.norm(name="norm1")(x))
-    return self.classify(x, trunk, layers, train)  # x: [B,H,W,16]
+    # x: [B,H,W,16]
+    counts, halvings = (self.blocks,) * len(self.filters), HALVINGS[self.output_stride]
+    x, feats = self.stages(x, block, counts, self.filters, halvings, train=train)
+    # x: [B,H/4,W/4,64]
+    return self.classify(x, feats, layers)
 
 
 PREACT = {"preact": True, "shortcut": "B"}

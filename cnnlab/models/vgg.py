@@ -22,18 +22,19 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.classic import (
-  FullyConnected,
   Pool,
-  adaptive_avg_pool,
+  classic_layers,
   conv_pool,
+  fully_connected,
+  head_input,
   pool_unless_strided,
-  split_response_norm,
 )
 from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.nn import check_image, global_avg_pool, make_layers
+from cnnlab.nn import check_image
 from cnnlab.nn.layers import Layers
 
-GRID = 7  # side of the map that fc6 is made for
+# Side of the map that fc6 expects.
+GRID = 7
 
 
 class VGG(nn.Module):
@@ -83,8 +84,7 @@ class VGG(nn.Module):
         f"vgg: kernel_size={self.kernel_size} must be odd, convs={self.convs} at least 1 each"
       )
     check_image(x.shape, self.output_stride, f"vgg of {sum(self.convs) + 3} layers")
-    layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
-    layers, response_norm = split_response_norm(layers, self.norm)
+    layers, response_norm = classic_layers(self.norm, self.act, train=train, dtype=self.dtype)
     # The published nets with batch norm have both its shift and a bias.
     bias = layers.conv_bias or self.norm in ("batch", "frozen_batch")
     layers = layers._replace(conv=partial(layers.conv, use_bias=bias))
@@ -93,14 +93,11 @@ class VGG(nn.Module):
     for stage in range(1, 6):
       x = self._stage(x, stage, layers, response_norm)
       feats[f"stage{stage}"] = x  # at 224 pixels: 112, 56, 28, 14 and 7
-    if self.head == "avgpool":
-      x = global_avg_pool(x)
-    elif self.grid == "imagenet":
-      x = adaptive_avg_pool(x, GRID)
-    hidden = tuple(scaled(features, self.width) for features in self.hidden)
-    logits, last = FullyConnected(
-      hidden if self.head == "fc" else (), self.num_classes, self.dropout
-    )(x, layers, train=train)
+    x = head_input(x, self.head, GRID if self.grid == "imagenet" else None)
+    hidden = [scaled(width, self.width) for width in self.hidden] if self.head == "fc" else ()
+    logits, last = fully_connected(
+      x, layers, self.num_classes, hidden, train=train, dropout=self.dropout
+    )
     return logits, feats | last
 
   def _stage(self, x: jax.Array, stage: int, layers: Layers, response_norm: Any) -> jax.Array:

@@ -5,10 +5,10 @@ import pytest
 from flax import linen as nn
 
 from cnnlab.models.classic import (
-  FullyConnected,
   Pool,
   adaptive_avg_pool,
   conv_pool,
+  fully_connected,
   pool_unless_strided,
 )
 from cnnlab.nn import Conv, make_layers
@@ -57,7 +57,7 @@ def test_the_classifier_drops_where_it_says(at):
     @nn.compact
     def __call__(self, x, *, train):
       layers = make_layers("none", train=train)
-      return FullyConnected((40,), 3, 0.5, at)(x, layers, train=train)
+      return fully_connected(x, layers, 3, (40,), train=train, dropout=0.5, dropout_at=at)
 
   x = jnp.ones((2, 2, 2, 5))
   variables = Net().init(jax.random.key(0), x, train=False)

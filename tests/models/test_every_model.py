@@ -137,11 +137,13 @@ def test_evaluation_is_deterministic_and_independent_of_the_batch(family):
   x = jax.random.normal(jax.random.key(2), shape)
   variables = initial(net, x)
 
-  def logits(x):
-    return net.apply(variables, x, train=False)[0]
+  def run(x):
+    logits, feats = net.apply(variables, x, train=False)
+    return logits, {name: jnp.isfinite(value).all() for name, value in feats.items()}
 
-  whole, part = jax.jit(logits)(x), jax.jit(logits)(x[:2])
+  (whole, finite), (part, _) = jax.jit(run)(x), jax.jit(run)(x[:2])
   np.testing.assert_allclose(whole[:2], part, rtol=1e-4, atol=1e-5)
+  assert all(finite.values())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,10 +1,11 @@
 import types
+from typing import Literal
 
 import pytest
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError
-from cnnlab.models import create_model, list_models, model_options, registry
+from cnnlab.models import create_model, describe_type, list_models, model_options, registry
 
 
 def test_lists_by_pattern_in_natural_order():
@@ -89,6 +90,31 @@ def test_types_that_fit(hint, value, fitted):
 def test_types_that_do_not_fit(hint, value):
   with pytest.raises(ConfigError, match=f"option: {value!r} is not".replace("[", r"\[")):
     registry._checked("option", value, hint)
+
+
+@pytest.mark.parametrize(
+  ("hint", "words"),
+  [
+    (int, "int"),
+    (Literal["A"], "'A'"),
+    (Literal["A", "B", "C"], "'A', 'B' or 'C'"),
+    (Literal[4, 2], "4 or 2"),
+    (float | None, "float or None"),
+    (tuple[int, ...], "tuple of int"),
+    (tuple[int, int, int], "tuple of 3 int"),
+    (tuple[tuple[int, ...], ...], "tuple of tuple of int"),
+    (tuple[int, str], "tuple of (int, str)"),
+  ],
+)
+def test_types_in_words(hint, words):
+  assert describe_type(hint) == words
+
+
+def test_no_option_is_described_in_python_terms():
+  for name in list_models():
+    for option in model_options(name).values():
+      words = describe_type(option.type)
+      assert not any(mark in words for mark in ("Literal", "<", "[", "typing")), words
 
 
 def test_a_name_in_two_families_is_refused(monkeypatch):

@@ -7,7 +7,6 @@ import pytest
 
 from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.models import create_model
-from cnnlab.models.residual import Branch
 from cnnlab.nn import multiply_adds
 
 SMALL = {"width": 0.125, "blocks": (1, 1, 1, 1)}
@@ -114,11 +113,11 @@ def test_dilated_maps_hold_the_strided_ones():
 
 def test_cardinality_is_grouped_and_width_is_per_group():
   # arXiv:1611.05431, figure 1 and table 1: 32 groups of 4 make 128 channels in the first stage.
-  inner = Branch(True, 32, 4).convs(64, 1, (1, 1))
-  assert [(c.features, c.window, c.groups) for c in inner] == [
-    (128, 1, 1),
-    (128, 3, 32),
-    (256, 1, 1),
+  first = traced("resnext50_32x4d")[1]["params"]["stage1_block1"]
+  assert [first[f"conv{i}"]["kernel"].shape for i in (1, 2, 3)] == [
+    (1, 1, 64, 128),
+    (3, 3, 4, 128),
+    (1, 1, 128, 256),
   ]
   kernel = traced("resnext50_32x4d")[1]["params"]["stage4_block1"]["conv2"]["kernel"]
   assert kernel.shape == (3, 3, 32, 1024)
