@@ -1,6 +1,6 @@
 """Conversion of published weights to the models of `cnnlab.models`."""
 
-from cnnlab.weights.imagenet import imagenet_classes, input_normalisation, input_normalization
+from cnnlab.weights.imagenet import imagenet_classes, input_normalization
 from cnnlab.weights.torchvision import (
   WeightsError,
   convertible_models,
@@ -13,7 +13,6 @@ __all__ = [
   "convertible_models",
   "from_torchvision",
   "imagenet_classes",
-  "input_normalisation",
   "input_normalization",
   "read_tensors",
 ]

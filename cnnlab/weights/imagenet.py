@@ -21,9 +21,6 @@ def input_normalization(name: str) -> tuple[Channels, Channels]:
   return MEAN, DEVIATION
 
 
-input_normalisation = input_normalization  # the former name
-
-
 def imagenet_classes() -> list[str]:
   """Returns torchvision's names of the ImageNet-1k classes, by label."""
   file = Path(__file__).with_name("imagenet_classes.json")

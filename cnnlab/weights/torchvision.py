@@ -214,7 +214,9 @@ def _complaint(model: str, wrong: Mapping[str, list[str]], head: list[str]) -> s
   message = f"the weights do not fit model {model!r}: {'; '.join(parts)}"
   only_head = [name.split(" ")[0] for which in wrong.values() for name in which]
   if set(only_head) <= set(head):
-    message += "; only its classifier does not fit: pass num_classes, or new_head=True for a new one"
+    message += (
+      "; only its classifier does not fit: pass num_classes, or new_head=True for a new one"
+    )
   return message
 
 
