@@ -103,7 +103,9 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     accumulate=run.accumulate,
     freeze=freeze_filter(settings.optim),
   )
-  parameters, cost = measure_model(model, loaded.image_shape, task)
+  shapes = variable_shapes(model, loaded.image_shape, task)
+  parameters, cost = measure_model(model, loaded.image_shape, task, shapes)
+  jax.eval_shape(program.optimizer.init, shapes["params"])  # groups must match something
   settings.refuse_unused(config, asked, loaded.unused)
   derived = {
     "steps_per_epoch": plan.steps_per_epoch,
@@ -149,10 +151,10 @@ def about_task(task: tasks.Task) -> dict[str, Any]:
   return {"main_metric": list(task.best_by), "metrics": metrics.to_json(task.metrics)}
 
 
-def measure_model(
+def variable_shapes(
   model: nn.Module, image_shape: tuple[int, ...], task: tasks.Task | None = None
-) -> tuple[int, int]:
-  """Returns (parameters, multiply-adds of one image's forward pass) without computing anything.
+) -> Any:
+  """Returns the shapes of a network's variables without computing anything.
 
   Args:
     model: the network.
@@ -162,20 +164,46 @@ def measure_model(
   Raises:
     ShapeError: the image is too small for the network.
   """
-  image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   streams = ("params", *(task.streams if task else ("dropout",)))
 
-  def inputs(x: Array) -> tuple[Any, ...]:
-    return task.inputs({"image": x}, train=False) if task else (x,)
-
   def init(x: Array) -> Any:
-    return model.init(dict.fromkeys(streams, jax.random.key(0)), *inputs(x), train=False)
+    rngs = dict.fromkeys(streams, jax.random.key(0))
+    return model.init(rngs, *_inputs(x, task), train=False)
+
+  return jax.eval_shape(init, _one_image(image_shape))
+
+
+def measure_model(
+  model: nn.Module,
+  image_shape: tuple[int, ...],
+  task: tasks.Task | None = None,
+  variables: Any = None,
+) -> tuple[int, int]:
+  """Returns (parameters, multiply-adds of one image's forward pass) without computing anything.
+
+  Args:
+    model, image_shape, task: as of `variable_shapes`.
+    variables: what that returned, if it is known.
+
+  Raises:
+    ShapeError: the image is too small for the network.
+  """
+  if variables is None:
+    variables = variable_shapes(model, image_shape, task)
 
   def forward(variables: Any, x: Array) -> Any:
-    return model.apply(variables, *inputs(x), train=False)[0]
+    return model.apply(variables, *_inputs(x, task), train=False)[0]
 
-  variables = jax.eval_shape(init, image)
-  return count_parameters(variables["params"]), multiply_adds(forward, variables, image)
+  cost = multiply_adds(forward, variables, _one_image(image_shape))
+  return count_parameters(variables["params"]), cost
+
+
+def _one_image(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+
+
+def _inputs(image: Array, task: tasks.Task | None) -> tuple[Any, ...]:
+  return task.inputs({"image": image}, train=False) if task else (image,)
 
 
 def _plan(settings: Settings, train_examples: int) -> tuple[Plan, int]:
