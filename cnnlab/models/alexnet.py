@@ -43,28 +43,28 @@ class AlexNet(nn.Module):
   """Five convolutions and three fully connected layers.
 
   Attributes:
-    num_classes: outputs.
-    features: channels of the five convolutions.
-    kernel_sizes: their windows.
-    strides: their steps.
-    paddings: their zero padding.
-    groups: into how many groups their channels are split.
+    num_classes: number of classes.
+    features: output channels of the five convolutions.
+    kernel_sizes: windows of the convolutions.
+    strides: strides of the convolutions.
+    paddings: zero padding of the convolutions.
+    groups: number of groups of each convolution.
     hidden: widths of fc6 and fc7.
     stem: 'imagenet' as published; 'cifar' makes the first convolution 3x3 with stride 1, all
       others of stride 1, and fc6 takes the last map as it is (3x3 for 32 pixels).
-    downsample: 'max' or 'avg' pooling behind convolutions 1, 2 and 5, or a 'stride' in them.
+    downsample: 'max' or 'avg' pooling after convolutions 1, 2 and 5, or a 'stride' in them.
     pool_window: window of the pooling; 3 overlaps, 2 does not.
     pool_fit: 'crop' or 'pad' where the windows do not fit.
     norm: 'lrn' after activations 1 and 2, others before each, see `cnnlab.nn.NORMS`.
     norm_after_pool: local response norm comes after the pooling instead of before it.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    dropout: probability in fc6 and fc7.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    dropout: dropout rate in fc6 and fc7.
     dropout_at: 'input' or 'output' of fc6 and fc7.
-    head: 'fc', or 'avgpool': the classifier sees the last map's average, without fc6 and fc7.
+    head: 'fc', or 'avgpool': the classifier reads the average of the last map, without fc6 and fc7.
     initial: 'kaiming', or 'paper': N(0, 0.01²) everywhere.
-    ones: convolutions that 'paper' gives a bias of 1; if there are any, fc6 and fc7 get it too.
-    width: multiplies `features` and `hidden`.
-    dtype: to compute in.
+    ones: convolutions whose bias 'paper' initializes to 1; if there are any, fc6 and fc7 as well.
+    width: multiplier of `features` and `hidden`.
+    dtype: computation dtype.
   """
 
   num_classes: int = 1000
@@ -167,5 +167,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> AlexNet:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return AlexNet(**{**SIZES[name], **options})

@@ -1,7 +1,7 @@
 """All-CNN: "Striving for Simplicity: The All Convolutional Net" (arXiv:1412.6806), tables 1 and 2.
 
 Three base nets for 32x32 pixels, A with a 5x5 convolution before each pooling, B with a 1x1
-convolution behind it as well, C with two 3x3; and three ways to do without the pooling of each:
+convolution after it as well, C with two 3x3; and three ways to do without the pooling of each:
 `strided` puts its stride into the convolution before it, `all_cnn` replaces it by a 3x3
 convolution of stride 2 (so do `downsample='stride'` and `'conv'`), and `convpool` keeps it and
 adds a 3x3 convolution before it, the control of equal size for `all_cnn`.
@@ -34,19 +34,19 @@ class AllCNN(nn.Module):
   """Two blocks of convolutions, a head of 1x1 convolutions and the average of its class maps.
 
   Attributes:
-    num_classes: outputs.
-    windows: of the convolutions in each block: (5,) in A, (5, 1) in B, (3, 3) in C.
-    features: channels of the two blocks; the head has the second's.
-    downsample: 'max' or 'avg' 3x3 pooling of stride 2 behind each block, a 'stride' in its last
+    num_classes: number of classes.
+    windows: windows of the convolutions in each block: (5,) in A, (5, 1) in B, (3, 3) in C.
+    features: output channels of the two blocks; the head has those of the second.
+    downsample: 'max' or 'avg' 3x3 pooling of stride 2 after each block, a 'stride' in its last
       convolution, or a 3x3 'conv' of stride 2 with as many channels.
-    extra_conv: a 3x3 convolution more at the end of each block (ConvPool).
-    norm: behind each convolution but the last, see `cnnlab.nn.NORMS`.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    final_act: apply it to the class maps too.
-    dropout_input: probability of dropping an input.
-    dropout: probability behind each block.
-    width: multiplies `features`.
-    dtype: to compute in.
+    extra_conv: one more 3x3 convolution at the end of each block (ConvPool).
+    norm: normalization after each convolution but the last, see `cnnlab.nn.NORMS`.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    final_act: apply the activation to the class maps as well.
+    dropout_input: dropout rate of the image.
+    dropout: dropout rate after each block.
+    width: multiplier of `features`.
+    dtype: computation dtype.
   """
 
   num_classes: int = 10
@@ -64,7 +64,7 @@ class AllCNN(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns logits [batch, num_classes], the map behind each block, and the head's maps."""
+    """Returns logits [batch, num_classes], the map after each block, and the head's maps."""
     check_image(x.shape, 4, "all_cnn", SMALLEST_IMAGE)
     layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
     drop = partial(nn.Dropout, deterministic=not train)
@@ -121,5 +121,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> AllCNN:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return AllCNN(**{**SIZES[name], **options})

@@ -1,4 +1,4 @@
-"""What the nets of 1998 to 2014 share: response norm at its own places, strides that stand in for
+"""Parts shared by the nets of 1998 to 2014: response norm at its own places, strides that replace
 pooling, and the fully connected classifier.
 """
 
@@ -21,11 +21,11 @@ from cnnlab.nn.layers import Layers
 
 
 class Pool(NamedTuple):
-  """Pooling behind a convolution, or the stride that replaces it.
+  """Pooling after a convolution, or the stride that replaces it.
 
   Attributes:
-    kind: 'max', 'avg', or 'stride': the convolution is evaluated where the windows' centres lie.
-    window: size of the window; even ones have their centre at the upper left.
+    kind: 'max', 'avg', or 'stride': the convolution is evaluated where the windows' centers lie.
+    window: size of the window; the center of an even window is its upper left.
     stride: step between windows.
     fit: 'crop' or 'pad' (PyTorch's ceil_mode) where the windows do not fit.
   """
@@ -60,23 +60,23 @@ def conv_pool(
 ) -> jax.Array:
   """Convolves [batch, height, width, channels] to the size that pooling its output would have.
 
-  The convolution is taken at the centres of the pooling's windows, which multiplies its stride by
+  The convolution is taken at the centers of the pooling's windows, which multiplies its stride by
   that of the pooling ("Striving for Simplicity", arXiv:1412.6806, section 2).
 
   Args:
     conv: `layers.conv` with its features, groups and name.
     x: images.
-    kernel_size: of the convolution.
-    stride: of the convolution before the pooling's is multiplied in.
-    padding: of the convolution.
-    pooling: what is replaced.
+    kernel_size: window of the convolution.
+    stride: stride of the convolution, before multiplication by that of the pooling.
+    padding: zero padding of the convolution.
+    pooling: pooling to replace.
   """
-  centre = (pooling.window - 1) // 2
+  center = (pooling.window - 1) // 2
   edges = []
   for size in x.shape[1:3]:
     full = fit_axis(size, kernel_size, stride, (padding, padding), fit="crop").out
     out = fit_axis(full, pooling.window, pooling.stride, fit=pooling.fit).out
-    low = padding - stride * centre
+    low = padding - stride * center
     edges.append((low, (out - 1) * stride * pooling.stride + kernel_size - size - low))
   (top, bottom), (left, right) = edges
   height, width = x.shape[1:3]
@@ -86,7 +86,7 @@ def conv_pool(
 
 
 def pool_unless_strided(x: jax.Array, pooling: Pool) -> jax.Array:
-  """Pools [batch, height, width, channels], unless a stride has already taken the pooling's place."""
+  """Pools [batch, height, width, channels], unless a stride replaces it."""
   if pooling.kind == "stride":
     return x
   return pool(pooling.kind, x, pooling.window, pooling.stride, fit=pooling.fit)

@@ -31,14 +31,14 @@ from cnnlab.nn.layers import Layers
 
 
 class DenseLayer(nn.Module):
-  """Norm, activation and 3x3 convolution [B,H,W,C] -> [B,H,W,growth], after a 1x1 one if asked.
+  """Norm, activation and 3x3 convolution [B,H,W,C] -> [B,H,W,growth], optionally after a 1x1 one.
 
   Attributes:
     layers: conv, norm and act.
-    growth: channels that the layer adds.
+    growth: number of channels that the layer adds.
     bottleneck: channels between the 1x1 and the 3x3 convolution; 0: no 1x1 convolution.
-    dilation: of the 3x3 convolution.
-    dropout: probability of dropping an output.
+    dilation: dilation of the 3x3 convolution.
+    dropout: dropout rate of the outputs.
   """
 
   layers: Layers
@@ -49,7 +49,7 @@ class DenseLayer(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Returns the channels to add."""
+    """Returns the new channels."""
     conv, norm, act = self.layers.conv, self.layers.norm, self.layers.act
     x = act(norm(name="norm1")(x))
     if self.bottleneck:
@@ -65,22 +65,22 @@ class DenseNet(nn.Module):
   """Blocks of densely connected layers, with transitions between them.
 
   Attributes:
-    num_classes: outputs.
-    blocks: layers of each block.
-    growth_rate: k, channels that a layer adds.
+    num_classes: number of classes.
+    blocks: number of layers in each block.
+    growth_rate: k, the number of channels that a layer adds.
     stem_features: channels of the first convolution.
     bottleneck: B, a 1x1 convolution to 4k channels before each 3x3.
-    compression: C, the share θ of its channels that a transition keeps; 1 keeps all.
-    stem: 'imagenet' quarters the image, 'cifar' is a 3x3 convolution.
-    stem_pool: the pooling of ImageNet's stem; 'stride' puts it into the convolution.
-    norm: see `cnnlab.nn.NORMS`.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    dropout: after each convolution but the first.
-    width: multiplies `growth_rate` and `stem_features`.
-    downsample: of the transitions: 2x2 pooling, 'avg' as published or 'max', or 'stride' in their
+    compression: C, the fraction θ of its channels that a transition keeps; 1 keeps all.
+    stem: 'imagenet' reduces the image by 4, 'cifar' is a 3x3 convolution.
+    stem_pool: pooling of ImageNet's stem; 'stride' moves it into the convolution.
+    norm: normalization, see `cnnlab.nn.NORMS`.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    dropout: dropout rate after each convolution but the first.
+    width: multiplier of `growth_rate` and `stem_features`.
+    downsample: 2x2 pooling in the transitions, 'avg' as published or 'max', or 'stride' in their
       convolution.
-    output_stride: the most that the map is reduced by; blocks beyond it dilate instead.
-    dtype: to compute in.
+    output_stride: largest total stride; blocks beyond it dilate instead.
+    dtype: computation dtype.
   """
 
   num_classes: int = 1000
@@ -123,7 +123,7 @@ class DenseNet(nn.Module):
     return x.astype("float32"), feats
 
   def _halvings(self) -> int:
-    """Returns how many transitions halve the map; ConfigError for options that cannot be."""
+    """Returns how many transitions halve the map; ConfigError for impossible options."""
     if not 0 < self.compression <= 1:
       raise ConfigError(f"compression: {self.compression} is not in (0, 1]")
     within = self.output_stride // STEM_STRIDE[self.stem]
@@ -196,5 +196,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> DenseNet:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return DenseNet(**{**SIZES[name], **options})

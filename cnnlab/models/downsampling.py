@@ -1,4 +1,4 @@
-"""What the families share: the names of the ways to halve a map, and pooling by such a name."""
+"""Shared by the families: names of the ways to halve a map, and pooling by name."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
 """GoogLeNet: "Going Deeper with Convolutions" (arXiv:1409.4842), table 1 and figure 3.
 
-A stem, nine inception modules and an average-pool head; two auxiliary classifiers behind modules
-4a and 4d, whose logits come as `feats['auxiliary_logits']` in training. `googlenet_2014` is the
-paper's net: 5x5 convolutions in the third branch, biases, local response norm behind the first
+A stem, nine inception modules and an average-pool head; two auxiliary classifiers after modules
+4a and 4d, whose logits are `feats['auxiliary_logits']` in training. `googlenet_2014` is the
+paper's net: 5x5 convolutions in the third branch, biases, local response norm after the first
 pooling and before the second, dropout 0.4. `googlenet` is torchvision's: batch norm (epsilon
-1e-3) behind each convolution, 3x3 windows in the third branch, a 2x2 fourth pooling, dropout 0.2.
+1e-3) after each convolution, 3x3 windows in the third branch, a 2x2 fourth pooling, dropout 0.2.
 
 `inception='naive'` is figure 2(a)'s module, without 1x1 reductions: its pooled branch is passed on
 with all channels, so that channels pile up from module to module.
 
 Deviations of `googlenet_2014`: Kaiming initial weights (the paper states none). torchvision's
-published weights expect images centred to [-1, 1]; `transform_input` turns images that were
-centred by ImageNet's mean and deviation into those, as torchvision does when it loads them.
+published weights expect images centered to [-1, 1]; `transform_input` turns images that were
+centered by ImageNet's mean and deviation into those, as torchvision does when it loads them.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Inception(nn.Module):
 
   Attributes:
     layers: conv, norm and act.
-    channels: of 1x1, 3x3 reduction, 3x3, 5x5 reduction, 5x5 and projection.
+    channels: output channels of 1x1, 3x3 reduction, 3x3, 5x5 reduction, 5x5 and projection.
     form: 'reduced', or 'naive' without reductions and projection.
-    large_window: of the third branch, 5, or 3 as in torchvision.
-    stride: of each branch's last layer, where it stands in for a pooling behind the module.
+    large_window: window of the third branch: 5, or 3 as in torchvision.
+    stride: stride of each branch's last layer, where it replaces the pooling after the module.
   """
 
   layers: Layers
@@ -115,8 +115,8 @@ class Auxiliary(nn.Module):
   Attributes:
     layers: conv, dense, norm and act.
     features: channels of the convolution, units of the hidden layer.
-    num_classes: outputs.
-    dropout: probability on the hidden layer's output.
+    num_classes: number of classes.
+    dropout: dropout rate at the hidden layer's output.
     pooling: 'paper' averages 5x5 pixels with stride 3 (14 to 4 pixels), 'adaptive' to 4x4 always.
   """
 
@@ -145,24 +145,25 @@ class GoogLeNet(nn.Module):
   """Nine inception modules.
 
   Attributes:
-    num_classes: outputs.
-    modules: which of table 1's modules to build, all by default, at least one a stage.
+    num_classes: number of classes.
+    modules: modules of table 1 to build; default all, at least one per stage.
     inception: 'reduced' modules, or 'naive' ones.
-    large_window: of the modules' third branch.
+    large_window: window of the modules' third branch.
     auxiliary: build the two auxiliary classifiers; they are evaluated in training only.
-    auxiliary_dropout: probability in them.
-    auxiliary_pool: their first layer, 'paper' 5x5 with stride 3, or 'adaptive' to 4x4.
+    auxiliary_dropout: dropout rate of the auxiliary classifiers.
+    auxiliary_pool: first layer of the auxiliary classifiers: 'paper' 5x5 with stride 3, or
+      'adaptive' to 4x4.
     stem: 'imagenet' as published; 'cifar' is one 3x3 convolution and the 1x1 and 3x3 ones without
       their poolings.
     downsample: 'max' or 'avg' pooling, or a 'stride' in the layer before (all branches of a module).
-    last_window: of the fourth pooling, 3 in the paper, 2 in torchvision.
-    norm: 'lrn' at the paper's two places, others behind each convolution, see `cnnlab.nn.NORMS`.
-    norm_epsilon: added to its variances.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    dropout: probability before the classifier.
-    transform_input: takes images centred by ImageNet's mean and deviation to [-1, 1].
-    width: multiplies all channels.
-    dtype: to compute in.
+    last_window: window of the fourth pooling: 3 in the paper, 2 in torchvision.
+    norm: 'lrn' at the paper's two places, others after each convolution, see `cnnlab.nn.NORMS`.
+    norm_epsilon: value added to the variances.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    dropout: dropout rate before the classifier.
+    transform_input: convert images centered by ImageNet's mean and deviation to [-1, 1].
+    width: multiplier of all channels.
+    dtype: computation dtype.
   """
 
   num_classes: int = 1000
@@ -185,7 +186,7 @@ class GoogLeNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, Any]]:
-    """Returns logits and the map behind each stage, with 'auxiliary_logits' in training."""
+    """Returns logits and the map after each stage, with 'auxiliary_logits' in training."""
     check_stem(x.shape, self.stem, 32 if self.stem == "imagenet" else 4, "googlenet")
     layers, response_norm = classic_layers(
       self.norm, self.act, train=train, dtype=self.dtype, norm_epsilon=self.norm_epsilon
@@ -282,5 +283,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> GoogLeNet:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return GoogLeNet(**{**SIZES[name], **options})

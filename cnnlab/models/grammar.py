@@ -25,24 +25,24 @@ class ConvNet(nn.Module):
   fan-out start multiplies the scale of a flattened map of D pixels by sqrt(2D / width).
 
   Attributes:
-    num_classes: outputs.
-    features: channels of each block.
-    convs_per_block: N.
+    num_classes: number of classes.
+    features: output channels of each block.
+    convs_per_block: N, the number of convolutions in each block.
     hidden: widths of the fully connected layers before the last.
     kernel_size: window of the convolutions.
     downsample: 'max' or 'avg' pooling after a block, 'stride' in its last convolution, 'conv' for
       a 3x3 convolution of that stride instead of pooling, 'none'.
     pool_window: window of the pooling.
-    pool_stride: its stride, or that of the convolution which replaces it.
+    pool_stride: stride of the pooling, or of the convolution that replaces it.
     pool_fit: 'exact' raises ShapeError if the pooling does not fit; 'crop' or 'pad' ('pad' gives
       the sizes of the strided forms).
     padding: 'same' keeps the size in convolutions, 'valid' pads nothing.
     head: 'fc' flattens the last map, 'avgpool' averages it.
-    norm: of the convolutions, see `cnnlab.nn.NORMS`.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    dropout: probability of dropping an input of each fully connected layer.
-    width: multiplies `features` and `hidden`.
-    dtype: to compute in.
+    norm: normalization after the convolutions, see `cnnlab.nn.NORMS`.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    dropout: dropout rate at the input of each fully connected layer.
+    width: multiplier of `features` and `hidden`.
+    dtype: computation dtype.
   """
 
   num_classes: int = 10
@@ -108,5 +108,5 @@ SIZES: dict[str, dict[str, Any]] = {"convnet": {}}
 
 
 def build(name: str, **options: Any) -> ConvNet:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return ConvNet(**{**SIZES[name], **options})

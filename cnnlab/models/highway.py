@@ -27,15 +27,15 @@ from cnnlab.nn.layers import Layers
 
 
 class HighwayLayer(nn.Module):
-  """A convolution [B,H,W,C] -> [B,H/stride,W/stride,features], gated where shapes stay.
+  """A convolution [B,H,W,C] -> [B,H/stride,W/stride,features], gated where shapes agree.
 
   Attributes:
     layers: conv, norm and act.
     features: output channels.
-    window: of the convolution and its gate.
-    stride: of a layer that halves the map.
-    dilation: of the window.
-    gated: False for a plain layer in any case.
+    window: window of the convolution and of its gate.
+    stride: stride of the convolution; 2 halves the map.
+    dilation: dilation of the window.
+    gated: False for a plain layer whatever the shapes.
     bias: initial bias of the gate.
   """
 
@@ -67,20 +67,20 @@ class Highway(nn.Module):
   """Stages of highway layers; the map is halved between them.
 
   Attributes:
-    num_classes: outputs.
+    num_classes: number of classes.
     stages: output channels of each layer of each stage.
-    windows: of the layers, in turn from the first on.
+    windows: windows of the layers, repeated in turn.
     gated: False for the plain net of the same layers.
     gate_bias: initial bias of the gates.
     head: 'avgpool' averages the last map, 'fc' pools it once more and flattens it.
-    norm: see `cnnlab.nn.NORMS`; of H, not of the gates.
-    act: see `cnnlab.nn.ACTIVATIONS`; of H.
-    dropout: of the pooled maps.
-    width: multiplies the channels.
+    norm: normalization in H, not in the gates, see `cnnlab.nn.NORMS`.
+    act: activation of H, see `cnnlab.nn.ACTIVATIONS`.
+    dropout: dropout rate of the pooled maps.
+    width: multiplier of the channels.
     downsample: 2x2 pooling, 'max' or 'avg', after a stage, or 'stride' in the next one's first
       layer (the last map, which no layer follows, is then pooled by 'max').
-    output_stride: the most that the map is reduced by; stages beyond it dilate instead.
-    dtype: to compute in.
+    output_stride: largest total stride; stages beyond it dilate instead.
+    dtype: computation dtype.
   """
 
   num_classes: int = 10
@@ -156,5 +156,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> Highway:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return Highway(**{**SIZES[name], **options})

@@ -2,7 +2,7 @@
 
 For images of 32x32 pixels: C1, six 5x5 filters; S2, 2x2 subsampling with a trainable coefficient
 and bias for each map; C3, sixteen 5x5 filters that see the maps of table I only; S4; C5, 120
-5x5 filters; F6, 84 units; scaled tanh throughout; and ten radial basis functions whose centres are
+5x5 filters; F6, 84 units; scaled tanh throughout; and ten radial basis functions whose centers are
 fixed codes: 60,000 trainable parameters. `lenet5_modern` is the form of today's courses: all of
 C3's connections, max pooling, ReLU, a linear output: 61,706 parameters.
 
@@ -58,14 +58,14 @@ def scaled_tanh(x: jax.Array) -> jax.Array:
 def lecun_uniform(
   key: Any, shape: Sequence[Any], dtype: Any = None, out_sharding: Any = None
 ) -> jax.Array:
-  """Draws U(±2.4 / F), F being the number of inputs (appendix A); an initialiser."""
+  """Draws U(±2.4 / F), F being the number of inputs (appendix A); an initializer."""
   del out_sharding
   limit = 2.4 / math.prod(shape[:-1])
   return jax.random.uniform(key, shape, dtype or jnp.float32, -limit, limit)
 
 
 class Subsampling(nn.Module):
-  """Sums 2x2 pixels, multiplies by a coefficient and adds a bias, both trained, one a map."""
+  """Sums 2x2 pixels, multiplies by a coefficient and adds a bias, trained per map."""
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -79,20 +79,20 @@ class Subsampling(nn.Module):
 
 
 class PartialConv(nn.Module):
-  """A convolution each of whose output maps sees only some input maps, as many for each.
+  """A convolution each of whose output maps reads only some input maps, the same number for each.
 
   Maps [batch, height, width, in] to [batch, out height, out width, len(inputs)]. Parameters:
   `kernel` [window, window, maps seen, len(inputs)] and `bias`. Equal to a grouped convolution on
   gathered channels, but without groups, whose gradient took 80 times as long on a CPU.
 
   Attributes:
-    inputs: for each output map the indices of the input maps that it sees.
+    inputs: for each output map, the indices of the input maps that it reads.
     kernel_size: window.
-    stride: step.
+    stride: stride.
     padding: zeros around the image.
-    use_bias: adds `bias`.
-    weight_normed: reparametrises the kernel as `WeightNormConv` does.
-    dtype: to compute in.
+    use_bias: add `bias`.
+    weight_normed: reparametrize the kernel as `WeightNormConv` does.
+    dtype: computation dtype.
     kernel_init, bias_init: initial values.
   """
 
@@ -130,19 +130,19 @@ def codes(count: int, length: int) -> np.ndarray:
 
 
 class LeNet5(nn.Module):
-  """Two convolutions with subsampling, a third that leaves one pixel, and two layers more.
+  """Two convolutions with subsampling, a third that leaves one pixel, and two more layers.
 
   Attributes:
-    num_classes: outputs.
+    num_classes: number of classes.
     connections: 'partial' is table I, 'full' connects all maps of S2 to all of C3.
     downsample: 'trainable' subsampling as published, 'max' or 'avg' 2x2 pooling, or a 'stride' in
       the convolution before.
     output: 'rbf' or 'linear'.
     padding: zeros around the image: 2 for the 28x28 pixels of MNIST.
-    norm: of C1 and C3, see `cnnlab.nn.NORMS`.
+    norm: normalization after C1 and C3, see `cnnlab.nn.NORMS`.
     act: 'scaled_tanh' or one of `cnnlab.nn.ACTIVATIONS`.
     initial: 'paper' is U(±2.4 / inputs), 'kaiming' N(0, 2 / inputs).
-    dtype: to compute in.
+    dtype: computation dtype.
   """
 
   num_classes: int = 10
@@ -182,8 +182,8 @@ class LeNet5(nn.Module):
     if self.output == "linear":
       x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
       return x.astype("float32"), feats
-    centres = jnp.asarray(codes(self.num_classes, 84))
-    distances = jnp.square(x.astype("float32")[:, None] - centres).sum(-1)
+    centers = jnp.asarray(codes(self.num_classes, 84))
+    distances = jnp.square(x.astype("float32")[:, None] - centers).sum(-1)
     return -distances, feats
 
   def _stage(self, conv: Any, x: jax.Array, number: str, layers: Layers, padding: int) -> jax.Array:
@@ -234,5 +234,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> LeNet5:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return LeNet5(**{**SIZES[name], **options})

@@ -1,4 +1,4 @@
-"""The one table of models: names to families, with options checked before a net is built.
+"""The table of models: names to families, with options checked before a network is built.
 
 A family is a module in this folder with `SIZES`, a dict of model name -> anything, and
 `build(name, **options)`, which returns a Flax module whose fields are the options.
@@ -38,8 +38,8 @@ class Option(NamedTuple):
   """An option of a model.
 
   Attributes:
-    type: its annotation: int, float, bool, str, Literal[...], tuple[...] or unions with None.
-    default: its value in this model.
+    type: annotation: int, float, bool, str, Literal[...], tuple[...] or unions with None.
+    default: value in this model.
   """
 
   type: Any
@@ -62,12 +62,12 @@ def _table() -> dict[str, types.ModuleType]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-  """Returns the names of all models that match a shell pattern such as 'resnet*', in order."""
+  """Returns the names of all models that match a shell pattern such as 'resnet*', naturally sorted."""
   return sorted(fnmatch.filter(_table(), pattern), key=_natural)
 
 
 def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-  """Sorts resnet20 before resnet110."""
+  """Returns a sort key that places resnet20 before resnet110."""
   marked = "".join(c if c.isdigit() else f"\0{c}\0" for c in name).split("\0")
   return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in marked if p)
 
@@ -100,8 +100,9 @@ def create_model(name: str, *, num_classes: int | None = None, **overrides: Any)
 
   Args:
     name: see `list_models`.
-    num_classes: outputs of the classifier; default: the model's.
-    **overrides: options, see `model_options`. Lists become tuples, ints are taken for floats.
+    num_classes: number of classes; default: the model's.
+    **overrides: options, see `model_options`. Lists become tuples, and integers become floats
+      where a float is expected.
 
   Raises:
     ConfigError: for an unknown model or option, with the nearest known ones, and for a value of
@@ -120,7 +121,7 @@ def create_model(name: str, *, num_classes: int | None = None, **overrides: Any)
 
 
 def _checked(what: str, value: Any, hint: Any) -> Any:
-  """Returns `value` as the annotated type has it; ConfigError if it is not of that type."""
+  """Returns `value` converted to the annotated type; ConfigError if it does not fit."""
   fitted, ok = _fit(value, hint)
   if ok:
     return fitted

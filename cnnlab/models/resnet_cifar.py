@@ -7,7 +7,7 @@ A 3x3 convolution, three stages on maps of 32, 16 and 8 pixels, average pooling 
   preresnet110, 164, 1001: pre-activation (arXiv:1603.05027, table 4), 110 with two 3x3
     convolutions, 164 and 1001 with bottlenecks of 9n+2 layers; projections where channels change
   wrn<d>_<k>: wide pre-activation nets (arXiv:1605.07146, table 1) of d = 6n+4 layers with k times
-    the filters behind a stem of 16
+    the filters after a stem of 16
   resnext29_<C>x<W>d: arXiv:1611.05431, section 5.3: three bottlenecks a stage, their 3x3
     convolution in C groups of W channels, outputs of 256, 512 and 1024 channels
 
@@ -102,5 +102,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> ResNetCifar:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return ResNetCifar(**{**SIZES[name], **options})

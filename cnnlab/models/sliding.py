@@ -9,7 +9,7 @@ is then applied to every window of that size in the larger map, one step of the 
 layer pads, this is what the net gives on each crop, at its total stride, exact to rounding. With
 padding, it differs in what lies beside a crop: a crop of its own is surrounded by zeros, a window
 by the rest of the image (which is the point of dense evaluation, VGG's section 3.2); the head on
-each window is exact still. Any head will do: fully connected ones, where this is the convolution
+each window is exact still. Any head works: fully connected ones, where this is the convolution
 that `cnnlab.nn.dense_as_conv` gives the kernels of, and average-pooling ones.
 """
 
@@ -35,11 +35,11 @@ class Sliding:
 
   Attributes:
     model: the classifier.
-    image_shape: (height, width, channels) of the images that it was made for.
+    image_shape: (height, width, channels) of the images that it was built for.
     stage: name of its last map among `feats`.
     window: (height, width) of that map on one such image.
     head: (leaves of the variables, maps [1, height, width, channels]) -> logits [1, classes].
-    head_modules: paths of dense layers behind the map.
+    head_modules: paths of dense layers after the map.
   """
 
   model: nn.Module
@@ -98,7 +98,7 @@ def slide(model: nn.Module, image_shape: tuple[int, int, int]) -> Sliding:
 
   Args:
     model: a net whose logits follow from the last four-dimensional stage of its `feats`.
-    image_shape: (height, width, channels) of the images that it was made for.
+    image_shape: (height, width, channels) of the images that it was built for.
 
   Raises:
     ConfigError: the logits follow from more than the last map, or there is none.

@@ -1,7 +1,7 @@
-"""The first layers of a net: ImageNet's, which quarter the image, or CIFAR's, which keep its size.
+"""The first layers of a net: ImageNet's reduce the image by 4, CIFAR's keep its size.
 
-An ImageNet stem on a 32-pixel image leaves 8x8 pixels for the whole net: it trains, badly, and
-nobody is told. Here it is an error.
+An ImageNet stem on a 32-pixel image leaves 8x8 pixels for the whole net, which then trains
+badly without any warning. Here it is an error.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def check_stem(shape: Sequence[int], stem: str, total_stride: int, model: str) -
   """Raises ShapeError if images of `shape` [batch, height, width, channels] are too small.
 
   Args:
-    shape: of the batch of images.
-    stem: 'imagenet' takes no image under 64 pixels.
-    total_stride: of the net, stem included.
-    model: the model's name for the message.
+    shape: shape of the batch of images.
+    stem: 'imagenet' requires images of at least 64 pixels.
+    total_stride: stride of the net, including the stem.
+    model: name of the model for the message.
   """
   check_image(shape, total_stride, model)
   height, width = shape[1:3]
@@ -47,11 +47,11 @@ def apply_stem(
 
   Args:
     x: images [B,H,W,C].
-    features: channels of the result.
+    features: output channels.
     layers: conv, norm and act.
     stem: 'imagenet' is a 7x7 convolution of stride 2 and a 3x3 pooling of stride 2 (arXiv:
       1512.03385, table 1), 'cifar' one 3x3 convolution.
-    kind: that pooling, 'max' or 'avg'; 'stride' puts its stride into the convolution instead.
+    kind: type of that pooling, 'max' or 'avg'; 'stride' moves its stride into the convolution.
     activate: apply norm and activation after the convolution.
 
   Returns:

@@ -1,7 +1,7 @@
 """VGG: "Very Deep Convolutional Networks for Large-Scale Image Recognition" (arXiv:1409.1556).
 
 Table 1: A = `vgg11`, A-LRN = `vgg11_lrn`, B = `vgg13`, C = `vgg16_c` (with 1x1 convolutions),
-D = `vgg16`, E = `vgg19`; `_bn` has batch norm behind every convolution, which keeps its bias, as in
+D = `vgg16`, E = `vgg19`; `_bn` has batch norm after every convolution, which keeps its bias, as in
 torchvision. Stages of 3x3 convolutions, each followed by 2x2 max pooling, and three fully
 connected layers. Section 2.3's shallow net of 5x5 layers is
 `create_model('vgg13', convs=(1, 1, 1, 1, 1), kernel_size=5)`.
@@ -41,23 +41,23 @@ class VGG(nn.Module):
   """Five stages of convolutions and a classifier.
 
   Attributes:
-    num_classes: outputs.
-    convs: convolutions in each stage.
-    features: channels of each stage.
+    num_classes: number of classes.
+    convs: number of convolutions in each stage.
+    features: output channels of each stage.
     kernel_size: window of the convolutions.
     pointwise: from the third convolution of a stage on the window is 1x1 (net C).
     hidden: widths of fc6 and fc7.
-    downsample: 'max' or 'avg' 2x2 pooling behind each stage, or a 'stride' in its last convolution.
+    downsample: 'max' or 'avg' 2x2 pooling after each stage, or a 'stride' in its last convolution.
     norm: 'lrn' after the first activation (net A-LRN), others before each, see `cnnlab.nn.NORMS`.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    dropout: probability on the outputs of fc6 and fc7.
-    head: 'fc', or 'avgpool': the classifier sees the last map's average, without fc6 and fc7.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    dropout: dropout rate at the outputs of fc6 and fc7.
+    head: 'fc', or 'avgpool': the classifier reads the average of the last map, without fc6 and fc7.
     grid: 'imagenet' averages the last map to 7x7 for fc6; 'native' flattens it as it is.
-    width: multiplies `features` and `hidden`.
+    width: multiplier of `features` and `hidden`.
     output_stride: 32 as published; 16 and 8 replace the last poolings by ones of stride 1 and
-      dilate what follows, so that the stages' maps hold the published ones at every 2nd or 4th
+      dilate what follows, so that the stages' maps contain the published ones at every 2nd or 4th
       pixel, for dense prediction.
-    dtype: to compute in.
+    dtype: computation dtype.
   """
 
   num_classes: int = 1000
@@ -78,7 +78,7 @@ class VGG(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns logits [batch, num_classes], the map behind each stage's pooling, fc6 and fc7."""
+    """Returns logits [batch, num_classes], the map after each stage's pooling, fc6 and fc7."""
     if self.kernel_size % 2 == 0 or min(self.convs) < 1:
       raise ConfigError(
         f"vgg: kernel_size={self.kernel_size} must be odd, convs={self.convs} at least 1 each"
@@ -161,5 +161,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> VGG:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return VGG(**{**SIZES[name], **options})

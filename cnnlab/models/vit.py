@@ -31,15 +31,15 @@ nearly_zero = nn.initializers.normal(1e-6)
 
 
 class EncoderBlock(nn.Module):
-  """Self-attention and an MLP over tokens [B,N,C], each on normed tokens and with a shortcut.
+  """Self-attention and an MLP over tokens [B,N,C], each on normalized tokens and with a shortcut.
 
   Attributes:
     layers: dense, norm and act.
-    heads: of the attention.
+    heads: number of attention heads.
     mlp_features: width of the MLP's hidden layer.
-    dropout: of both branches' outputs and the MLP's hidden layer.
-    attention_dropout: of the attention's weights.
-    drop: options of the branches' `StochasticDepth`.
+    dropout: dropout rate of both branches' outputs and of the MLP's hidden layer.
+    attention_dropout: dropout rate of the attention weights.
+    drop: options of `StochasticDepth` in the branches.
   """
 
   layers: Layers
@@ -82,25 +82,26 @@ class EncoderBlock(nn.Module):
 
 
 class ViT(nn.Module):
-  """A Vision Transformer; the image's size at initialisation fixes its position embedding.
+  """A Vision Transformer; the image's size at initialization fixes its position embedding.
 
   Attributes:
-    num_classes: outputs.
-    patch_size: side of a patch in pixels, which must divide the image's sides.
+    num_classes: number of classes.
+    patch_size: side of a patch in pixels; must divide the sides of the image.
     features: width of a token.
-    depth: encoder blocks.
-    heads: of each attention; they must divide the width.
+    depth: number of encoder blocks.
+    heads: number of attention heads; must divide the width of a token.
     mlp_features: width of the MLPs' hidden layer.
-    pool: what is classified: the class 'token', or the 'mean' of the patches' (no class token).
-    width: multiplies `features` and `mlp_features`.
-    norm: see `cnnlab.nn.NORMS`; over tokens, 'layer' takes statistics of each token.
-    act: see `cnnlab.nn.ACTIVATIONS`.
-    dropout: of the embedding, the branches' outputs and the MLPs' hidden layer.
-    attention_dropout: of the attention's weights.
-    survival: probability that the last block's branches survive (arXiv:1603.09382); 1 is off.
+    pool: input of the classifier: the class 'token', or the 'mean' of the patches (no class token).
+    width: multiplier of `features` and `mlp_features`.
+    norm: normalization, see `cnnlab.nn.NORMS`; over tokens, 'layer' takes statistics of each token.
+    act: activation, see `cnnlab.nn.ACTIVATIONS`.
+    dropout: dropout rate of the embedding, the branches' outputs and the MLPs' hidden layer.
+    attention_dropout: dropout rate of the attention weights.
+    survival: probability that the last block's branches survive (arXiv:1603.09382); 1 disables
+      stochastic depth.
     survival_schedule: 'linear' or 'uniform', see `survival_probabilities`.
     survival_per: 'batch' or 'sample'.
-    dtype: to compute in.
+    dtype: computation dtype.
   """
 
   num_classes: int = 1000
@@ -201,5 +202,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> ViT:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return ViT(**{**SIZES[name], **options})

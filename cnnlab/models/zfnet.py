@@ -2,10 +2,10 @@
 
 AlexNet with a first convolution of 7x7 and stride 2 instead of 11x11 and stride 4, stride 2 in the
 second, and no groups: 62,357,608 parameters. Maps of 110, 55, 26 and 13 pixels as in the figure;
-contrast is normalised across channels after the first two poolings, for which local response norm
+contrast is normalized across channels after the first two poolings, for which local response norm
 with AlexNet's constants stands. Initial weights N(0, 0.01²), biases zero (section 3).
 
-The stabilising renormalisation of filters with an RMS above 0.1 belongs to training and is left
+The stabilizing renormalization of filters with an RMS above 0.1 belongs to training and is left
 out. Ablations of the paper's table 3 are options: `hidden=(2048, 2048)`, `hidden=()`,
 `features=(96, 256, 512, 1024, 512)`.
 """
@@ -32,5 +32,5 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, **options: Any) -> AlexNet:
-  """Returns the net called `name` with options changed."""
+  """Returns the net called `name` with the given options replaced."""
   return AlexNet(**{**SIZES[name], **options})
