@@ -63,7 +63,7 @@ def _data() -> ConfigDict:
   data.centering = "channel"  # channel mean, mean image, symmetric ([-1, 1]), none ([0, 1])
   data.scale = "std"  # std: divide by the standard deviation per channel; unit: [0, 1] units
   data.crop_padding = 0  # pixels on each side before the random crop
-  data.pad_mode = "constant"  # constant (the mean, 0 after centring) or reflect
+  data.pad_mode = "constant"  # constant (the mean, 0 after centering) or reflect
   data.flip = False  # left to right, at random
   # further transforms, in order: "color(brightness=0.2)", "scale(low=0.8, high=1.2)",
   # "random_resized_crop(area=0.3)", "erase(probability=0.5)", ...

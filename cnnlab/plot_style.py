@@ -46,7 +46,7 @@ def note(figure: Figure, text: str) -> None:
 
 
 def ticks_of_decades(axis: Axis, subs: Sequence[float] = (1, 2, 5)) -> None:
-  """Has a logarithmic axis name only these parts of a decade, so that names do not overlap."""
+  """Labels only these parts of each decade of a logarithmic axis, so that labels do not overlap."""
   axis.set_major_locator(LogLocator(subs=subs))
   axis.set_major_formatter("{x:g}")
   axis.set_minor_formatter("")

@@ -95,3 +95,11 @@ def test_what_is_public_is_documented(path):
       assert ast.get_docstring(node), f"{node.name} has no docstring"
     if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
       assert node.returns is not None, f"{node.name} does not say what it returns"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_a_docstring_begins_in_plain_english(path):
+  kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+  for node in ast.walk(ast.parse(path.read_text())):
+    text = (isinstance(node, kinds) and ast.get_docstring(node)) or ""
+    assert not text.startswith(("Says ", "Has ", "Lets ", "Takes in ")), text.splitlines()[0]

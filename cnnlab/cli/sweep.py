@@ -101,7 +101,7 @@ def _with_overrides(experiment: Experiment, arguments: list[str]) -> Experiment:
 def _examine(
   specs: list[RunSpec], directory: Path, arguments: argparse.Namespace, console: Console
 ) -> bool:
-  """Says what is wrong with the variants and what they will cost; returns whether to go on.
+  """Prints what is wrong with the variants and what they will cost; returns whether to continue.
 
   Raises:
     ConfigError: none of them can be set up.

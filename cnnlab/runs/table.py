@@ -18,7 +18,10 @@ from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import find_runs, read_json_lines
 from cnnlab.runs.state import effective_status
 
-MAIN_METRIC: tuple[str, str] = ("eval/error", metrics.find("error").better)  # of a config that names none
+MAIN_METRIC: tuple[str, str] = (
+  "eval/error",
+  metrics.find("error").better,
+)  # of a config that names none
 COLUMNS = ("run", "status", "step", "total_steps", "metric", "best", "last", "differs")
 
 

@@ -1,4 +1,4 @@
-"""Training: state, step, optimisers and schedules, devices, and the one loop."""
+"""Training: state, step, optimizers and schedules, devices, and the one loop."""
 
 from cnnlab.train.interrupt import Interrupted
 from cnnlab.train.loop import train

@@ -21,7 +21,7 @@ class State(struct.PyTreeNode):
     step: finished training steps, int32.
     params: the network's parameters.
     model_state: its other collections, such as batch statistics.
-    opt_state: the optimiser's.
+    opt_state: the optimizer's.
     ema: averaged parameters, or {} where they are off.
     plateau: state of the plateau rule, or {}.
     metrics: sums since the last logged step, so that a window may span an interruption.

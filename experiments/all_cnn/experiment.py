@@ -8,7 +8,7 @@ the two differ in the pooling alone. The paper recipe has all twelve nets, the o
 Published (section 3.1): 350 epochs of SGD with momentum 0.9, rate divided by 10 at epochs 200, 250
 and 300, weight decay 0.001, dropout of 20 % of the input and 50 % behind each pooling; no
 augmentation. The rate was picked per model from 0.25, 0.1, 0.05, 0.01; here all have 0.05. The
-paper's whitening is left out: per-channel centring and scaling instead. Batch size: not stated.
+paper's whitening is left out: per-channel centering and scaling instead. Batch size: not stated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Zero-centering of the input: none, by channel mean, by mean image, and to [-1, 1].
 
-Source: CS231n's notes on data preprocessing: centring matters, and a mean per channel is as good as
+Source: CS231n's notes on data preprocessing: centering matters, and a mean per channel is as good as
 a mean image. Without scaling by the deviation, so that the variants differ in the centre alone; the
 net has no normalisation that would centre again. The grammar net, recipe of arXiv:1512.03385 at a
 fifth of its rate.

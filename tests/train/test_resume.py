@@ -53,7 +53,7 @@ def rows(workdir):
 
 
 def is_saving(workdir):
-  """Says whether a checkpoint is begun and not finished."""
+  """Returns whether a checkpoint is begun and not finished."""
   from orbax.checkpoint.utils import is_checkpoint_finalized
 
   folder = workdir / "checkpoints"

@@ -73,7 +73,10 @@ def test_counters_are_no_surplus_and_frozen_norms_take_the_same_file(small):
     ({"bn1.bias": np.zeros(9)}, r"1 of another shape: bn1.bias \(9,\) for 8"),
     ({"conv1.weight": np.zeros((8, 3, 5, 5))}, r"conv1.weight \(8, 3, 5, 5\) for 7x7x3x8"),
     ({"fc.bias": None, "x": np.zeros(1)}, "1 missing: fc.bias; 1 left over: x"),
-    ({"fc.weight": None, "fc.bias": None}, "its classifier does not fit: pass num_classes, or new_head=True"),
+    (
+      {"fc.weight": None, "fc.bias": None},
+      "its classifier does not fit: pass num_classes, or new_head=True",
+    ),
   ],
 )
 def test_what_does_not_fit_is_named(small, change, message):
