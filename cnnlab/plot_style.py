@@ -12,7 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-# Of Okabe and Ito, which colour-blind readers can tell apart.
+# Of Okabe and Ito, which color-blind readers can tell apart.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
   "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
 )  # fmt: skip

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.plan import RunSpec, plan, prepare
+from cnnlab.lab.plan import RunSpec, open_sweep, plan
 from launch.outcome import SweepResult
 
 # Each is `run_sweep(specs, *, workers, console, logs, settings) -> SweepResult`.
@@ -60,7 +60,7 @@ def sweep(
   if on not in LAUNCHERS:
     raise ConfigError(unknown("launcher", on, LAUNCHERS))
   specs = plan(experiment, root, only, seeds)
-  directory = prepare(experiment, root, seeds)
+  directory = open_sweep(experiment, root, seeds)
   module, _, name = LAUNCHERS[on].partition(":")
   run_sweep = getattr(importlib.import_module(module), name)
   chosen = {"workers": workers, "console": console, "settings": settings}

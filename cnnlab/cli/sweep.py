@@ -107,7 +107,7 @@ def _examine(
     ConfigError: none of them can be set up.
   """
   from cnnlab.errors import ConfigError
-  from cnnlab.lab.cost import estimate
+  from cnnlab.lab.cost import estimate_cost
   from cnnlab.lab.wiring import examine, unwired
   from launch.hardware import shares, usable_gpus
 
@@ -125,7 +125,7 @@ def _examine(
     console.print(f"not wired: {group}", style="red", markup=False, soft_wrap=True)
   workers = len(shares(arguments.workers, sum(spec.to_do for spec in specs)))
   device = "GPU" if usable_gpus() else "CPU core"
-  cost = estimate(specs, examined, directory, workers, device)
+  cost = estimate_cost(specs, examined, directory, workers, device)
   console.print(str(cost), highlight=False, soft_wrap=True)
   if arguments.strict and (broken or same):
     console.print("--strict: nothing was started", style="red")

@@ -1,7 +1,7 @@
 """The laboratory: an experiment's question, its runs, their statistics and the report."""
 
 from cnnlab.lab.experiment import Claim, Experiment, Published, load_experiment
-from cnnlab.lab.plan import RunSpec, plan, prepare
+from cnnlab.lab.plan import RunSpec, open_sweep, plan
 from cnnlab.lab.results import collect
 from cnnlab.lab.variants import grid, joined, values, zipped
 
@@ -15,7 +15,7 @@ __all__ = [
   "joined",
   "load_experiment",
   "plan",
-  "prepare",
+  "open_sweep",
   "values",
   "zipped",
 ]

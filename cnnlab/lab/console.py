@@ -19,7 +19,7 @@ from cnnlab.lab.verdicts import Verdict
 from cnnlab.metrics import Metric
 
 _VERDICTS = {"holds": "green", "fails": "dark_orange", "inconclusive": "dim"}
-_COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
+_COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
 
 
 def summary_table(experiment: Experiment, summary: pd.DataFrame, width: int | None = None) -> Table:
@@ -135,8 +135,8 @@ def plan_table(specs: Sequence[RunSpec]) -> Group:
   for spec in specs:
     then = ("train" if spec.state == "absent" else "go on") if spec.to_do else "skip"
     keys = _spelled({key: v for key, v in spec.overrides.items() if key not in shared})
-    colour = _COLOURS.get(spec.state, "dim" if spec.state == "absent" else "red")
-    table.add_row(Text(spec.name), Text(spec.state, style=colour), Text(then), Text(keys))
+    color = _COLORS.get(spec.state, "dim" if spec.state == "absent" else "red")
+    table.add_row(Text(spec.name), Text(spec.state, style=color), Text(then), Text(keys))
   return Group(table, Text(f"every run: {_spelled(shared)}")) if shared else Group(table)
 
 
@@ -169,7 +169,7 @@ def _run_cells(row: dict) -> list[Text]:
     step += f"/{row['total_steps']:.0f}"
   cells = [
     Text(row["run"]),
-    Text(row["status"], style=_COLOURS.get(row["status"], "red")),
+    Text(row["status"], style=_COLORS.get(row["status"], "red")),
     Text(step),
   ]
   if "metric" in missing:

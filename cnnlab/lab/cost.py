@@ -20,7 +20,7 @@ TRAINING_FACTOR = 3  # a training step costs about three forward passes: two mor
 ASSUMED_RATES = {"CPU core": 15e9, "GPU": 2e12}
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
   """The cost of what a sweep still has to do.
 
   Attributes:
@@ -51,9 +51,9 @@ class Estimate(NamedTuple):
     )
 
 
-def estimate(
+def estimate_cost(
   specs: Sequence[RunSpec], examined: Sequence[Examined], root: Path, workers: int, device: str
-) -> Estimate:
+) -> CostEstimate:
   """Returns the cost of the runs of a plan that are still to do.
 
   Args:
@@ -71,7 +71,7 @@ def estimate(
   else:
     rate, source = ASSUMED_RATES[device], f"assumed for a {device}"
   total = float(sum(per_run.get(spec.label, 0) for spec in todo))
-  return Estimate(len(todo), total, rate, source, max(1, min(workers, len(todo))))
+  return CostEstimate(len(todo), total, rate, source, max(1, min(workers, len(todo))))
 
 
 def _measured_rates(root: Path) -> list[float]:

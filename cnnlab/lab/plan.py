@@ -17,7 +17,7 @@ from cnnlab.errors import ConfigError, RunError, unknown
 from cnnlab.lab.experiment import FILE, Experiment, read_experiment
 from cnnlab.runs.directory import PLACES, config_differences, read_json, write_json
 from cnnlab.runs.lease import is_leased
-from cnnlab.runs.state import FINISHED, effective_status
+from cnnlab.runs.status import FINISHED, effective_status
 
 REFUSED = "other config"
 
@@ -101,7 +101,7 @@ def plan(
   return specs
 
 
-def prepare(
+def open_sweep(
   experiment: Experiment, root: str | os.PathLike[str], seeds: int | Sequence[int] | None = None
 ) -> Path:
   """Writes experiment.json into the sweep's directory, and returns that directory.

@@ -1,6 +1,6 @@
 """The report's figures: learning curves with bands, error bars, paired differences, accuracy against cost.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; beyond eight
+Colors are those of Okabe and Ito, which color-blind readers can tell apart; beyond eight
 variants line style and marker differ as well. Figures are drawn without any display.
 """
 
@@ -39,14 +39,14 @@ OKABE_ITO = (
 )  # fmt: skip
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_A_PANEL = 6  # as many lines as can be told apart where there are more than colours
+_A_PANEL = 6  # as many lines as can be told apart where there are more than colors
 _MAX_POINTS = 100  # of a curve; each is the mean of as many logged ones as it stands for
 
 
 class Look(NamedTuple):
   """How a variant is drawn, the same in every figure of a report."""
 
-  colour: str
+  color: str
   line: str
   marker: str
 
@@ -120,14 +120,14 @@ def _curve(
 ) -> None:
   whole = _across_seeds([c.metrics for c in runs if c.whole], metric, factor)
   if whole is not None:
-    axes.plot(whole.index, whole["mean"], look.line, color=look.colour, label=label, lw=1.5)
+    axes.plot(whole.index, whole["mean"], look.line, color=look.color, label=label, lw=1.5)
     band = (whole.index, whole["low"], whole["high"])
-    axes.fill_between(*band, color=look.colour, alpha=0.16, lw=0)
+    axes.fill_between(*band, color=look.color, alpha=0.16, lw=0)
   for part in (c.metrics for c in runs if not c.whole):
     line = _across_seeds([part], metric, factor)
     if line is not None:
-      axes.plot(line.index, line["mean"], ":", color=look.colour, lw=1)
-      axes.plot(line.index[-1:], line["mean"].iloc[-1:], "x", color=look.colour, ms=6)
+      axes.plot(line.index, line["mean"], ":", color=look.color, lw=1)
+      axes.plot(line.index[-1:], line["mean"].iloc[-1:], "x", color=look.color, ms=6)
 
 
 def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
@@ -226,12 +226,12 @@ def _estimate_row(axes: Axes, row: int, values: Sequence[float], look: Look) -> 
   found = estimate(values)
   # A jitter that depends on nothing but the order keeps equal seeds apart.
   heights = row + 0.22 + 0.05 * (np.arange(len(values)) % 3)
-  axes.plot(values, heights, "o", ms=4, color=look.colour, alpha=0.6, mew=0)
+  axes.plot(values, heights, "o", ms=4, color=look.color, alpha=0.6, mew=0)
   if not math.isnan(found.low):
-    axes.plot([found.low, found.high], [row, row], color=look.colour, lw=2, solid_capstyle="butt")
+    axes.plot([found.low, found.high], [row, row], color=look.color, lw=2, solid_capstyle="butt")
     for edge in (found.low, found.high):
-      axes.plot([edge, edge], [row - 0.1, row + 0.1], color=look.colour, lw=2)
-  axes.plot(found.mean, row, look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=3)
+      axes.plot([edge, edge], [row - 0.1, row + 0.1], color=look.color, lw=2)
+  axes.plot(found.mean, row, look.marker, ms=7, color=look.color, mec="white", mew=0.8, zorder=3)
 
 
 def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
@@ -274,8 +274,8 @@ def _cost_point(axes: Axes, row: Mapping, x: float, look: Look, factor: float) -
     return
   low, mean, high = (row[name] * factor for name in ("low", "mean", "high"))
   if not math.isnan(low):
-    axes.plot([x, x], [low, high], color=look.colour, lw=1.5)
-  axes.plot(x, mean, look.marker, ms=7, color=look.colour, mec="white", label=row["variant"])
+    axes.plot([x, x], [low, high], color=look.color, lw=1.5)
+  axes.plot(x, mean, look.marker, ms=7, color=look.color, mec="white", label=row["variant"])
 
 
 def _cost_axis(axes: Axes, cost: str, values: pd.Series) -> None:

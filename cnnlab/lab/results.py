@@ -17,7 +17,7 @@ from cnnlab.lab.plan import REFUSED
 from cnnlab.runs.directory import PLACES, read_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import Run, is_run, read_json_lines
-from cnnlab.runs.state import effective_status
+from cnnlab.runs.status import effective_status
 from cnnlab.runs.table import flat_config
 
 COLUMNS = (

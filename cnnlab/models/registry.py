@@ -14,6 +14,7 @@ import types
 import typing
 from typing import Any, Literal, NamedTuple
 
+import natsort
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError, unknown
@@ -63,13 +64,7 @@ def _table() -> dict[str, types.ModuleType]:
 
 def list_models(pattern: str = "*") -> list[str]:
   """Returns the names of all models that match a shell pattern such as 'resnet*', naturally sorted."""
-  return sorted(fnmatch.filter(_table(), pattern), key=_natural)
-
-
-def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-  """Returns a sort key that places resnet20 before resnet110."""
-  marked = "".join(c if c.isdigit() else f"\0{c}\0" for c in name).split("\0")
-  return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in marked if p)
+  return natsort.natsorted(fnmatch.filter(_table(), pattern))
 
 
 def family_of(name: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import natsort
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
@@ -109,12 +109,8 @@ def importance_weights(params: Mapping[str, Any]) -> dict[str, Importance]:
     values = np.exp(np.asarray(flat[path], np.float64) - np.max(flat[path]))
     return tuple(float(value) for value in values / values.sum())
 
-  def natural(path: str) -> list[tuple[str, int]]:
-    return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", path)]
-
   layers = [path.removesuffix("/mean_weight") for path in flat if path.endswith("/mean_weight")]
-  layers.sort(key=natural)
   return {
     layer: Importance(softmax(f"{layer}/mean_weight"), softmax(f"{layer}/var_weight"))
-    for layer in layers
+    for layer in natsort.natsorted(layers)
   }

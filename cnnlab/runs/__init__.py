@@ -1,6 +1,6 @@
 """Run directories: written while training, read back by anyone, with neither JAX nor model code."""
 
 from cnnlab.runs.loading import Run, find_runs, load
-from cnnlab.runs.state import effective_status
+from cnnlab.runs.status import effective_status
 
 __all__ = ["Run", "effective_status", "find_runs", "load"]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import RunError
-from cnnlab.runs.state import process_lives
+from cnnlab.runs.status import process_lives
 
 RENEW = 10.0  # seconds between renewals by the owner
 EXPIRES = 60.0  # a compilation or a slow file system must not look like a death

@@ -16,7 +16,7 @@ from cnnlab.errors import RunError
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import find_runs, read_json_lines
-from cnnlab.runs.state import effective_status
+from cnnlab.runs.status import effective_status
 
 MAIN_METRIC: tuple[str, str] = (
   "eval/error",

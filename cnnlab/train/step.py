@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,11 +14,10 @@ from flax import traverse_util
 from jax import Array
 
 from cnnlab.tasks import Task
-from cnnlab.tasks.base import num_examples, zeros_like_sums
+from cnnlab.tasks.base import Batch, num_examples, zeros_like_sums
 from cnnlab.train.schedules import Plateau
 from cnnlab.train.state import State, init_variables, named_key
 
-Batch = Mapping[str, Array]
 Freeze = Callable[[tuple[str, ...]], bool]
 
 LOOP_METRICS = ("loss", "grad_norm", "steps", "learning_rate")  # beside the task's own sums

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cnnlab.errors import RunError
+from cnnlab.errors import CnnlabError, RunError
 from cnnlab.inspect.importance import importance_figure, importance_table
 from cnnlab.lab.report import FIGURES
 from cnnlab.plot_style import save
@@ -51,4 +51,7 @@ def main(directory: str) -> None:
 
 
 if __name__ == "__main__":
-  main(*sys.argv[1:])
+  try:
+    main(*sys.argv[1:])
+  except CnnlabError as error:
+    sys.exit(f"error: {error}")

@@ -69,7 +69,7 @@ def step_time_figure(table: pd.DataFrame) -> Figure:
   with matplotlib.rc_context(STYLE):
     figure = page(7.2, 1.6 + 0.42 * len(labels))
     axes = figure.subplots()
-    for blocks, colour, marker, shift in (
+    for blocks, color, marker, shift in (
       ("masked", BLUE, "o", -0.13),
       ("skipped", VERMILION, "s", 0.13),
     ):
@@ -77,9 +77,7 @@ def step_time_figure(table: pd.DataFrame) -> Figure:
       places = [labels.index(label) + shift for label in own["variant"]]
       spread = [own["step_ms"] - own["low_ms"], own["high_ms"] - own["step_ms"]]
       label = f"dropped blocks {blocks}"
-      axes.errorbar(
-        own["step_ms"], places, xerr=spread, fmt=marker, color=colour, ms=5, label=label
-      )
+      axes.errorbar(own["step_ms"], places, xerr=spread, fmt=marker, color=color, ms=5, label=label)
     axes.set_xscale("log")
     ticks_of_decades(axes.xaxis)
     axes.set_xlabel("time of a training step (ms; median, lowest and highest repeat)")

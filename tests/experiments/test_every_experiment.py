@@ -10,7 +10,7 @@ from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
 from cnnlab.lab.execute import execute_run
 from cnnlab.lab.experiment import from_json, load_experiment
-from cnnlab.lab.plan import plan, prepare, resolve
+from cnnlab.lab.plan import open_sweep, plan, resolve
 from cnnlab.lab.results import collect
 from cnnlab.lab.verdicts import judge
 from cnnlab.lab.wiring import examine, unwired
@@ -115,7 +115,7 @@ def test_a_tiny_run_trains_and_is_judged(name, tmp_path):
   (spec,) = plan(experiment, tmp_path, only=TRAINED[name], seeds=1)
   outcome = execute_run(spec.to_dict(), lambda step, total: None)
   assert (outcome["status"], outcome["reason"]) == ("done", "")
-  runs = collect(prepare(experiment, tmp_path))
+  runs = collect(open_sweep(experiment, tmp_path))
   row = runs.set_index(["variant", "seed"]).loc[(spec.label, 0)]
   assert 0 <= row["value"] <= 1
   assert row["multiply_adds"] > 0

@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.lab.experiment import Claim, Experiment, Published
-from cnnlab.lab.plan import prepare
+from cnnlab.lab.plan import open_sweep
 from tests.runs.synthetic import write_run
 
 # Last test error of each run by variant and seed.
@@ -39,7 +39,7 @@ def sweep(tmp_path_factory):
   """<root>/toy: 4 variants x 4 seeds; `shaky` has a diverged and a missing run."""
   root = tmp_path_factory.mktemp("runs")
   experiment = make_experiment()
-  directory = prepare(experiment, root)
+  directory = open_sweep(experiment, root)
   for label, finals in ERRORS.items():
     for seed, final in enumerate(finals):
       if final is None and seed == 3:

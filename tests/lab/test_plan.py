@@ -8,7 +8,7 @@ import pytest
 from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, RunError
 from cnnlab.lab.experiment import load_experiment, read_experiment
-from cnnlab.lab.plan import plan, prepare, resolve
+from cnnlab.lab.plan import open_sweep, plan, resolve
 from cnnlab.lab.results import collect
 from tests.runs.synthetic import write_json
 
@@ -93,9 +93,9 @@ def test_shared_overrides_are_part_of_every_run(experiment, tmp_path):
   own = {"max": {"batch_size": 16}, "avg": {}}
   mixed = dataclasses.replace(shared, variants=own, claims=())
   assert [resolve(spec).batch_size for spec in plan(mixed, tmp_path, seeds=1)] == [16, 32]
-  prepare(shared, tmp_path)
+  open_sweep(shared, tmp_path)
   with pytest.raises(RunError, match=r"\{'batch_size': 32\}, not \{\}"):
-    prepare(experiment, tmp_path)
+    open_sweep(experiment, tmp_path)
   with pytest.raises(ConfigError, match="sets 'seed'"):
     dataclasses.replace(experiment, overrides={"seed": 1})
 
@@ -103,9 +103,9 @@ def test_shared_overrides_are_part_of_every_run(experiment, tmp_path):
 def test_a_sweep_may_move_with_its_data(experiment, tmp_path):
   before = dataclasses.replace(experiment, overrides={"data.dir": "/old", "batch_size": 32})
   after = dataclasses.replace(experiment, overrides={"data.dir": "/new", "batch_size": 32})
-  prepare(before, tmp_path)
+  open_sweep(before, tmp_path)
   make_run(plan(before, tmp_path)[0], "done")
-  prepare(after, tmp_path)
+  open_sweep(after, tmp_path)
   assert plan(after, tmp_path)[0].state == "done"
   assert read_experiment(tmp_path / experiment.name).overrides["data.dir"] == "/new"
   assert collect(tmp_path / experiment.name).iloc[0]["status"] == "done"
@@ -120,9 +120,9 @@ def test_unusable_variant_is_named(experiment, tmp_path):
 
 
 def test_prepare_keeps_earlier_seeds_and_refuses_another_recipe(experiment, tmp_path):
-  directory = prepare(experiment, tmp_path)
+  directory = open_sweep(experiment, tmp_path)
   assert directory == tmp_path / "downsampling_digits"
-  prepare(experiment, tmp_path, seeds=[5])
+  open_sweep(experiment, tmp_path, seeds=[5])
   assert read_experiment(directory).seeds == (0, 1, 2, 5)
   with pytest.raises(RunError, match="recipe 'tiny', not ''"):
-    prepare(load_experiment("downsampling_digits"), tmp_path)
+    open_sweep(load_experiment("downsampling_digits"), tmp_path)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cnnlab.errors import RunError
-from cnnlab.lab.plan import prepare
+from cnnlab.lab.plan import open_sweep
 from cnnlab.lab.report import write_report
 from cnnlab.lab.results import collect
 from cnnlab.lab.statistics import summarise
@@ -157,7 +157,7 @@ def test_the_same_results_give_the_same_files(sweep, report, tmp_path):
 
 
 def test_an_experiments_own_figures_are_shown_with_their_numbers(tmp_path):
-  directory = prepare(make_experiment(), tmp_path)
+  directory = open_sweep(make_experiment(), tmp_path)
   own = directory / "figures"
   own.mkdir()
   (own / "importance.svg").write_text("<svg/>")
@@ -169,12 +169,12 @@ def test_an_experiments_own_figures_are_shown_with_their_numbers(tmp_path):
 
 
 def test_where_data_lie_is_in_no_report(tmp_path):
-  report = write_report(prepare(make_experiment(overrides={"data.dir": "/secret"}), tmp_path))
+  report = write_report(open_sweep(make_experiment(overrides={"data.dir": "/secret"}), tmp_path))
   assert "secret" not in report.html.read_text() + report.markdown.read_text()
 
 
 def test_sweep_without_any_run(tmp_path):
-  report = write_report(prepare(make_experiment(), tmp_path))
+  report = write_report(open_sweep(make_experiment(), tmp_path))
   assert report.html.parent == tmp_path / "toy" / "report"
   assert report.figures == ()
   assert "4 missing" in report.html.read_text()
@@ -188,7 +188,7 @@ def test_no_sweep(tmp_path):
 def test_hundred_runs_in_a_fresh_process_without_jax(tmp_path):
   variants = {f"v{i}": {"optim.learning_rate": 0.1 + i} for i in range(10)}
   changes = {"base": "v0", "seeds": tuple(range(10)), "claims": (), "paper": {}}
-  directory = prepare(make_experiment(variants=variants, **changes), tmp_path)
+  directory = open_sweep(make_experiment(variants=variants, **changes), tmp_path)
   errors = [0.5 / (1 + epoch) for epoch in range(100)]
   write_run(tmp_path / "pattern", errors=errors)
   for label, overrides in variants.items():

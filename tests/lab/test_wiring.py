@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cnnlab.cli.main import main
-from cnnlab.lab.cost import estimate
+from cnnlab.lab.cost import estimate_cost
 from cnnlab.lab.experiment import load_experiment
 from cnnlab.lab.plan import plan
 from cnnlab.lab.wiring import Examined, examine, unwired
@@ -123,7 +123,7 @@ def test_a_variant_that_cannot_be_set_up_says_why(experiment):
 def test_estimate_says_where_its_rate_is_from(experiment, tmp_path):
   specs = plan(experiment, tmp_path)
   examined = [Examined(label, "x", images=1000, multiply_adds=10**6) for label in VARIANTS]
-  found = estimate(specs, examined, tmp_path / "toy", 2, "CPU core")
+  found = estimate_cost(specs, examined, tmp_path / "toy", 2, "CPU core")
   assert found.multiply_adds == 8 * 3 * 10**9  # 4 variants, 2 seeds
   assert found.seconds == pytest.approx(24e9 / 15e9 / 2)
   assert "24 G multiply-adds for 8 runs (3 x forward pass x images)" in str(found)
@@ -133,7 +133,7 @@ def test_estimate_says_where_its_rate_is_from(experiment, tmp_path):
 def test_estimate_by_what_was_measured(experiment, sweep, tmp_path):
   # The synthetic runs have 20,000 multiply-adds and 3,200 images/s.
   examined = [Examined("max", "x", 1000, 10**6)]
-  found = estimate(plan(experiment, tmp_path, "max"), examined, sweep, 1, "CPU core")
+  found = estimate_cost(plan(experiment, tmp_path, "max"), examined, sweep, 1, "CPU core")
   assert found.rate == 3 * 20_000 * 3200
   assert "measured in 15 runs" in str(found)
 

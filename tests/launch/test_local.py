@@ -161,7 +161,7 @@ def wait_gone(pids):
 
 
 def alive(pid):
-  from cnnlab.runs.state import process_lives
+  from cnnlab.runs.status import process_lives
 
   return process_lives(pid)
 

@@ -12,7 +12,7 @@ import pytest
 from cnnlab.runs import lease
 from cnnlab.runs.directory import RunDirectory, record_failure
 from cnnlab.runs.lease import EXPIRES, Lease, LeasedError, is_leased, leased_elsewhere, owner
-from cnnlab.runs.state import effective_status
+from cnnlab.runs.status import effective_status
 
 HOLD = """
 import sys, time

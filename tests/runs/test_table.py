@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from cnnlab.errors import RunError
-from cnnlab.runs.state import effective_status, process_lives
+from cnnlab.runs.status import effective_status, process_lives
 from cnnlab.runs.table import flat_config, main_metric, runs_table, varying_keys
 from tests.runs.synthetic import write_run
 

@@ -22,7 +22,7 @@ from cnnlab.config import apply_overrides, load_page
 from cnnlab.data import Feature, from_arrays, register_source
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.lab.experiment import Claim, Experiment
-from cnnlab.lab.plan import plan, prepare
+from cnnlab.lab.plan import open_sweep, plan
 from cnnlab.lab.report import write_report
 from cnnlab.metrics import Metric
 from cnnlab.models import create_model
@@ -283,7 +283,7 @@ def test_a_report_has_its_names_its_verdict_and_its_pictures(tmp_path):
     metric="eval/degrees",
     claims=(claim,),
   )
-  directory = prepare(experiment, tmp_path)
+  directory = open_sweep(experiment, tmp_path)
   for spec in plan(experiment, tmp_path):
     train(apply_overrides(load_page(spec.config), spec.overrides), spec.directory)
   report = write_report(directory)
