@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from ml_collections import ConfigDict
 
+from cnnlab.annotations import describe_type, fit
 from cnnlab.config import flatten
 from cnnlab.defaults import default_config
 from cnnlab.errors import ConfigError, unknown
@@ -32,7 +32,7 @@ def bind(cls: type[T], section: Mapping[str, Any], where: str) -> T:
   values = {}
   for field in _fields(cls):
     if field.name in section:
-      value, fits = _fit(section[field.name], hints[field.name])
+      value, fits = fit(section[field.name], hints[field.name])
       if not fits:
         raise ConfigError(_misfit(_dotted(where, field.name), value, hints[field.name]))
       values[field.name] = value
@@ -99,43 +99,3 @@ def _misfit(key: str, value: Any, hint: Any) -> str:
   if typing.get_origin(hint) is Literal and isinstance(value, str):
     return unknown(f"value of config key {key!r}", value, map(str, typing.get_args(hint)))
   return f"config key {key!r} is {value!r}; allowed: {describe_type(hint)}"
-
-
-def describe_type(hint: Any) -> str:
-  """Returns a type in words: 'a float', "'A' or 'B'", 'several int'."""
-  origin, args = typing.get_origin(hint), typing.get_args(hint)
-  if origin is Literal:
-    return " or ".join(repr(choice) for choice in args)
-  if origin in (typing.Union, types.UnionType):
-    return " or ".join(describe_type(choice) for choice in args)
-  if origin is tuple:
-    if args[-1:] == (Ellipsis,):
-      return f"several of {describe_type(args[0])}"
-    return f"({', '.join(describe_type(part) for part in args)})"
-  return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
-
-
-def _fit(value: Any, hint: Any) -> tuple[Any, bool]:
-  """Returns (the value in the annotated type, whether it fits): ints become floats, lists tuples."""
-  origin, args = typing.get_origin(hint), typing.get_args(hint)
-  if hint is Any:
-    return value, True
-  if origin is Literal:
-    return value, any(value == choice and type(value) is type(choice) for choice in args)
-  if origin in (typing.Union, types.UnionType):
-    fits = (_fit(value, choice) for choice in args)
-    return next(((fitted, True) for fitted, ok in fits if ok), (value, False))
-  if origin is tuple:
-    if not isinstance(value, (list, tuple)):
-      return value, False
-    kinds = [args[0]] * len(value) if args[-1:] == (Ellipsis,) else list(args)
-    if len(kinds) != len(value):
-      return value, False
-    parts = [_fit(part, kind) for part, kind in zip(value, kinds, strict=True)]
-    return tuple(part for part, _ in parts), all(ok for _, ok in parts)
-  if hint is float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return (float(value) if number else value), number
-  if hint is int:
-    return value, isinstance(value, int) and not isinstance(value, bool)
-  return value, isinstance(value, Mapping if origin is dict or hint is dict else (origin or hint))

@@ -9,6 +9,7 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # Each room may import only from those before it.
 ROOMS = (
   "cnnlab.errors",
+  "cnnlab.annotations",
   "cnnlab.cache_root",
   "cnnlab.metrics",
   "cnnlab.plot_style",

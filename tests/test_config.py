@@ -144,8 +144,8 @@ def test_binding_takes_the_keys_of_the_dataclass_in_its_types():
     ({"count": 1.5}, "'part.count' is 1.5; allowed: int"),
     ({"count": True}, "'part.count' is True; allowed: int"),
     ({"mode": "fats"}, r"unknown value of config key 'part.mode' 'fats'; did you mean 'fast'"),
-    ({"sizes": (1, "2")}, "'part.sizes'.*several of int"),
-    ({"side": (1, 2, 3)}, "'part.side' is .1, 2, 3.; allowed: int or .int, int."),
+    ({"sizes": (1, "2")}, "'part.sizes'.*tuple of int"),
+    ({"side": (1, 2, 3)}, "'part.side' is .1, 2, 3.; allowed: int or tuple of 2 int"),
   ],
 )
 def test_values_that_do_not_fit_are_named(section, message):

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import natsort
 from flax import linen as nn
 
+from cnnlab.annotations import describe_type, fit
 from cnnlab.errors import ConfigError, unknown
 
 FAMILIES: tuple[str, ...] = (
@@ -117,7 +118,7 @@ def create_model(name: str, *, num_classes: int | None = None, **overrides: Any)
 
 def _checked(what: str, value: Any, hint: Any) -> Any:
   """Returns `value` converted to the annotated type; ConfigError if it does not fit."""
-  fitted, ok = _fit(value, hint)
+  fitted, ok = fit(value, hint)
   if ok:
     return fitted
   if typing.get_origin(hint) is Literal:
@@ -126,52 +127,3 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
       raise ConfigError(unknown(what, value, [str(choice) for choice in choices]))
     raise ConfigError(f"{what}: {value!r} is not one of {', '.join(map(repr, choices))}")
   raise ConfigError(f"{what}: {value!r} is not {describe_type(hint)}")
-
-
-def _fit(value: Any, hint: Any) -> tuple[Any, bool]:
-  """Returns (value converted to `hint`, whether it could be)."""
-  origin, args = typing.get_origin(hint), typing.get_args(hint)
-  if hint is Any:
-    return value, True
-  if origin is Literal:
-    return value, any(value == choice and type(value) is type(choice) for choice in args)
-  if origin in (typing.Union, types.UnionType):
-    fits = (_fit(value, choice) for choice in args)
-    return next(((fitted, True) for fitted, ok in fits if ok), (value, False))
-  if origin is tuple or hint is tuple:
-    if not isinstance(value, (list, tuple)):
-      return value, False
-    kinds = [args[0]] * len(value) if args[-1:] == (Ellipsis,) else list(args) or [Any] * len(value)
-    if len(kinds) != len(value):
-      return value, False
-    parts = [_fit(part, kind) for part, kind in zip(value, kinds, strict=True)]
-    return tuple(part for part, _ in parts), all(ok for _, ok in parts)
-  if hint is type(None) or hint is None:
-    return value, value is None
-  if hint is float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return (float(value) if number else value), number
-  if hint is int:
-    return value, isinstance(value, int) and not isinstance(value, bool)
-  return value, isinstance(value, hint)
-
-
-def describe_type(hint: Any) -> str:
-  """Returns a type in words: 'float', 'tuple of 3 int', "'A', 'B' or 'C'"."""
-  origin, args = typing.get_origin(hint), typing.get_args(hint)
-  if origin is Literal:
-    return _either([repr(choice) for choice in args])
-  if origin in (typing.Union, types.UnionType):
-    return _either([describe_type(choice) for choice in args])
-  if origin is tuple and args:
-    kinds = [describe_type(kind) for kind in args if kind is not Ellipsis]
-    if Ellipsis in args:
-      return f"tuple of {kinds[0]}"
-    if len(set(kinds)) == 1:
-      return f"tuple of {len(kinds)} {kinds[0]}"
-    return f"tuple of ({', '.join(kinds)})"
-  return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
-
-
-def _either(words: list[str]) -> str:
-  return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
