@@ -119,11 +119,20 @@ class Checkpoints:
     try:
       yield
     except Exception as error:  # Orbax wraps the system's errors in several kinds
-      remove_unfinished(self._directory)
-      raise RunError(
-        f"cannot write a checkpoint to {self._directory}: {reason(error)}; "
-        f"the older ones ({', '.join(map(str, self.steps())) or 'none'}) are intact"
-      ) from error
+      raise self.write_error(f"a checkpoint to {self._directory}", error) from error
+
+  def write_error(self, what: str, error: Exception) -> RunError:
+    """Returns the error for something that could not be written, with the checkpoints that are whole.
+
+    A save that is under way is waited for, and what it leaves unfinished is removed.
+    """
+    with contextlib.suppress(Exception):  # it fails for the same reason
+      self._manager.wait_until_finished()
+    remove_unfinished(self._directory)
+    whole = ", ".join(path.name for path in checkpoint_steps(self._directory)) or "none"
+    return RunError(
+      f"cannot write {what}: {reason(error)}; of the checkpoints, the older ones ({whole}) are intact"
+    )
 
   def steps(self) -> list[int]:
     """Returns the steps of the checkpoints that exist, oldest first."""
@@ -166,8 +175,14 @@ class Checkpoints:
     return read[STATE]
 
   def close(self) -> None:
-    """Waits for pending writes and closes the manager."""
-    self._manager.close()
+    """Waits for pending writes and closes the manager; a write that fails now is logged.
+
+    It must not hide the error that ended the run; `wait` raises where there is none.
+    """
+    try:
+      self._manager.close()
+    except Exception as error:
+      log.warning("%s", self.write_error(f"a checkpoint to {self._directory}", error))
 
 
 def reason(error: BaseException) -> str:

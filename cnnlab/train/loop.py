@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import time
@@ -135,6 +136,10 @@ class Session:
       draw_predictions(self.setup, state, run.path / "pictures")
       run.set_status("done", step=step, seconds=self._seconds(), metrics=self.row)
       return self.row
+    except OSError as error:
+      if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise
+      raise self.checkpoints.write_error(f"to {run.path}", error) from error
     finally:
       self.checkpoints.close()
       self.writer.close()

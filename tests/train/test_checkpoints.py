@@ -1,7 +1,9 @@
 """Damaged checkpoints, full disks, and which checkpoints are kept."""
 
+import errno
 import json
 import logging
+import os
 import pathlib
 import subprocess
 
@@ -148,3 +150,18 @@ def test_a_full_disk_stops_the_run_with_the_reason_and_keeps_older_checkpoints(s
   train(config, workdir, progress=lambda step, total: steps.append(step))
   assert steps[0] == good["step"] + 1
   assert checkpoint.restore(workdir)["step"] == 8
+
+
+def test_a_full_disk_under_the_status_is_named_like_one_under_a_checkpoint(tmp_path, monkeypatch):
+  from cnnlab.runs.directory import RunDirectory
+
+  write = RunDirectory.set_status
+
+  def fail_later(self, status, **fields):
+    if fields.get("step", 0) > 4:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    write(self, status, **fields)
+
+  monkeypatch.setattr(RunDirectory, "set_status", fail_later)
+  with pytest.raises(RunError, match=r"No space left on device.*\(2, 4\) are intact"):
+    train(tiny(max_steps=8, checkpoint_every_steps=2, checkpoint_keep=9), tmp_path / "run")
