@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from cnnlab.metrics import Metric
+
 
 class _Rate(ProgressColumn):
   """Steps per second."""
@@ -32,7 +34,14 @@ class TrainProgress:
   `step` and `report` are what `cnnlab.train.train` calls.
   """
 
-  def __init__(self, title: str):
+  def __init__(self, title: str, watched: Metric):
+    """Initializes the bar.
+
+    Args:
+      title: what stands before it.
+      watched: metric of the task that is shown, in training and evaluation.
+    """
+    self._watched = watched
     self._console = Console(stderr=True)
     self._bar = Progress(
       TextColumn("{task.description}"),
@@ -56,7 +65,7 @@ class TrainProgress:
 
   def report(self, row: dict[str, Any]) -> None:
     """Shows a row of metrics: beside the bar, and as a line where it has an evaluation."""
-    text = describe_row(row)
+    text = describe_row(row, self._watched)
     self._bar.update(self._task, metrics=text)
     if "eval/count" in row or not self._console.is_terminal:
       self._console.print(
@@ -73,15 +82,18 @@ class TrainProgress:
     self._bar.stop()
 
 
-def describe_row(row: dict[str, Any]) -> str:
-  """Returns the metrics of a row that a person watches, in one line."""
+def describe_row(row: dict[str, Any], watched: Metric) -> str:
+  """Returns loss, the watched metric and the rate of a row, in one line."""
   parts = []
   if "train/loss" in row:
     parts.append(f"loss {row['train/loss']:.4f}")
-  if "train/top1" in row:
-    parts.append(f"train top-1 {row['train/top1']:.2%}")
-  if "eval/top1" in row:
-    parts.append(f"eval top-1 {row['eval/top1']:.2%} of {row['eval/count']}")
+  for split in ("train", "eval"):
+    value = row.get(f"{split}/{watched.name}")
+    if value is not None:
+      unit = f" {watched.unit}" if watched.unit else ""
+      parts.append(f"{split} {watched.label} {value * watched.factor:.2f}{unit}")
+  if "eval/count" in row:
+    parts.append(f"{row['eval/count']:,} examples")
   if "images_per_second" in row and "train/loss" in row:
     parts.append(f"{row['images_per_second']:,.0f} images/s")
   return "  ".join(parts)

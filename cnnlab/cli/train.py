@@ -37,10 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     raise ConfigError("--workdir is required: it names the directory of the run")
 
   from cnnlab.cli.progress import TrainProgress, describe_row
+  from cnnlab.tasks import main_metric
   from cnnlab.train import train
 
-  with TrainProgress(config.model.name) as bar:
+  watched = main_metric(config.task.name)
+  with TrainProgress(config.model.name, watched) as bar:
     row = train(config, arguments.workdir, asked=overrides, progress=bar.step, report=bar.report)
-  print(f"done: step {row['step']}  {describe_row(row)}")
+  print(f"done: step {row['step']}  {describe_row(row, watched)}")
   print(f"run directory: {arguments.workdir}")
   return 0

@@ -41,6 +41,8 @@ class Mix:
     for name, feature in features.items():
       if feature.kind == "boxes" or (feature.kind == "label_map" and type(self) is Mixup):
         raise DataError(f"data.mix: {self.name} cannot mix the feature {name!r} ({feature.kind})")
+      if feature.kind == "label" and not feature.names:
+        raise DataError(f"data.mix: the classes of the feature {name!r} are not known")
 
   def apply(self, batch: Mapping[str, Any], features: Features, key: jax.Array) -> dict[str, Any]:
     """Returns the mixed batch; each label becomes float32 [batch, classes], summing to 1.

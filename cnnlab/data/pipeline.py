@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +19,7 @@ from cnnlab.data.settings import DataSettings, Side
 from cnnlab.data.sources import Source, Subset, image_channels, image_feature
 from cnnlab.data.splits import DeviceSplit, Split, check_skipped, decode_all
 from cnnlab.data.statistics import centering_arrays, image_statistics
-from cnnlab.data.transforms import TRANSFORMS, ColorTransform, Transform, parse
+from cnnlab.data.transforms import TRANSFORMS, ColorTransform, parse
 from cnnlab.errors import DataError, unknown
 
 PLACEMENTS = ("auto", "device", "stream")
@@ -147,14 +148,16 @@ def load(
 
   statistics = functools.partial(_statistics, train, splits[0], stored_size, channels)
   mean, scale = centering_arrays(settings.centering, settings.scale, statistics, channels)
-  further = (parse(text, TRANSFORMS, "data.transforms") for text in settings.transforms)
+  listed = [parse(text, TRANSFORMS, "data.transforms") for text in settings.transforms]
   usual = crop_and_flip(settings.crop_padding, settings.pad_mode, settings.flip)
+  # `crop_padding` and `flip` come first, but for the color transforms at the head of the list.
+  colors = list(itertools.takewhile(lambda one: isinstance(one, ColorTransform), listed))
   preprocess = Preprocess(
     mean=mean,
     scale=scale,
     stored_size=stored_size,
     image_size=image_size,
-    transforms=_in_order((*usual, *further)),
+    transforms=(*colors, *usual, *listed[len(colors) :]),
     mix=tuple(parse(text, MIXES, "data.mix") for text in settings.mix),
     eval_crops=settings.eval_crops,
     features=train.features,
@@ -162,12 +165,6 @@ def load(
   shape = (*image_size, channels)
   unused = (*opened.unused, *_without_effect(settings))
   return Data(splits[0], splits[1], train.features, shape, preprocess, placement, unused)
-
-
-def _in_order(transforms: tuple[Transform, ...]) -> tuple[Transform, ...]:
-  """Returns the color transforms first: `crop_padding` and `flip` do not say where they belong."""
-  colors = tuple(one for one in transforms if isinstance(one, ColorTransform))
-  return (*colors, *(one for one in transforms if one not in colors))
 
 
 def _without_effect(settings: DataSettings) -> list[str]:

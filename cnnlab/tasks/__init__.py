@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cnnlab.errors import ConfigError, DataError, unknown
+from cnnlab.metrics import Metric
 from cnnlab.settings import bind
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
@@ -19,6 +20,7 @@ __all__ = [
   "Loss",
   "Task",
   "create_task",
+  "main_metric",
   "register_task",
   "saved_task",
   "task_settings",
@@ -33,6 +35,16 @@ def register_task(name: str, task: type[Task]) -> None:
   """
   if TASKS.setdefault(name, task) is not task:
     raise ConfigError(f"task {name!r} is registered twice: {TASKS[name]} and {task}")
+
+
+def main_metric(name: str) -> Metric:
+  """Returns the declaration of the metric by which a task judges its runs.
+
+  Raises:
+    ConfigError: an unknown task.
+  """
+  task = _task({"name": name})
+  return next(metric for metric in task.metrics if metric.name == task.main_metric)
 
 
 def task_settings(section: Mapping[str, Any]) -> Any:

@@ -172,3 +172,13 @@ def test_blood_cells(shared_data, section):
   assert (found.train.num_examples, found.eval.num_examples) == (723, 180)
   assert np.bincount(found.train.constants["label"]).tolist() == [209, 300, 214]
   assert found.image_shape == (32, 32, 3)
+
+
+def test_transforms_are_applied_in_the_order_of_the_list_after_crop_and_flip(section):
+  names = ("color(brightness=0.1)", "scale", "erase")
+  found = load(section(crop_padding=1, flip=True, transforms=names, mix=("cutmix",)))
+  listed = [one.name for one in found.preprocess.transforms]
+  assert listed == ["color", "crop", "flip", "scale", "erase"]
+  assert [one.name for one in found.preprocess.mix] == ["cutmix"]
+  with pytest.raises(DataError, match="flip, color is not in the order"):
+    load(section(transforms=("flip", "color(brightness=0.1)")))
