@@ -47,7 +47,7 @@ for _ in range(steps):
 sums = {n: jnp.zeros(()) for n in ("cross_entropy", "top1", "top5", "count")}
 masked = parallel.put_batch(batch | {"mask": np.arange(last - first) < last - first - 1})
 sums, _ = parallel.evaluate(program)(state, {}, masked, parallel.put(sums))
-flat = lambda tree: np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]).tolist()
+flat = lambda tree: np.concatenate([[], *(np.ravel(x) for x in jax.tree.leaves(tree))]).tolist()
 print(json.dumps({
   "params": flat(state.params), "stats": flat(state.model_state),
   "metrics": {k: float(v) for k, v in state.metrics.items()},
