@@ -112,6 +112,12 @@ class Preprocess:
     """Channels of the images that come in and go out."""
     return len(self.scale)
 
+  @property
+  def center(self) -> tuple[int, int]:
+    """Top and left of the crop that an evaluation sees of a stored image."""
+    height, width = self.stored_size
+    return (height - self.image_size[0]) // 2, (width - self.image_size[1]) // 2
+
   def settings(self) -> dict[str, Any]:
     """Returns all but the arrays, JSON-able."""
     return {
@@ -167,7 +173,7 @@ class Preprocess:
     stored, original = self.load_image(path), image_size(path)
     top, left, bottom, right = source_box(original, self.stored_size)
     scale = (bottom - top) / self.stored_size[0], (right - left) / self.stored_size[1]
-    start = [(s - i) // 2 for s, i in zip(self.stored_size, self.image_size, strict=True)]
+    start = self.center
     box = (
       top + start[0] * scale[0],
       left + start[1] * scale[1],
@@ -192,7 +198,7 @@ class Preprocess:
     Returns:
       float32 images [b, *image_size, channels], or the dict with them.
     """
-    top, left = ((s - i) // 2 for s, i in zip(self.stored_size, self.image_size, strict=True))
+    top, left = self.center
     bottom, right = top + self.image_size[0], left + self.image_size[1]
     if not isinstance(batch, Mapping):
       return self.normalize(batch)[:, top:bottom, left:right]

@@ -21,14 +21,14 @@ from cnnlab.errors import DivergedError
 from cnnlab.runs.checkpoint import Checkpoints
 from cnnlab.runs.directory import RunDirectory, record_failure, write_json
 from cnnlab.runs.environment import describe_environment
-from cnnlab.tasks.base import flat_metrics
+from cnnlab.tasks.base import flat_metrics, zeros_like_sums
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import evaluate
 from cnnlab.train.init_from import start_from
 from cnnlab.train.interrupt import Interrupted, Interrupts
 from cnnlab.train.pictures import draw_predictions
 from cnnlab.train.setup import Setup, prepare
-from cnnlab.train.state import State, zero_metrics
+from cnnlab.train.state import State
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class Session:
     speed = self.window_steps * self.setup.resolved["batch_size"] / self._window_seconds()
     if logs:
       row |= training
-      state = state.replace(metrics=self.setup.parallel.put(zero_metrics(state.metrics)))
+      state = state.replace(metrics=self.setup.parallel.put(zeros_like_sums(state.metrics)))
     if evaluates:
       evaluation = self._evaluate(state, step)
       row |= evaluation

@@ -12,6 +12,7 @@ from cnnlab.tasks import Task
 from cnnlab.tasks.base import num_examples
 from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
+from cnnlab.train.step import evaluated_variables
 
 EXAMPLES = 4
 
@@ -27,17 +28,18 @@ def draw_predictions(setup: Setup, state: State, folder: Path) -> list[Path]:
 
   @jax.jit
   def forward(state: State, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    variables = {"params": state.ema or state.params, **state.model_state}
+    variables = evaluated_variables(program, state)
     _, out = program.task.evaluate(program.model, variables, program.preprocess, batch)
     return program.task.predict(out)
 
   batch = next(iter(setup.data.eval.eval_batches()))
   examples = jax.device_get(program.eval_gather(setup.data.eval.constants, batch))
   predictions = jax.device_get(forward(state, examples))
+  (top, left), (height, width) = program.preprocess.center, program.preprocess.image_size
   folder.mkdir(exist_ok=True)
   written = []
   for index in range(min(EXAMPLES, int(np.sum(examples["mask"])), num_examples(examples))):
-    image = _center(examples["image"][index], setup.resolved["derived"]["image_shape"])
+    image = examples["image"][index, top : top + height, left : left + width]
     one = {name: value[index] for name, value in predictions.items()}
     picture = program.task.draw(image, one)
     if picture is not None:
@@ -49,8 +51,3 @@ def draw_predictions(setup: Setup, state: State, folder: Path) -> list[Path]:
 def save_picture(picture: np.ndarray, path: Path) -> None:
   """Writes uint8 [height, width, 1 or 3] as PNG."""
   Image.fromarray(picture[:, :, 0] if picture.shape[-1] == 1 else picture).save(path)
-
-
-def _center(image: np.ndarray, shape: list[int]) -> np.ndarray:
-  top, left = ((have - want) // 2 for have, want in zip(image.shape, shape[:2], strict=False))
-  return image[top : top + shape[0], left : left + shape[1]]

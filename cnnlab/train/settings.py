@@ -48,9 +48,13 @@ class RunSettings:
       "accumulate",
     ):
       self._require(key, getattr(self, key) >= 1, "1 and more")
-    for key in ("epochs", "max_steps", "eval_every_epochs"):
-      self._require(key, getattr(self, key) >= 0, "0 and more")
-    for key in ("checkpoint_every_epochs", "checkpoint_every_steps"):
+    for key in (
+      "epochs",
+      "max_steps",
+      "eval_every_epochs",
+      "checkpoint_every_epochs",
+      "checkpoint_every_steps",
+    ):
       self._require(key, getattr(self, key) >= 0, "0 and more")
     self._require("ema_decay", 0 <= self.ema_decay < 1, "0 to below 1")
     self._require(

@@ -6,7 +6,6 @@ import zlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 from jax import Array
@@ -60,8 +59,3 @@ def init_variables(model: nn.Module, task: Task, key: Array, batch: Any) -> tupl
   variables = dict(model.init(rngs, *task.inputs(batch, train=True), train=True))
   params = variables.pop("params")
   return params, variables
-
-
-def zero_metrics(sums: Any) -> Any:
-  """Returns zeros in the structure of metric sums."""
-  return jax.tree.map(jnp.zeros_like, sums)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -175,7 +176,7 @@ def _backward(
   task = program.task
 
   def loss_of(params: Any) -> tuple[Array, tuple]:
-    with nn.intercept_methods(_frozen_statistics(program.freeze)):
+    with _frozen_statistics(program.freeze):
       (out, feats), new_state = program.model.apply(
         {"params": params, **model_state},
         *task.inputs(batch, train=True),
@@ -206,17 +207,19 @@ def _without_frozen(freeze: Freeze, gradients: Any) -> Any:
   )
 
 
-def _frozen_statistics(freeze: Freeze | None) -> Callable:
-  """Returns a Flax interceptor: norms whose scale is frozen use and keep their moving averages."""
+def _frozen_statistics(freeze: Freeze | None) -> AbstractContextManager:
+  """Returns a context in which norms whose scale is frozen use and keep their moving averages."""
+  if freeze is None:
+    return nullcontext()
 
   def call(method: Callable, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
     module = context.module
-    if freeze and hasattr(module, "use_running_average") and freeze((*module.path, "scale")):
+    if hasattr(module, "use_running_average") and freeze((*module.path, "scale")):
       # The bound module lives for this call alone; its fields are frozen against accidents.
       object.__setattr__(module, "use_running_average", True)
     return method(*args, **kwargs)
 
-  return call
+  return nn.intercept_methods(call)
 
 
 def _average(program: Program, state: State, params: Any) -> Any:
@@ -242,11 +245,16 @@ def eval_step(
 def _evaluate(program: Program, state: State, constants: Any, batch: Batch) -> tuple[Any, Any]:
   task = program.task
   mask = batch["mask"].astype(jnp.float32)
-  params = state.ema if program.ema_decay else state.params
-  variables = {"params": params, **state.model_state}
+  variables = evaluated_variables(program, state)
   batch = program.eval_gather(constants, batch)
   batch, out = task.evaluate(program.model, variables, program.preprocess, batch)
   return task.metric_sums(out, batch, mask), task.collect(out, batch)
+
+
+def evaluated_variables(program: Program, state: State) -> dict[str, Any]:
+  """Returns the variables that are evaluated: with averaged parameters if they are kept."""
+  params = state.ema if program.ema_decay else state.params
+  return {"params": params, **state.model_state}
 
 
 def evaluation_zeros(program: Program, state: State, constants: Any, batch: Batch) -> Any:
