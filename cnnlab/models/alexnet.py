@@ -15,7 +15,7 @@ have, are averaged to the 6x6 map that fc6 expects (as in torchvision).
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -32,6 +32,8 @@ from cnnlab.models.downsampling import Downsample, scaled
 from cnnlab.models.stem import Stem, check_stem
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in, kaiming_fan_out
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import LayerFactory
+from cnnlab.types import Options, OptionValue
 
 # Side of the map that fc6 expects.
 GRID = 6
@@ -120,7 +122,7 @@ class AlexNet(nn.Module):
     )
     return logits, feats | last
 
-  def _layer(self, x: jax.Array, i: int, layers: Layers, response_norm: Any) -> jax.Array:
+  def _layer(self, x: jax.Array, i: int, layers: Layers, response_norm: LayerFactory) -> jax.Array:
     features = scaled(self.features[i - 1], self.width)
     kernel_size, stride = self.kernel_sizes[i - 1], self.strides[i - 1]
     padding, groups = self.paddings[i - 1], self.groups[i - 1]
@@ -153,7 +155,7 @@ class AlexNet(nn.Module):
     return x
 
 
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   "alexnet": {},
   "alexnet_2012": {
     "features": (96, 256, 384, 384, 256),
@@ -166,6 +168,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> AlexNet:
+def build(name: str, **options: OptionValue) -> AlexNet:
   """Returns the net called `name` with the given options replaced."""
   return AlexNet(**{**SIZES[name], **options})

@@ -16,7 +16,7 @@ weights, which the paper does not state, are Kaiming fan-out, and N(0, 0.01²) f
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -26,6 +26,7 @@ from cnnlab.models.downsampling import scaled
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
+from cnnlab.types import Options, OptionValue
 
 SMALLEST_IMAGE = 12  # the head's 3x3 convolution needs a map of 3x3
 
@@ -107,19 +108,19 @@ class AllCNN(nn.Module):
 
 
 _BASES: dict[str, tuple[int, ...]] = {"a": (5,), "b": (5, 1), "c": (3, 3)}
-_FORMS: dict[str, dict[str, Any]] = {
+_FORMS: dict[str, Options] = {
   "base": {"downsample": "max"},
   "strided": {"downsample": "stride"},
   "convpool": {"downsample": "max", "extra_conv": True},
   "all_cnn": {"downsample": "conv"},
 }
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   f"{form}_{base}": {"windows": windows, **options}
   for base, windows in _BASES.items()
   for form, options in _FORMS.items()
 }
 
 
-def build(name: str, **options: Any) -> AllCNN:
+def build(name: str, **options: OptionValue) -> AllCNN:
   """Returns the net called `name` with the given options replaced."""
   return AllCNN(**{**SIZES[name], **options})

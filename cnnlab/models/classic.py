@@ -4,9 +4,9 @@ pooling, and the fully connected classifier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from cnnlab.nn import LocalResponseNorm, global_avg_pool, make_layers
 from cnnlab.nn.geometry import fit_axis
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import LayerFactory
+from cnnlab.types import OptionValue
 
 
 class Pool(NamedTuple):
@@ -36,7 +38,7 @@ class Pool(NamedTuple):
   fit: str = "crop"
 
 
-def classic_layers(norm: str, act: str, **options: Any) -> tuple[Layers, Callable[..., Any]]:
+def classic_layers(norm: str, act: str, **options: OptionValue) -> tuple[Layers, LayerFactory]:
   """Returns layers whose norm follows every convolution, and the norm for the LRN's places.
 
   Local response norm follows the activation of few layers (AlexNet, section 3.3), all others
@@ -56,7 +58,7 @@ def classic_layers(norm: str, act: str, **options: Any) -> tuple[Layers, Callabl
 
 
 def conv_pool(
-  conv: Any, x: jax.Array, kernel_size: int, stride: int, padding: int, pooling: Pool
+  conv: LayerFactory, x: jax.Array, kernel_size: int, stride: int, padding: int, pooling: Pool
 ) -> jax.Array:
   """Convolves [batch, height, width, channels] to the size that pooling its output would have.
 
@@ -134,7 +136,7 @@ def fully_connected(
   train: bool,
   dropout: float = 0.0,
   dropout_at: str = "output",
-  dense: Callable[..., Any] | None = None,
+  dense: LayerFactory | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Applies hidden layers with dropout and a linear classifier, inside a net's `__call__`.
 

@@ -16,7 +16,7 @@ at N(0, 0.01).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
 from cnnlab.nn import global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
+from cnnlab.types import Options, OptionValue
 
 
 class DenseLayer(nn.Module):
@@ -160,7 +161,7 @@ class DenseNet(nn.Module):
     return x
 
 
-def _cifar(depth: int, growth: int, kind: str) -> dict[str, Any]:
+def _cifar(depth: int, growth: int, kind: str) -> Options:
   """Returns the options of a CIFAR net of `depth` layers; `kind` is '', 'b', 'c' or 'bc'."""
   bottleneck = kind.startswith("b")
   return {
@@ -181,7 +182,7 @@ CIFAR_SIZES = {
   "c": ((40, 12), (100, 12)),
   "bc": ((40, 12), (40, 36), (40, 48), (40, 60), (100, 12), (190, 40), (250, 24)),
 }
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   "densenet121": {"blocks": (6, 12, 24, 16)},
   "densenet161": {"blocks": (6, 12, 36, 24), "growth_rate": 48, "stem_features": 96},
   "densenet169": {"blocks": (6, 12, 32, 32)},
@@ -195,6 +196,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> DenseNet:
+def build(name: str, **options: OptionValue) -> DenseNet:
   """Returns the net called `name` with the given options replaced."""
   return DenseNet(**{**SIZES[name], **options})

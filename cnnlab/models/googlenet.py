@@ -17,7 +17,7 @@ centered by ImageNet's mean and deviation into those, as torchvision does when i
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,8 @@ from cnnlab.models.stem import Stem, check_stem
 from cnnlab.nn import global_avg_pool
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import Layer, LayerFactory
+from cnnlab.types import Options, OptionValue
 
 # Table 1: channels of 1x1, 3x3 reduction, 3x3, 5x5 reduction, 5x5, and pooling's projection.
 MODULES: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -98,7 +100,7 @@ class Inception(nn.Module):
 
 def conv_norm_act(
   layers: Layers, features: int, kernel_size: int, name: str, stride: int = 1
-) -> Any:
+) -> Layer:
   """Returns a convolution that keeps the size, its norm and activation, as one function."""
 
   def apply(x: jax.Array) -> jax.Array:
@@ -107,6 +109,10 @@ def conv_norm_act(
     return layers.act(layers.norm(name=f"{name}_norm")(conv(x)))
 
   return apply
+
+
+# A map after each stage, and the auxiliary classifiers' logits.
+Features = dict[str, jax.Array | tuple[jax.Array, ...]]
 
 
 class Auxiliary(nn.Module):
@@ -185,7 +191,7 @@ class GoogLeNet(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, Any]]:
+  def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Features]:
     """Returns logits and the map after each stage, with 'auxiliary_logits' in training."""
     check_stem(x.shape, self.stem, 32 if self.stem == "imagenet" else 4, "googlenet")
     layers, response_norm = classic_layers(
@@ -194,7 +200,7 @@ class GoogLeNet(nn.Module):
     if self.transform_input:
       mean, deviation = jnp.asarray(IMAGENET_MEAN), jnp.asarray(IMAGENET_DEVIATION)
       x = (x * deviation + mean - 0.5) / 0.5
-    feats: dict[str, Any] = {}
+    feats: Features = {}
     x = self._stem(x.astype(layers.dtype), layers, response_norm, feats)
     auxiliary = []
     ends = self._stage_ends()
@@ -246,7 +252,9 @@ class GoogLeNet(nn.Module):
       name=name,
     )
 
-  def _stem(self, x: jax.Array, layers: Layers, response_norm: Any, feats: Any) -> jax.Array:
+  def _stem(
+    self, x: jax.Array, layers: Layers, response_norm: LayerFactory, feats: Features
+  ) -> jax.Array:
     """Three convolutions and two poolings; a stage ends where a pooling does."""
     cifar = self.stem == "cifar"
     pooling = self._pool(3)
@@ -270,7 +278,7 @@ class GoogLeNet(nn.Module):
     return x
 
 
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   "googlenet": {},
   "googlenet_2014": {
     "large_window": 5,
@@ -282,6 +290,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> GoogLeNet:
+def build(name: str, **options: OptionValue) -> GoogLeNet:
   """Returns the net called `name` with the given options replaced."""
   return GoogLeNet(**{**SIZES[name], **options})

@@ -8,7 +8,7 @@ channels ('conv'), so that the stack has as many layers as the pooled one with i
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -16,6 +16,8 @@ from flax import linen as nn
 from cnnlab.models.downsampling import pool, scaled
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
+from cnnlab.nn.layers import Layers
+from cnnlab.types import Options, OptionValue
 
 
 class ConvNet(nn.Module):
@@ -86,7 +88,7 @@ class ConvNet(nn.Module):
     x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
     return x.astype("float32"), feats
 
-  def _block(self, x: jax.Array, features: int, name: str, layers: Any) -> jax.Array:
+  def _block(self, x: jax.Array, features: int, name: str, layers: Layers) -> jax.Array:
     for j in range(1, self.convs_per_block + 1):
       strided = self.downsample == "stride" and j == self.convs_per_block
       stride = self.pool_stride if strided else 1
@@ -104,9 +106,9 @@ class ConvNet(nn.Module):
     return x
 
 
-SIZES: dict[str, dict[str, Any]] = {"convnet": {}}
+SIZES: dict[str, Options] = {"convnet": {}}
 
 
-def build(name: str, **options: Any) -> ConvNet:
+def build(name: str, **options: OptionValue) -> ConvNet:
   """Returns the net called `name` with the given options replaced."""
   return ConvNet(**{**SIZES[name], **options})

@@ -15,7 +15,7 @@ that fit its count. Pooling is 2x2, 19 and 32 end in global average pooling (sec
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -24,6 +24,7 @@ from cnnlab.models.downsampling import Downsample, pool, scaled
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal, gate_bias
 from cnnlab.nn.layers import Layers
+from cnnlab.types import Options, OptionValue
 
 
 class HighwayLayer(nn.Module):
@@ -141,13 +142,13 @@ class Highway(nn.Module):
     return nn.Dropout(self.dropout, deterministic=not train, name=dropout)(x)
 
 
-def _twin(blocks: int) -> dict[str, Any]:
+def _twin(blocks: int) -> Options:
   """Returns the options of the twin of the CIFAR ResNet of 6 `blocks` + 2 layers."""
   first, *later = ((features,) * (2 * blocks) for features in (16, 32, 64))
   return {"stages": ((16, *first), *later), "norm": "batch", "downsample": "stride"}
 
 
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   **{f"highway10_{k}": {"stages": ((k,) * 3,) * 3, "head": "fc"} for k in (16, 32)},
   "highway19": {"stages": ((32, 32, 32, 48, 48), (80,) * 6, (128,) * 6)},
   "highway32": {"stages": ((48,) * 10, (64,) * 10, (80,) * 11), "windows": (3, 1)},
@@ -155,6 +156,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> Highway:
+def build(name: str, **options: OptionValue) -> Highway:
   """Returns the net called `name` with the given options replaced."""
   return Highway(**{**SIZES[name], **options})

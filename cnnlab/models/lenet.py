@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +27,12 @@ from flax import linen as nn
 from cnnlab.models.classic import Pool, conv_pool, pool_unless_strided
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.conv import affine, convolve, require_images
+from cnnlab.nn.geometry import Padding
 from cnnlab.nn.init import Initializer, classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import DType, Layer, LayerFactory
 from cnnlab.nn.weight_norm import weight_normed
+from cnnlab.types import Options, OptionValue
 
 # Table I: which maps of S2 each of C3's sixteen maps sees, by the number that it sees.
 C3_INPUTS: dict[int, tuple[tuple[int, ...], ...]] = {
@@ -56,7 +59,7 @@ def scaled_tanh(x: jax.Array) -> jax.Array:
 
 
 def lecun_uniform(
-  key: Any, shape: Sequence[Any], dtype: Any = None, out_sharding: Any = None
+  key: jax.Array, shape: Sequence[int], dtype: DType = None, out_sharding: object = None
 ) -> jax.Array:
   """Draws U(±2.4 / F), F being the number of inputs (appendix A); an initializer."""
   del out_sharding
@@ -99,10 +102,10 @@ class PartialConv(nn.Module):
   inputs: tuple[tuple[int, ...], ...]
   kernel_size: int
   stride: int = 1
-  padding: Any = 0
+  padding: Padding = 0
   use_bias: bool = True
   weight_normed: bool = False
-  dtype: Any = None
+  dtype: DType = None
   kernel_init: Initializer = kaiming_fan_in()
   bias_init: Initializer = nn.initializers.zeros
 
@@ -186,7 +189,9 @@ class LeNet5(nn.Module):
     distances = jnp.square(x.astype("float32")[:, None] - centers).sum(-1)
     return -distances, feats
 
-  def _stage(self, conv: Any, x: jax.Array, number: str, layers: Layers, padding: int) -> jax.Array:
+  def _stage(
+    self, conv: LayerFactory, x: jax.Array, number: str, layers: Layers, padding: int
+  ) -> jax.Array:
     pooling = Pool(self.downsample, 2)
     if self.downsample == "stride":
       x = conv_pool(conv, x, 5, 1, padding, pooling)
@@ -197,10 +202,10 @@ class LeNet5(nn.Module):
       return layers.act(Subsampling(name=f"s{int(number) + 1}")(x))
     return pool_unless_strided(x, pooling)
 
-  def _partial(self, layers: Layers, kernel_init: Initializer) -> Any:
+  def _partial(self, layers: Layers, kernel_init: Initializer) -> LayerFactory:
     """Returns C3's factory: the maps that see 3 maps, those that see 4, the one that sees 6."""
 
-    def make(**options: Any) -> Any:
+    def make(**options: OptionValue) -> Layer:
       def apply(x: jax.Array) -> jax.Array:
         maps = [
           PartialConv(
@@ -221,7 +226,7 @@ class LeNet5(nn.Module):
     return make
 
 
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   "lenet5": {},
   "lenet5_modern": {
     "connections": "full",
@@ -233,6 +238,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> LeNet5:
+def build(name: str, **options: OptionValue) -> LeNet5:
   """Returns the net called `name` with the given options replaced."""
   return LeNet5(**{**SIZES[name], **options})

@@ -19,6 +19,7 @@ from flax import linen as nn
 
 from cnnlab.annotations import describe_type, fit
 from cnnlab.errors import ConfigError, unknown
+from cnnlab.types import OptionValue
 
 FAMILIES: tuple[str, ...] = (
   "alexnet",
@@ -45,7 +46,7 @@ class Option(NamedTuple):
   """
 
   type: Any
-  default: Any
+  default: OptionValue
 
 
 @functools.cache
@@ -91,7 +92,9 @@ def model_options(name: str) -> dict[str, Option]:
   }
 
 
-def create_model(name: str, *, num_classes: int | None = None, **overrides: Any) -> nn.Module:
+def create_model(
+  name: str, *, num_classes: int | None = None, **overrides: OptionValue
+) -> nn.Module:
   """Builds a model.
 
   Args:
@@ -116,7 +119,7 @@ def create_model(name: str, *, num_classes: int | None = None, **overrides: Any)
   return family.build(name, **checked)
 
 
-def _checked(what: str, value: Any, hint: Any) -> Any:
+def _checked(what: str, value: OptionValue, hint: Any) -> OptionValue:
   """Returns `value` converted to the annotated type; ConfigError if it does not fit."""
   fitted, ok = fit(value, hint)
   if ok:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from cnnlab.models.downsampling import Downsample, pool, scaled
 from cnnlab.nn import StochasticDepth, global_avg_pool, survival_probabilities
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import LayerFactory
+from cnnlab.types import OptionValue
 
 Shortcut = Literal["A", "B", "C"]
 # Output channels of a bottleneck block for each filter of its stage.
@@ -107,7 +109,7 @@ class Block(nn.Module):
         x = x if last else act(x)
     return x
 
-  def _convs(self) -> tuple[Callable[..., Any], ...]:
+  def _convs(self) -> tuple[LayerFactory, ...]:
     """Returns the factories of the branch's convolutions."""
     conv = self.layers.conv
     strided, later = ({"padding": d, "dilation": d} for d in self.dilations)
@@ -177,7 +179,7 @@ class ResidualNet(nn.Module):
   downsample: Downsample = "stride"
   dtype: str = "float32"
 
-  def block(self, layers: Layers, **options: Any) -> Callable[..., Block]:
+  def block(self, layers: Layers, **options: OptionValue) -> Callable[..., Block]:
     """Returns `Block` with what all blocks of the net have in common, `options` included.
 
     Raises:

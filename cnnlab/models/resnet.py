@@ -17,7 +17,7 @@ stem is a bare convolution and pooling: the first block's norm and activation fo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -27,6 +27,7 @@ from cnnlab.models.downsampling import Downsample, scaled
 from cnnlab.models.residual import ResidualNet
 from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
 from cnnlab.nn import make_layers
+from cnnlab.types import Options, OptionValue
 
 STAGE_FILTERS = (64, 128, 256, 512)
 
@@ -79,7 +80,7 @@ class ResNet(ResidualNet):
     return min(within.bit_length() - 1, len(self.blocks) - 1)
 
 
-DEPTHS: dict[int, dict[str, Any]] = {
+DEPTHS: dict[int, Options] = {
   18: {"blocks": (2, 2, 2, 2)},
   34: {"blocks": (3, 4, 6, 3)},
   50: {"blocks": (3, 4, 6, 3), "bottleneck": True},
@@ -92,7 +93,7 @@ CARDINALITIES = {
   50: ((2, 40), (4, 24), (8, 14), (32, 4)),
   101: ((2, 40), (4, 24), (8, 14), (32, 4), (2, 64), (32, 8), (64, 4)),
 }
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   **{f"plain{depth}": {**DEPTHS[depth], "residual": False} for depth in (18, 34)},
   **{f"resnet{depth}": options for depth, options in DEPTHS.items()},
   **{
@@ -108,6 +109,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> ResNet:
+def build(name: str, **options: OptionValue) -> ResNet:
   """Returns the net called `name` with the given options replaced."""
   return ResNet(**{**SIZES[name], **options})

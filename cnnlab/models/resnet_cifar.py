@@ -17,7 +17,7 @@ last. The classifier starts at N(0, 0.01), all convolutions at Kaiming fan-out.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -25,6 +25,7 @@ from flax import linen as nn
 from cnnlab.models.downsampling import scaled
 from cnnlab.models.residual import ResidualNet, Shortcut
 from cnnlab.nn import check_image, make_layers
+from cnnlab.types import Options, OptionValue
 
 HALVINGS = {4: 2, 2: 1, 1: 0}
 
@@ -72,7 +73,7 @@ PREACT = {"preact": True, "shortcut": "B"}
 WIDE = {16: (1, 2, 4, 8, 10), 22: (8, 10), 28: (10, 12), 40: (1, 2, 4, 8)}
 # arXiv:1611.05431, figure 7 and table 7; 1x64d is the ordinary bottleneck net.
 CARDINALITIES = ((1, 64), (2, 64), (4, 64), (8, 64), (16, 64), (32, 4), (1, 128), (1, 256))
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   **{
     f"{family}{6 * n + 2}": {"blocks": n, "residual": family == "resnet"}
     for family in ("resnet", "plain")
@@ -101,6 +102,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> ResNetCifar:
+def build(name: str, **options: OptionValue) -> ResNetCifar:
   """Returns the net called `name` with the given options replaced."""
   return ResNetCifar(**{**SIZES[name], **options})

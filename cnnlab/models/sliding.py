@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import flax.errors
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.module import Args, InterceptorContext, Kwargs, NextGetter
+from flax.typing import VariableDict
 from jax.extend import core
 
 from cnnlab.errors import ConfigError, ShapeError
@@ -49,7 +50,7 @@ class Sliding:
   head: Callable[..., jax.Array]
   head_modules: frozenset[tuple[str, ...]]
 
-  def __call__(self, variables: Any, images: jax.Array) -> jax.Array:
+  def __call__(self, variables: VariableDict, images: jax.Array) -> jax.Array:
     """Returns logits [batch, rows, columns, classes] of images of any size from `image_shape` on.
 
     Raises:
@@ -71,13 +72,13 @@ class Sliding:
     logits = jax.vmap(self.head, (None, 0))(jax.tree.leaves(variables), flat)
     return logits.reshape(batch, rows, columns, -1)
 
-  def average(self, variables: Any, images: jax.Array) -> jax.Array:
+  def average(self, variables: VariableDict, images: jax.Array) -> jax.Array:
     """Returns the logarithm of the mean of the windows' probabilities, [batch, classes]."""
     logits = self(variables, images)
     return log_mean_probability(logits.reshape(logits.shape[0], -1, logits.shape[-1]), axis=1)
 
-  def _maps(self, variables: Any, images: jax.Array) -> jax.Array:
-    def skip(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+  def _maps(self, variables: VariableDict, images: jax.Array) -> jax.Array:
+    def skip(call: NextGetter, args: Args, kwargs: Kwargs, context: InterceptorContext) -> object:
       # The net goes on to its dense layers, which do not fit the larger map; nothing uses them.
       if context.module.path in self.head_modules and isinstance(args[0], jax.Array):
         return jnp.zeros((*args[0].shape[:-1], context.module.features), args[0].dtype)
@@ -105,13 +106,13 @@ def slide(model: nn.Module, image_shape: tuple[int, int, int]) -> Sliding:
   """
   image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
-  def init(x: jax.Array) -> Any:
+  def init(x: jax.Array) -> VariableDict:
     return model.init({"params": jax.random.key(0), "dropout": jax.random.key(0)}, x, train=False)
 
   variables = jax.eval_shape(init, image)
   stages: dict[str, tuple[int, ...]] = {}
 
-  def forward(variables: Any, x: jax.Array) -> tuple[jax.Array, ...]:
+  def forward(variables: VariableDict, x: jax.Array) -> tuple[jax.Array, ...]:
     logits, feats = model.apply(variables, x, train=False)
     stages.update({k: v.shape for k, v in feats.items() if getattr(v, "ndim", 0) == 4})
     if not stages:
@@ -128,7 +129,9 @@ def slide(model: nn.Module, image_shape: tuple[int, int, int]) -> Sliding:
   return Sliding(model, image_shape, stage, window, head, frozenset(owners & dense))
 
 
-def _behind(closed: Any, name: str, stage: str) -> tuple[Callable[..., jax.Array], list[int]]:
+def _behind(
+  closed: core.ClosedJaxpr, name: str, stage: str
+) -> tuple[Callable[..., jax.Array], list[int]]:
   """Returns the part of a trace between the map and the logits, and which variables it uses."""
   jaxpr = closed.jaxpr
   logits, cut = jaxpr.outvars
@@ -157,10 +160,12 @@ def _behind(closed: Any, name: str, stage: str) -> tuple[Callable[..., jax.Array
   return head, [i for i, weight in enumerate(weights) if weight in needed]
 
 
-def _dense_modules(model: nn.Module, variables: Any, image: Any) -> set[tuple[str, ...]]:
+def _dense_modules(
+  model: nn.Module, variables: VariableDict, image: jax.ShapeDtypeStruct
+) -> set[tuple[str, ...]]:
   found = set()
 
-  def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+  def record(call: NextGetter, args: Args, kwargs: Kwargs, context: InterceptorContext) -> object:
     if isinstance(context.module, (nn.Dense, WeightNormDense)):
       found.add(context.module.path)
     return call(*args, **kwargs)

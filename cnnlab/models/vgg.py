@@ -14,7 +14,7 @@ one for fc6, as in torchvision.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,8 @@ from cnnlab.models.classic import (
 from cnnlab.models.downsampling import Downsample, scaled
 from cnnlab.nn import check_image
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import LayerFactory
+from cnnlab.types import Options, OptionValue
 
 # Side of the map that fc6 expects.
 GRID = 7
@@ -100,7 +102,9 @@ class VGG(nn.Module):
     )
     return logits, feats | last
 
-  def _stage(self, x: jax.Array, stage: int, layers: Layers, response_norm: Any) -> jax.Array:
+  def _stage(
+    self, x: jax.Array, stage: int, layers: Layers, response_norm: LayerFactory
+  ) -> jax.Array:
     halvings = {32: 5, 16: 4, 8: 3}[self.output_stride]
     dilation = 2 ** max(stage - 1 - halvings, 0)
     pooling = Pool(self.downsample, 2)
@@ -146,13 +150,13 @@ def _after(pixels: int) -> tuple[tuple[int, int], ...]:
   return (0, 0), (0, pixels), (0, pixels), (0, 0)
 
 
-_NETS: dict[str, dict[str, Any]] = {
+_NETS: dict[str, Options] = {
   "vgg11": {"convs": (1, 1, 2, 2, 2)},
   "vgg13": {"convs": (2, 2, 2, 2, 2)},
   "vgg16": {"convs": (2, 2, 3, 3, 3)},
   "vgg19": {"convs": (2, 2, 4, 4, 4)},
 }
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   **_NETS,
   **{f"{name}_bn": {**net, "norm": "batch"} for name, net in _NETS.items()},
   "vgg11_lrn": {**_NETS["vgg11"], "norm": "lrn"},
@@ -160,6 +164,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> VGG:
+def build(name: str, **options: OptionValue) -> VGG:
   """Returns the net called `name` with the given options replaced."""
   return VGG(**{**SIZES[name], **options})

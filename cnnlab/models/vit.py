@@ -13,7 +13,7 @@ pre-logits layer, as in torchvision.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from cnnlab.models.downsampling import scaled
 from cnnlab.nn import StochasticDepth, check_image, make_layers, survival_probabilities
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
+from cnnlab.types import Options, OptionValue
 
 EPSILON = 1e-6
 xavier = nn.initializers.xavier_uniform()
@@ -47,7 +48,7 @@ class EncoderBlock(nn.Module):
   mlp_features: int
   dropout: float
   attention_dropout: float
-  drop: dict[str, Any]
+  drop: Options
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -179,13 +180,13 @@ class ViT(nn.Module):
     return nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
 
 
-WIDTHS: dict[str, dict[str, Any]] = {
+WIDTHS: dict[str, Options] = {
   "ti": {"features": 192, "depth": 12, "heads": 3, "mlp_features": 768},
   "s": {"features": 384, "depth": 12, "heads": 6, "mlp_features": 1536},
   "b": {"features": 768, "depth": 12, "heads": 12, "mlp_features": 3072},
   "l": {"features": 1024, "depth": 24, "heads": 16, "mlp_features": 4096},
 }
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   **{
     f"vit_{size}_{patch}": {**options, "patch_size": patch}
     for size, options in WIDTHS.items()
@@ -201,6 +202,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> ViT:
+def build(name: str, **options: OptionValue) -> ViT:
   """Returns the net called `name` with the given options replaced."""
   return ViT(**{**SIZES[name], **options})

@@ -12,11 +12,10 @@ out. Ablations of the paper's table 3 are options: `hidden=(2048, 2048)`, `hidde
 
 from __future__ import annotations
 
-from typing import Any
-
 from cnnlab.models.alexnet import AlexNet
+from cnnlab.types import Options, OptionValue
 
-SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, Options] = {
   "zfnet": {
     "features": (96, 256, 384, 384, 256),
     "kernel_sizes": (7, 5, 3, 3, 3),
@@ -31,6 +30,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **options: Any) -> AlexNet:
+def build(name: str, **options: OptionValue) -> AlexNet:
   """Returns the net called `name` with the given options replaced."""
   return AlexNet(**{**SIZES[name], **options})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 Initializer = jax.nn.initializers.Initializer
 
@@ -31,7 +30,7 @@ def gate_bias(value: float = -2.0) -> Initializer:
   return nn.initializers.constant(value)
 
 
-def bilinear(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def bilinear(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
   """Bilinear interpolation for a transposed convolution of stride ceil(F / 2) (1411.4038, 3.3).
 
   Each output channel is interpolated from the input channel of the same index, or from its own if

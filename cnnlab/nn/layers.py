@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,11 @@ from flax import linen as nn
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.nn import norm as norms
 from cnnlab.nn.conv import Conv
+from cnnlab.nn.init import Initializer
 from cnnlab.nn.switchable import SwitchableNorm
+from cnnlab.nn.types import DType, Layer, LayerFactory
 from cnnlab.nn.weight_norm import WeightNormConv, WeightNormDense
+from cnnlab.types import Options
 
 NORMS = (
   "batch",
@@ -59,12 +62,12 @@ class Layers(NamedTuple):
     dtype: type of the computation.
   """
 
-  conv: Callable[..., Any]
-  dense: Callable[..., Any]
-  norm: Callable[..., Any]
+  conv: LayerFactory
+  dense: LayerFactory
+  norm: LayerFactory
   act: Callable[[jax.Array], jax.Array]
   conv_bias: bool
-  dtype: Any
+  dtype: DType
 
 
 def make_layers(
@@ -116,11 +119,11 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
 
 
 def _norm_factory(
-  norm: str, train: bool, dtype: Any, momentum: float, epsilon: float
-) -> Callable[..., Any]:
-  averaged = {"use_running_average": not train, "momentum": momentum, "dtype": dtype}
-  plain = {"epsilon": epsilon, "dtype": dtype}
-  factories: dict[str, Callable[..., Any]] = {
+  norm: str, train: bool, dtype: DType, momentum: float, epsilon: float
+) -> LayerFactory:
+  averaged: Options = {"use_running_average": not train, "momentum": momentum, "dtype": dtype}
+  plain: Options = {"epsilon": epsilon, "dtype": dtype}
+  factories: dict[str, LayerFactory] = {
     "batch": partial(nn.BatchNorm, epsilon=epsilon, **averaged),
     "frozen_batch": partial(norms.FrozenBatchNorm, **plain),
     "layer": partial(norms.LayerNorm, **plain),
@@ -136,13 +139,13 @@ def _norm_factory(
   return factories[norm]
 
 
-def _identity(*, name: str, scale_init: Any = None) -> Callable[[jax.Array], jax.Array]:
+def _identity(*, name: str, scale_init: Initializer | None = None) -> Layer:
   del name, scale_init
   return lambda x: x
 
 
-def _without_scale(factory: Callable[..., Any]) -> Callable[..., Any]:
-  def make(*, name: str, scale_init: Any = None) -> Any:
+def _without_scale(factory: LayerFactory) -> LayerFactory:
+  def make(*, name: str, scale_init: Initializer | None = None) -> Layer:
     del scale_init
     return factory(name=name)
 

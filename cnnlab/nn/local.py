@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from cnnlab.nn import geometry
 from cnnlab.nn.conv import require_images
 from cnnlab.nn.init import Initializer
 from cnnlab.nn.pool import window_views
+from cnnlab.nn.types import DType
 
 
 class LocallyConnected(nn.Module):
@@ -39,7 +39,7 @@ class LocallyConnected(nn.Module):
   stride: int | Sequence[int] = 1
   padding: geometry.Padding = 0
   use_bias: bool = True
-  dtype: Any = None
+  dtype: DType = None
   fit: str = "exact"
   kernel_init: Initializer = nn.initializers.variance_scaling(
     2.0, "fan_in", "normal", batch_axis=(0, 1)

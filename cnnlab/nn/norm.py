@@ -10,17 +10,18 @@ float32 for half-precision inputs unless a dtype is given.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
+from flax.typing import Collection, VariableDict
 from jax import lax
 
 from cnnlab.errors import ConfigError, ShapeError, unknown
 from cnnlab.nn.init import Initializer
+from cnnlab.nn.types import DType
 
 EPSILON = 1e-5
 MOMENTUM = 0.9
@@ -60,7 +61,7 @@ class GroupNorm(nn.Module):
 
   groups: int | str = "auto"
   epsilon: float = EPSILON
-  dtype: Any = None
+  dtype: DType = None
   scale_init: Initializer = ones
 
   @nn.compact
@@ -110,7 +111,7 @@ class LayerNorm(nn.Module):
   """
 
   epsilon: float = EPSILON
-  dtype: Any = None
+  dtype: DType = None
   scale_init: Initializer = ones
 
   @nn.compact
@@ -136,7 +137,7 @@ class FrozenBatchNorm(nn.Module):
   """
 
   epsilon: float = EPSILON
-  dtype: Any = None
+  dtype: DType = None
   scale_init: Initializer = ones
 
   @nn.compact
@@ -162,7 +163,7 @@ class MeanOnlyBatchNorm(nn.Module):
 
   use_running_average: bool
   momentum: float = MOMENTUM
-  dtype: Any = None
+  dtype: DType = None
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -225,7 +226,7 @@ def local_response_norm(
   return (x * jnp.power(k + factor * sum(windows), -beta)).astype(x.dtype)
 
 
-def freeze_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:
+def freeze_batch_norm(variables: VariableDict) -> dict[str, Collection]:
   """Moves the affine weights of every batch norm into `batch_stats`, as in `FrozenBatchNorm`.
 
   Args:

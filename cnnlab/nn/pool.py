@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -163,7 +162,12 @@ def global_max_pool(x: jax.Array) -> jax.Array:
 
 
 def _prepare(
-  x: jax.Array, window: Any, stride: Any, padding: geometry.Padding, fit: str, what: str
+  x: jax.Array,
+  window: int | Sequence[int],
+  stride: int | Sequence[int] | None,
+  padding: geometry.Padding,
+  fit: str,
+  what: str,
 ) -> tuple[jax.Array, geometry.Pair, geometry.Pair, geometry.Axes]:
   require_images(x, what)
   windows = geometry.pair(window, "window")
@@ -205,7 +209,10 @@ def _maximum(x: jax.Array, windows: geometry.Pair, strides: geometry.Pair) -> ja
 
 @_maximum.defjvp
 def _maximum_jvp(
-  windows: geometry.Pair, strides: geometry.Pair, primals: Any, tangents: Any
+  windows: geometry.Pair,
+  strides: geometry.Pair,
+  primals: tuple[jax.Array],
+  tangents: tuple[jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
   best, index = first_maximum(primals[0], windows, strides)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 from flax import linen as nn
@@ -11,6 +10,7 @@ from flax import linen as nn
 from cnnlab.nn import geometry
 from cnnlab.nn.conv import Conv, require_images
 from cnnlab.nn.init import Initializer, kaiming_fan_out
+from cnnlab.nn.types import DType, LayerFactory
 
 
 class DepthwiseSeparableConv(nn.Module):
@@ -40,9 +40,9 @@ class DepthwiseSeparableConv(nn.Module):
   dilation: int | Sequence[int] = 1
   multiplier: int = 1
   use_bias: bool = True
-  dtype: Any = None
+  dtype: DType = None
   fit: str = "exact"
-  conv: Callable[..., Any] = Conv
+  conv: LayerFactory = Conv
   kernel_init: Initializer = kaiming_fan_out()
 
   @nn.compact
@@ -90,9 +90,9 @@ class SpatiallySeparableConv(nn.Module):
   padding: geometry.Padding = 0
   between: int | None = None
   use_bias: bool = True
-  dtype: Any = None
+  dtype: DType = None
   fit: str = "exact"
-  conv: Callable[..., Any] = Conv
+  conv: LayerFactory = Conv
   kernel_init: Initializer = kaiming_fan_out()
 
   @nn.compact

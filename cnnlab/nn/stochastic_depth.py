@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,9 @@ def survival_probabilities(count: int, last: float, schedule: str = "linear") ->
   if schedule == "uniform":
     return (last,) * count
   return tuple(1 - block / count * (1 - last) for block in range(1, count + 1))
+
+
+Owner = TypeVar("Owner", bound=nn.Module)  # the module that owns the layers of a branch
 
 
 class StochasticDepth(nn.Module):
@@ -65,8 +68,8 @@ class StochasticDepth(nn.Module):
   @nn.nowrap
   def skip(
     self,
-    module: nn.Module,
-    branch: Callable[[Any, jax.Array], jax.Array],
+    module: Owner,
+    branch: Callable[[Owner, jax.Array], jax.Array],
     x: jax.Array,
     *,
     like: jax.Array,
@@ -96,7 +99,7 @@ class StochasticDepth(nn.Module):
       return self._weigh(branch(module, x), train)
     keep = self._draw(1)[0]
 
-    def run(module: Any, x: jax.Array) -> jax.Array:
+    def run(module: Owner, x: jax.Array) -> jax.Array:
       return self._weigh(branch(module, x), train)
 
     return nn.cond(keep, run, lambda module, x: jnp.zeros_like(like), module, x)

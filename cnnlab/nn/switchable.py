@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +10,13 @@ import natsort
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
+from flax.typing import Collection
 from jax import lax
 
 from cnnlab.errors import ShapeError
 from cnnlab.nn.init import Initializer
 from cnnlab.nn.norm import EPSILON, MOMENTUM, moments
+from cnnlab.nn.types import DType
 
 STATISTICS = ("instance", "layer", "batch")
 
@@ -38,7 +39,7 @@ class SwitchableNorm(nn.Module):
   use_running_average: bool
   momentum: float = MOMENTUM
   epsilon: float = EPSILON
-  dtype: Any = None
+  dtype: DType = None
   scale_init: Initializer = nn.initializers.ones
 
   @nn.compact
@@ -93,7 +94,7 @@ class Importance(NamedTuple):
   variance: tuple[float, ...]
 
 
-def importance_weights(params: Mapping[str, Any]) -> dict[str, Importance]:
+def importance_weights(params: Collection) -> dict[str, Importance]:
   """Returns the learned weights of the statistics in each switchable norm of a net.
 
   Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 from flax import linen as nn
@@ -13,6 +12,7 @@ from cnnlab.errors import ConfigError
 from cnnlab.nn import geometry
 from cnnlab.nn.conv import affine, check_groups, kernel_shape, require_images
 from cnnlab.nn.init import Initializer, kaiming_fan_out
+from cnnlab.nn.types import DType
 
 
 class ConvTranspose(nn.Module):
@@ -46,7 +46,7 @@ class ConvTranspose(nn.Module):
   dilation: int | Sequence[int] = 1
   groups: int = 1
   use_bias: bool = True
-  dtype: Any = None
+  dtype: DType = None
   kernel_init: Initializer = kaiming_fan_out()
   bias_init: Initializer = nn.initializers.zeros
 

@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from cnnlab.nn.conv import Conv, Linear
 from cnnlab.nn.init import Initializer
+from cnnlab.nn.types import DType
 
 
 def normalized(direction: jax.Array) -> jax.Array:
@@ -78,7 +79,7 @@ class WeightNormDense(nn.Module):
 
   features: int
   use_bias: bool = True
-  dtype: Any = None
+  dtype: DType = None
   kernel_init: Initializer = nn.initializers.lecun_normal()
   bias_init: Initializer = nn.initializers.zeros
 
