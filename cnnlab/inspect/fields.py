@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from jax.extend import core
+
+from cnnlab.nn.cost import array_of
 
 # fmt: off
 ELEMENTWISE = frozenset({
@@ -56,7 +60,7 @@ def image_fields() -> Fields:
   return Field(0, 1, (0, 1, 0, 0)), Field(0, 1, (0, 0, 1, 0))
 
 
-def propagate(equation: Any, operands: Sequence[Fields | None]) -> Fields | None:
+def propagate(equation: core.JaxprEqn, operands: Sequence[Fields | None]) -> Fields | None:
   """Returns the fields of an equation's outputs, None where they do not depend on the image.
 
   Args:
@@ -72,9 +76,9 @@ def propagate(equation: Any, operands: Sequence[Fields | None]) -> Fields | None
   return vertical, horizontal
 
 
-def _along(equation: Any, operands: list[Field | None]) -> Field:
+def _along(equation: core.JaxprEqn, operands: list[Field | None]) -> Field:
   shapes = [tuple(getattr(v.aval, "shape", ())) for v in equation.invars]
-  rank = len(equation.outvars[0].aval.shape)
+  rank = len(array_of(equation.outvars[0]).shape)
   rule = _RULES.get(equation.primitive.name)
   moved = []
   for number, (field, shape) in enumerate(zip(operands, shapes, strict=True)):
@@ -82,7 +86,7 @@ def _along(equation: Any, operands: list[Field | None]) -> Field:
       continue
     found = rule(equation, field, shape, number) if rule else None
     moved.append(found or collapse(field, shape, rank))
-  return _join(moved, equation.outvars[0].aval.shape)
+  return _join(moved, array_of(equation.outvars[0]).shape)
 
 
 def collapse(field: Field, shape: Sequence[int], rank: int) -> Field:
@@ -90,7 +94,9 @@ def collapse(field: Field, shape: Sequence[int], rank: int) -> Field:
   return _absorbed(field, shape, range(len(shape)))._replace(steps=(0,) * rank)
 
 
-def _absorbed(field: Field, shape: Sequence[int], axes: Any, spans: Any = None) -> Field:
+def _absorbed(
+  field: Field, shape: Sequence[int], axes: Iterable[int], spans: Mapping[int, int] | None = None
+) -> Field:
   """Returns the field of a unit that combines `spans` (default: all) indices of some axes."""
   start, size = field.start, field.size
   for axis in axes:
@@ -121,12 +127,16 @@ def _join(fields: list[Field], shape: Sequence[int]) -> Field:
   return Field(start, size, steps, fixed)
 
 
-def _elementwise(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field | None:
-  rank = len(equation.outvars[0].aval.shape)
+def _elementwise(
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
+) -> Field | None:
+  rank = len(array_of(equation.outvars[0]).shape)
   return field if len(shape) == rank else None
 
 
-def _broadcast(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field | None:
+def _broadcast(
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
+) -> Field | None:
   if number:
     return None
   target, axes = equation.params["shape"], equation.params["broadcast_dimensions"]
@@ -136,9 +146,11 @@ def _broadcast(equation: Any, field: Field, shape: tuple[int, ...], number: int)
   return field._replace(steps=tuple(steps))
 
 
-def _reshape(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field | None:
+def _reshape(
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
+) -> Field | None:
   """Splits axes exactly; merged axes whose steps do not continue each other are absorbed."""
-  target = equation.outvars[0].aval.shape
+  target = array_of(equation.outvars[0]).shape
   steps = [0] * len(target)
   for sources, places in _groups(shape, target):
     real = [axis for axis in sources if shape[axis] > 1]
@@ -172,29 +184,31 @@ def _groups(shape: Sequence[int], target: Sequence[int]) -> list[tuple[list[int]
   return [*groups, (sources, places)]
 
 
-def _transpose(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field:
+def _transpose(equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int) -> Field:
   return field._replace(steps=tuple(field.steps[a] for a in equation.params["permutation"]))
 
 
-def _squeeze(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field:
+def _squeeze(equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int) -> Field:
   gone = equation.params["dimensions"]
   return field._replace(steps=tuple(s for a, s in enumerate(field.steps) if a not in gone))
 
 
-def _reduce(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field:
+def _reduce(equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int) -> Field:
   axes = equation.params["axes"]
   seen = _absorbed(field, shape, axes)
   return seen._replace(steps=tuple(s for a, s in enumerate(field.steps) if a not in axes))
 
 
-def _slice(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field:
+def _slice(equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int) -> Field:
   strides = equation.params["strides"] or (1,) * len(shape)
   shift = sum(_shifted(field, a, s) for a, s in enumerate(equation.params["start_indices"]))
   steps = tuple(s * stride for s, stride in zip(field.steps, strides, strict=True))
   return field._replace(start=field.start + shift, steps=steps)
 
 
-def _pad(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field | None:
+def _pad(
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
+) -> Field | None:
   config = equation.params["padding_config"]
   if number or any(inner and field.steps[a] for a, (_, _, inner) in enumerate(config)):
     return None
@@ -202,15 +216,19 @@ def _pad(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Fi
   return field._replace(start=field.start + shift)
 
 
-def _concatenate(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field | None:
+def _concatenate(
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
+) -> Field | None:
   return None if field.steps[equation.params["dimension"]] else field
 
 
-def _conv(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field | None:
+def _conv(
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
+) -> Field | None:
   params, spec = equation.params, equation.params["dimension_numbers"]
   if number or any(d != 1 for d in params["lhs_dilation"]):
     return None
-  kernel = equation.invars[1].aval.shape
+  kernel = array_of(equation.invars[1]).shape
   batch, channels, *places = spec.lhs_spec
   field = _absorbed(field, shape, [channels])
   steps = [0] * len(shape)
@@ -230,7 +248,7 @@ def _windowed(field: Field, axis: int, span: int, low: int) -> Field:
 
 
 def _reduce_window(
-  equation: Any, field: Field, shape: tuple[int, ...], number: int
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
 ) -> Field | None:
   params = equation.params
   ones = (1,) * len(shape)
@@ -244,11 +262,11 @@ def _reduce_window(
   return field._replace(steps=tuple(s * k for s, k in zip(field.steps, strides, strict=True)))
 
 
-def _dot(equation: Any, field: Field, shape: tuple[int, ...], number: int) -> Field:
+def _dot(equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int) -> Field:
   contracted, batched = equation.params["dimension_numbers"]
   field = _absorbed(field, shape, contracted[number])
   own = [a for a in range(len(shape)) if a not in (*contracted[number], *batched[number])]
-  rank = len(equation.outvars[0].aval.shape)
+  rank = len(array_of(equation.outvars[0]).shape)
   steps = [0] * rank
   first = len(batched[0]) if number == 0 else rank - len(own)
   for place, axis in [*enumerate(batched[number]), *enumerate(own, first)]:

@@ -5,11 +5,10 @@ Source: arXiv:1806.10779, section 3.1 (softmax weights of the statistics), figur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib
 import pandas as pd
+from flax import linen as nn
+from flax.typing import Collection
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,7 +22,7 @@ _LOOKS = {"instance": (GREEN, "s"), "layer": (ORANGE, "^"), "batch": (BLUE, "o")
 
 
 def importance_table(
-  model: Any, params: Mapping[str, Any], image_shape: tuple[int, int, int]
+  model: nn.Module, params: Collection, image_shape: tuple[int, int, int]
 ) -> pd.DataFrame:
   """Returns the importance of each norm's statistics by layer, in execution order.
 

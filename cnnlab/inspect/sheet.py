@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from flax import linen as nn
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.inspect.trace import Layer, trace
 from cnnlab.nn.cost import count_parameters
+from cnnlab.types import Json, Options
 
 # pandas is imported where a table is made: `cnnlab describe` prints without it, half a second sooner.
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def optimizer_slots(name: str) -> int:
   if name not in optimizer_names():
     raise ConfigError(unknown("optimizer", name, optimizer_names()))
   kind = OPTIMIZERS[name.removesuffix(WITHOUT_MOMENTUM)]
-  options: dict[str, Any] = {"momentum": 0.0} if name.endswith(WITHOUT_MOMENTUM) else {}
+  options: Options = {"momentum": 0.0} if name.endswith(WITHOUT_MOMENTUM) else {}
   kernel = jax.ShapeDtypeStruct((2, 3), jnp.float32)
   state = jax.eval_shape(create_optimizer(kind(**options)).init, {"kernel": kernel})
   return sum(leaf.shape == kernel.shape for leaf in jax.tree.leaves(state))
@@ -158,7 +159,7 @@ class Sheet:
 
     return pd.DataFrame([self.record(row) for row in self.rows])
 
-  def record(self, row: LayerRow) -> dict[str, Any]:
+  def record(self, row: LayerRow) -> Json:
     """Returns a layer as a row of `table`."""
     return {
       "layer": row.name,
@@ -170,7 +171,7 @@ class Sheet:
       "stride": _sides(row.stride),
     } | {f"{source}_bytes": size for source, size in self.row_memory(row).items()}
 
-  def to_json(self) -> dict[str, Any]:
+  def to_json(self) -> Json:
     """Returns everything as plain numbers, strings, lists and dicts."""
     memory = self.memory()
     return {

@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.module import Args, InterceptorContext, Kwargs, NextGetter
+from flax.typing import Collection, VariableDict
 from jax.extend import core
 
 from cnnlab.errors import ShapeError
 from cnnlab.inspect.fields import ELEMENTWISE, Fields, image_fields, propagate
-from cnnlab.nn.cost import count_equation
+from cnnlab.nn.cost import array_of, count_equation
+from cnnlab.types import PyTree
 
 POOLS = ("max_pool", "avg_pool", "global_avg_pool", "global_max_pool")
 _VIEWS = ("reshape", "squeeze", "transpose", "stop_gradient", "copy", "copy_p")
@@ -68,7 +70,7 @@ class Trace:
   """A network's layers in execution order, and its variables' shapes by collection."""
 
   layers: list[Layer]
-  variables: dict[str, Any]
+  variables: dict[str, Collection]
 
 
 def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
@@ -88,14 +90,14 @@ def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
   image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   kinds: dict[ModulePath, str] = {}
 
-  def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+  def record(call: NextGetter, args: Args, kwargs: Kwargs, context: InterceptorContext) -> object:
     kinds[context.module.path] = type(context.module).__name__
     return call(*args, **kwargs)
 
-  def init(x: jax.Array) -> Any:
+  def init(x: jax.Array) -> VariableDict:
     return model.init({"params": jax.random.key(0), "dropout": jax.random.key(0)}, x, train=False)
 
-  def forward(x: jax.Array, variables: Any) -> Any:
+  def forward(x: jax.Array, variables: VariableDict) -> PyTree:
     return model.apply(variables, x, train=False)[0]
 
   variables = dict(jax.eval_shape(init, image))
@@ -109,7 +111,9 @@ def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
   return Trace(_with_parameters(walk.layers, kinds, params), variables)
 
 
-def receptive_fields(fn: Callable[[jax.Array], Any], image_shape: tuple[int, int, int]) -> Any:
+def receptive_fields(
+  fn: Callable[[jax.Array], PyTree], image_shape: tuple[int, int, int]
+) -> PyTree:
   """Returns the receptive fields of each output of `fn`, in the structure of its result.
 
   Args:
@@ -143,12 +147,12 @@ class _Walk:
     childless = {path for path in kinds if path and path not in parents}
     self.leaves = {path for path in childless if path in owners or "Norm" in kinds[path]}
     self.layers: list[Layer] = [Layer((), kinds.get((), ""))]
-    self.fields: dict[Any, Fields] = {}
-    self.roots: dict[Any, Any] = {}  # array -> the array that it is a view of
-    self.makers: dict[Any, Layer] = {}
-    self.kept: set[Any] = set()
+    self.fields: dict[core.Var, Fields] = {}
+    self.roots: dict[core.Var, core.Var] = {}  # array -> the array that it is a view of
+    self.makers: dict[core.Var, Layer] = {}
+    self.kept: set[core.Var] = set()
 
-  def follow(self, jaxpr: Any, scopes: ModulePath) -> None:
+  def follow(self, jaxpr: core.Jaxpr, scopes: ModulePath) -> None:
     """Visits the equations of a trace whose scope names begin with `scopes`."""
     for equation in jaxpr.eqns:
       here = (*scopes, *filter(None, str(equation.source_info.name_stack).split("/")))
@@ -158,21 +162,21 @@ class _Walk:
       else:
         self._visit(equation, here, activation=inner is not None)
 
-  def _enter(self, equation: Any, inner: Any, here: ModulePath) -> None:
+  def _enter(self, equation: core.JaxprEqn, inner: core.Jaxpr, here: ModulePath) -> None:
     """Follows a call, whose inner trace shares inputs and outputs with the equation."""
     for outer, own in zip(equation.invars, inner.invars, strict=True):
       if not isinstance(outer, core.Literal) and outer in self.fields:
         self.fields[own] = self.fields[outer]
         self.roots[own] = self._root(outer)
     self.follow(inner, here)
-    for outer, own in zip(equation.outvars, inner.outvars, strict=True):
-      if not isinstance(own, core.Literal) and own in self.fields:
-        self.fields[outer] = self.fields[own]
-        self.roots[outer] = self._root(own)
+    for out, result in zip(equation.outvars, inner.outvars, strict=True):
+      if not isinstance(result, core.Literal) and result in self.fields:
+        self.fields[out] = self.fields[result]
+        self.roots[out] = self._root(result)
     if here and here[-1] in POOLS and equation.outvars[0] in self.fields:
       self._output(self.layers[-1], equation.outvars[0])
 
-  def _visit(self, equation: Any, here: ModulePath, activation: bool) -> None:
+  def _visit(self, equation: core.JaxprEqn, here: ModulePath, activation: bool) -> None:
     operands = [
       None if isinstance(v, core.Literal) else self.fields.get(v) for v in equation.invars
     ]
@@ -188,15 +192,16 @@ class _Walk:
     for out in equation.outvars:
       self.fields[out] = found
       self.makers[out] = layer
-    seen = [v for v, o in zip(equation.invars, operands, strict=True) if o is not None]
+    reads = zip(equation.invars, operands, strict=True)
+    seen = [v for v, o in reads if o is not None and not isinstance(v, core.Literal)]
     self._keep(equation, layer, own, seen, activation)
     if _is_cheap(equation):
       self.roots[equation.outvars[0]] = self._root(seen[0])
     if own:
       self._output(layer, equation.outvars[0])
 
-  def _output(self, layer: Layer, out: Any) -> None:
-    layer.shape, layer.fields = tuple(out.aval.shape[1:]), self.fields[out]
+  def _output(self, layer: Layer, out: core.Var) -> None:
+    layer.shape, layer.fields = tuple(array_of(out).shape[1:]), self.fields[out]
     if layer.kind == "max_pool":  # one byte per output for the position of the maximum
       layer.kept_bytes = math.prod(layer.shape)
 
@@ -221,12 +226,12 @@ class _Walk:
     return path, ""
 
   def _keep(
-    self, equation: Any, layer: Layer, own: bool, seen: list[Any], activation: bool
+    self, equation: core.JaxprEqn, layer: Layer, own: bool, seen: list[core.Var], activation: bool
   ) -> None:
     """Marks the arrays that the gradient of an equation is computed from."""
     name, out = equation.primitive.name, equation.outvars[0]
     if own and layer.kind in POOLS:
-      needed: list[Any] = []
+      needed: list[core.Var] = []
     elif own and "Norm" in layer.kind and not layer.kind.startswith("WeightNorm"):
       # A norm's backward pass needs its input; the rest follows from that and the statistics.
       needed = [v for v in seen if self.makers.get(self._root(v)) is not layer]
@@ -245,17 +250,17 @@ class _Walk:
     for array in needed:
       self._keep_array(self._root(array), layer)
 
-  def _keep_array(self, array: Any, layer: Layer) -> None:
+  def _keep_array(self, array: core.Var, layer: Layer) -> None:
     if array not in self.kept:
       self.kept.add(array)
       maker = self.makers.get(array, layer)
-      maker.kept_bytes += array.aval.size * array.aval.dtype.itemsize
+      maker.kept_bytes += array_of(array).size * array_of(array).dtype.itemsize
 
-  def _root(self, array: Any) -> Any:
+  def _root(self, array: core.Var) -> core.Var:
     return self.roots.get(array, array)
 
 
-def _is_cheap(equation: Any) -> bool:
+def _is_cheap(equation: core.JaxprEqn) -> bool:
   """Returns whether an output is a view of its only input array, or a scaled or mapped copy.
 
   The backward pass can recompute it from that array, which is then kept in its place.
@@ -267,7 +272,7 @@ def _is_cheap(equation: Any) -> bool:
   return len(arrays) == 1 and name in (*_KEEP_INPUT, "add", "div", "mul", "neg", "sub")
 
 
-def _inner(equation: Any) -> Any:
+def _inner(equation: core.JaxprEqn) -> core.Jaxpr | None:
   """Returns the trace that an equation calls, or None if there is none or more than one."""
   for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
     found = equation.params.get(name)
@@ -278,14 +283,14 @@ def _inner(equation: Any) -> Any:
   return None
 
 
-def _is_activation(equation: Any, inner: Any) -> bool:
+def _is_activation(equation: core.JaxprEqn, inner: core.Jaxpr) -> bool:
   """Returns whether a call maps one array element by element, as `jit(gelu)` does."""
-  shape = equation.outvars[0].aval.shape
+  shape = array_of(equation.outvars[0]).shape
   arrays = [v for v in equation.invars if getattr(v.aval, "shape", ()) == shape and shape]
   return len(arrays) == 1 == len(equation.outvars) and all(map(_pointwise, inner.eqns))
 
 
-def _pointwise(equation: Any) -> bool:
+def _pointwise(equation: core.JaxprEqn) -> bool:
   inner = _inner(equation)
   if inner is not None:
     return all(map(_pointwise, inner.eqns))
@@ -295,7 +300,7 @@ def _pointwise(equation: Any) -> bool:
   )
 
 
-def _keeps_output(equation: Any) -> bool:
+def _keeps_output(equation: core.JaxprEqn) -> bool:
   """Returns whether an activation's gradient follows from its output, as ReLU's does."""
   inner = _inner(equation)
   if inner is None:
@@ -303,7 +308,9 @@ def _keeps_output(equation: Any) -> bool:
   return len(inner.eqns) == 1 and _keeps_output(inner.eqns[0])
 
 
-def _with_parameters(layers: list[Layer], kinds: dict[ModulePath, str], params: Any) -> list[Layer]:
+def _with_parameters(
+  layers: list[Layer], kinds: dict[ModulePath, str], params: Collection
+) -> list[Layer]:
   """Attributes each parameter to its module, and adds a row for modules that have none yet."""
   rows: dict[ModulePath, Layer] = {}
   for layer in layers:
@@ -318,7 +325,7 @@ def _with_parameters(layers: list[Layer], kinds: dict[ModulePath, str], params: 
   return [x for x in layers if x.shape or x.parameters or x.multiply_adds or x.kept_bytes]
 
 
-def _owned(params: Any) -> list[tuple[ModulePath, int]]:
+def _owned(params: Collection) -> list[tuple[ModulePath, int]]:
   """Returns, for each parameter, the path of its module and its number of elements."""
   flat = jax.tree_util.tree_flatten_with_path(params)[0]
   return [(tuple(key.key for key in keys[:-1]), math.prod(leaf.shape)) for keys, leaf in flat]

@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
+from flax.typing import Collection
 
 from cnnlab.errors import CnnlabError, ConfigError, unknown
 from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import family_of
+from cnnlab.types import OptionValue
 from cnnlab.weights.families import FAMILIES
 from cnnlab.weights.names import Family, ParameterPath, TensorSource, source_of
 
@@ -36,8 +38,8 @@ def from_torchvision(
   new_head: bool | None = None,
   image_size: int = 224,
   seed: int = 0,
-  **options: Any,
-) -> tuple[nn.Module, dict[str, Any]]:
+  **options: OptionValue,
+) -> tuple[nn.Module, dict[str, Collection]]:
   """Builds a model with torchvision's weights.
 
   Args:
