@@ -15,19 +15,23 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from cnnlab.errors import RunError
 from cnnlab.runs.directory import remove_unfinished
+from cnnlab.types import Json, JsonMapping, PyTree
+
+if TYPE_CHECKING:
+  from flax.typing import Collection
 
 log = logging.getLogger(__name__)
 
 STATE, PREPROCESS, ABOUT = "state", "preprocess", "about"
 
 
-def checksums(tree: Any) -> dict[str, str]:
+def checksums(tree: PyTree) -> dict[str, str]:
   """Returns `{path: crc32}` of every array of a pytree, of its bytes, dtype and shape."""
   import jax
 
@@ -35,7 +39,7 @@ def checksums(tree: Any) -> dict[str, str]:
   for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
     array = np.asarray(leaf)
     head = f"{array.dtype}{array.shape}".encode()
-    body: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    body = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     sums[_name(path)] = f"{zlib.crc32(body, zlib.crc32(head)):08x}"
   return sums
 
@@ -58,7 +62,7 @@ class Checkpoints:
     import orbax.checkpoint as ocp
     from orbax.checkpoint import checkpoint_managers as policies
 
-    kept: list[Any] = [policies.LatestN(keep)]
+    kept: list[policies.PreservationPolicy] = [policies.LatestN(keep)]
     if best:
       metric, mode = best
       kept.append(
@@ -81,7 +85,7 @@ class Checkpoints:
     self._ocp = ocp
 
   def save(
-    self, step: int, state: Any, about: Mapping[str, Any], preprocess: Mapping[str, Any]
+    self, step: int, state: PyTree, about: JsonMapping, preprocess: Mapping[str, PyTree]
   ) -> None:
     """Starts a save; returns once the arrays are copied.
 
@@ -138,7 +142,7 @@ class Checkpoints:
     """Returns the steps of the checkpoints that exist, oldest first."""
     return sorted(self._manager.all_steps())
 
-  def restore_latest(self, template: Any) -> tuple[int, Any] | None:
+  def restore_latest(self, template: PyTree) -> tuple[int, PyTree] | None:
     """Returns (step, state) of the newest good checkpoint, or None if there is none.
 
     Damaged ones are named in a warning and removed, since the run will write those steps again.
@@ -165,7 +169,7 @@ class Checkpoints:
       raise RunError(f"{self._directory}: none of the checkpoints {damaged} can be read")
     return None
 
-  def _read(self, step: int, template: Any) -> Any:
+  def _read(self, step: int, template: PyTree) -> PyTree:
     args = self._ocp.args
     read = self._manager.restore(
       step,
@@ -199,7 +203,7 @@ def brief(error: BaseException) -> str:
   return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
-def verify(state: Any, expected: Mapping[str, str]) -> None:
+def verify(state: PyTree, expected: Mapping[str, str]) -> None:
   """Raises RunError naming the arrays whose bytes are not those that were saved."""
   found = checksums(state)
   wrong = sorted(name for name, value in expected.items() if found.get(name) != value)
@@ -221,7 +225,7 @@ def checkpoint_steps(directory: Path) -> list[Path]:
   return sorted(found, key=lambda p: int(p.name))
 
 
-def read_about(directory: Path) -> dict[str, Any]:
+def read_about(directory: Path) -> Json:
   """Returns the JSON of the newest checkpoint below `directory`: config, metrics, checksums.
 
   Raises:
@@ -235,11 +239,26 @@ def read_about(directory: Path) -> dict[str, Any]:
   return read_json(steps[-1] / ABOUT / "metadata")
 
 
-def restore(directory: Path) -> dict[str, Any]:
-  """Returns the newest good checkpoint below `directory` as plain nested dicts of NumPy arrays.
+class Restored(TypedDict):
+  """A checkpoint read from disk.
 
-  Returns:
-    {'step', 'state', 'preprocess', 'about', 'directory'}.
+  Attributes:
+    step: number of finished training steps.
+    state: the training state as nested dicts of NumPy arrays.
+    preprocess: arrays of the preprocessing.
+    about: JSON values: `config`, `metrics` and `checksums`.
+    directory: the checkpoint's directory.
+  """
+
+  step: int
+  state: dict[str, PyTree]
+  preprocess: dict[str, PyTree]
+  about: Json
+  directory: Path
+
+
+def restore(directory: Path) -> Restored:
+  """Returns the newest good checkpoint below `directory` as plain nested dicts of NumPy arrays.
 
   Raises:
     RunError: there is no checkpoint, or none that can be read.
@@ -265,17 +284,17 @@ def restore(directory: Path) -> dict[str, Any]:
   raise RunError(f"{directory}: none of the checkpoints {[int(p.name) for p in steps]} can be read")
 
 
-def restore_variables(directory: Path) -> dict[str, Any]:
+def restore_variables(directory: Path) -> dict[str, Collection]:
   """Returns the variables for `model.apply` from the newest good checkpoint below `directory`."""
   return variables_of(restore(directory)["state"])
 
 
-def variables_of(state: Mapping[str, Any]) -> dict[str, Any]:
+def variables_of(state: Mapping[str, PyTree]) -> dict[str, Collection]:
   """Returns the variables for `model.apply` of a restored state; the averaged ones if it has them."""
   return {"params": state["ema"] or state["params"], **state["model_state"]}
 
 
-def _read_arrays(path: Path) -> dict[str, Any]:
+def _read_arrays(path: Path) -> dict[str, PyTree]:
   """Returns a saved pytree as NumPy arrays, whatever devices it was saved from."""
   import jax
   import orbax.checkpoint as ocp

@@ -22,13 +22,13 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnlab.config import flatten, upgrade_saved
 from cnnlab.errors import DivergedError, RunError
 from cnnlab.runs.lease import PREFIX, Lease, LeasedError, leased_elsewhere
+from cnnlab.types import Json, JsonMapping
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ STATUSES = ("queued", "running", "interrupted", "done", "diverged", "failed")
 _RETRY_PAUSES = (0.2, 1.0)  # seconds before another attempt to record a failure
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
   """Replaces a JSON file atomically: a reader sees the old or the new one, never a part."""
   write_text(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=True) + "\n")
 
@@ -75,7 +75,7 @@ def now() -> str:
   return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
+def config_differences(old: JsonMapping, new: JsonMapping) -> dict[str, tuple]:
   """Returns `{dotted.key: (old, new)}` where two configs differ, ignoring `derived` and `PLACES`."""
   flat_old, flat_new = flatten(upgrade_saved(old)), flatten(upgrade_saved(new))
   keys = sorted(flat_old.keys() | flat_new.keys())
@@ -99,7 +99,7 @@ class RunDirectory:
     RunError: the directory belongs to a run with another config, holds files that are not a run's, or another process is training in it (LeasedError).
   """
 
-  def __init__(self, path: str | Path, config: Mapping[str, Any]):
+  def __init__(self, path: str | Path, config: JsonMapping):
     self.path = Path(path).absolute()
     self._refuse_strangers(config)
     self.path.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class RunDirectory:
       write_json(self.path / "config.json", config)
     self._status = self.read_status()
 
-  def _refuse_strangers(self, config: Mapping[str, Any]) -> None:
+  def _refuse_strangers(self, config: JsonMapping) -> None:
     existing = self.path / "config.json"
     if existing.exists():
       differences = config_differences(read_json(existing), config)
@@ -132,12 +132,12 @@ class RunDirectory:
     elif self.path.exists():
       raise RunError(f"{self.path} is a file, not a directory; use another --workdir")
 
-  def read_status(self) -> dict[str, Any]:
+  def read_status(self) -> Json:
     """Returns status.json, or {} if the run has none yet."""
     path = self.path / "status.json"
     return read_json(path) if path.exists() else {}
 
-  def set_status(self, status: str, **fields: Any) -> None:
+  def set_status(self, status: str, **fields: object) -> None:
     """Replaces status.json; fields that are not given keep their values.
 
     Raises:
@@ -159,7 +159,7 @@ class RunDirectory:
     )
     write_json(self.path / "status.json", self._status)
 
-  def append(self, name: str, row: Mapping[str, Any]) -> None:
+  def append(self, name: str, row: JsonMapping) -> None:
     """Appends a row to `metrics` or `timing` in one write, so that a kill truncates at most one line.
 
     Raises:
@@ -182,7 +182,7 @@ class RunDirectory:
         rows = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
         write_text(path, "".join(row + "\n" for row in rows))
 
-  def last_row(self) -> dict[str, Any]:
+  def last_row(self) -> Json:
     """Returns the last row of metrics, or {} if there is none."""
     path = self.path / "metrics.jsonl"
     rows = path.read_text().splitlines() if path.exists() else []

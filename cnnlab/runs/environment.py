@@ -8,7 +8,8 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from cnnlab.types import Json
 
 PACKAGES = (
   "cnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy",
@@ -16,7 +17,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment() -> Json:
   """Returns the content of environment.json; starts JAX to name the devices."""
   import jax
 
@@ -44,7 +45,7 @@ def _version(name: str) -> str | None:
     return None
 
 
-def git_state() -> dict[str, Any]:
+def git_state() -> Json:
   """Returns the commit of the code and whether it had uncommitted changes; None outside git."""
   root = Path(__file__).resolve().parents[2]
 

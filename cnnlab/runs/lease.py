@@ -17,11 +17,12 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cnnlab.errors import RunError
 from cnnlab.runs.status import process_lives
+from cnnlab.types import Json
 
 RENEW = 10.0  # seconds between renewals by the owner
 EXPIRES = 60.0  # a compilation or a slow file system must not look like a death
@@ -137,12 +138,12 @@ def _began(pid: int) -> str | None:
     return None
 
 
-def _identity() -> dict[str, Any]:
+def _identity() -> Json:
   pid = os.getpid()
   return {"host": socket.gethostname(), "machine": _machine(), "pid": pid, "began": _began(pid)}
 
 
-def _words(identity: dict[str, Any]) -> str:
+def _words(identity: Json) -> str:
   return f"process {identity.get('pid', 'unknown')} on {identity.get('host', 'unknown')}"
 
 
@@ -160,7 +161,7 @@ def _newest(directory: Path) -> tuple[int, Path] | None:
   return every[-1] if every else None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Json:
   """Returns the owner, or an unknown one while the file is being written."""
   try:
     return dict(json.loads(path.read_text()))
@@ -168,7 +169,7 @@ def _read(path: Path) -> dict[str, Any]:
     return {"machine": None}
 
 
-def _held(directory: Path, number: int, path: Path, clock: Any) -> bool:
+def _held(directory: Path, number: int, path: Path, clock: Callable[[Path], float]) -> bool:
   identity = _read(path)
   if not identity:
     return False  # released

@@ -11,15 +11,20 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
 from cnnlab.errors import RunError
 from cnnlab.runs.directory import read_json
+from cnnlab.types import Json
 
 if TYPE_CHECKING:
   import pandas as pd
+  from flax import linen as nn
+  from flax.typing import Collection
+
+  from cnnlab.tasks import Task
 
 CHECKPOINTS = "checkpoints"
 ABOUT = "about"  # the item of a checkpoint that holds its JSON
@@ -49,12 +54,12 @@ class Run:
     return ConfigDict(read_json(self.directory / "config.json")).lock()
 
   @cached_property
-  def status(self) -> dict[str, Any]:
+  def status(self) -> Json:
     """The content of status.json; empty if the run has not written any."""
     return self._optional("status.json")
 
   @cached_property
-  def environment(self) -> dict[str, Any]:
+  def environment(self) -> Json:
     """Versions, devices, git commit and command; empty if the run has not written any."""
     return self._optional("environment.json")
 
@@ -76,19 +81,19 @@ class Run:
     return _table(read_json_lines(self.directory / "timing.jsonl"))
 
   @cached_property
-  def task(self) -> Any:
+  def task(self) -> Task:
     """The task (a `cnnlab.tasks.Task`) that the config names."""
     from cnnlab.tasks import saved_task
 
     return saved_task(self.config.to_dict())
 
   @cached_property
-  def model(self) -> Any:
+  def model(self) -> nn.Module:
     """The network (a Flax module) that the config names, as the task builds it."""
     return self.task.network(self.config.model.to_dict(), self.config.dtype)
 
   @cached_property
-  def variables(self) -> dict[str, Any]:
+  def variables(self) -> dict[str, Collection]:
     """The network's variables (`params`, `batch_stats`, ...) at the checkpoint.
 
     Raises:
@@ -102,7 +107,7 @@ class Run:
   def _stands_alone(self) -> bool:
     return self.checkpoint is not None and self.checkpoint == self.directory
 
-  def _optional(self, name: str) -> dict[str, Any]:
+  def _optional(self, name: str) -> Json:
     path = self.directory / name
     return read_json(path) if path.is_file() else {}
 
@@ -154,7 +159,7 @@ def find_runs(root: str | os.PathLike[str]) -> list[Path]:
   return sorted(found)
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path) -> list[Json]:
   """Returns the objects of a file with one JSON object per line; none if the file is absent.
 
   A truncated last line is skipped: it was being written when the run died.
@@ -183,12 +188,12 @@ def _is_checkpoint(path: Path) -> bool:
   return path.name.isdigit() and (path / ABOUT).is_dir()
 
 
-def _about(directory: Path) -> dict[str, Any]:
+def _about(directory: Path) -> Json:
   # Orbax's JSON handler keeps an item `about` in the file `about/metadata`.
   return read_json(directory / ABOUT / "metadata")
 
 
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _table(rows: list[Json]) -> pd.DataFrame:
   import pandas as pd
 
   return pd.DataFrame(rows, columns=None if rows else ["step"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
-from typing import Any
+
+from cnnlab.types import JsonMapping
 
 # Not to be started again: a diverged run would diverge again, bit for bit.
 FINISHED = ("done", "diverged")
@@ -26,7 +26,7 @@ def process_lives(pid: int) -> bool:
     return True
 
 
-def effective_status(status: Mapping[str, Any], leased: bool | None = None) -> str:
+def effective_status(status: JsonMapping, leased: bool | None = None) -> str:
   """Returns the status in a run's status.json, checked against whether a process is training it.
 
   A 'running' run whose process is gone is 'dead'; an unfinished run with a live owner is 'running'.

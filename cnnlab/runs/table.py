@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from cnnlab.runs.directory import read_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import find_runs, read_json_lines
 from cnnlab.runs.status import effective_status
+from cnnlab.types import Json, JsonMapping
 
 MAIN_METRIC: tuple[str, str] = (
   "eval/error",
@@ -47,7 +47,7 @@ def runs_table(root: str | os.PathLike[str]) -> pd.DataFrame:
   return pd.DataFrame(rows, columns=[*COLUMNS, "reason"])
 
 
-def varying_keys(configs: Sequence[Mapping[str, Any] | None]) -> list[str]:
+def varying_keys(configs: Sequence[JsonMapping | None]) -> list[str]:
   """Returns for each flat config the `key=value` of the keys that are not the same in all.
 
   A config of None (unreadable) gives an empty text and does not count in the comparison.
@@ -62,7 +62,7 @@ def varying_keys(configs: Sequence[Mapping[str, Any] | None]) -> list[str]:
   ]
 
 
-def flat_config(directory: Path) -> dict[str, Any]:
+def flat_config(directory: Path) -> Json:
   """Returns the `{dotted.key: value}` of a run's config.json, derived values left out.
 
   Raises:
@@ -94,8 +94,8 @@ def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
   return metrics.from_json(saved)
 
 
-def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-  row: dict[str, Any] = {"status": "queued", "reason": ""}
+def _row(directory: Path) -> tuple[Json, Json | None]:
+  row: Json = {"status": "queued", "reason": ""}
   config = None
   metric, mode = MAIN_METRIC[0], str(MAIN_METRIC[1])
   try:
@@ -119,5 +119,5 @@ def _row(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
   return row, config
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
   return value if isinstance(value, str) else json.dumps(value, default=lambda _: "absent")

@@ -10,6 +10,7 @@ from cnnlab.metrics import Metric
 from cnnlab.settings import bind
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
+from cnnlab.types import JsonMapping
 
 TASKS: dict[str, type[Task]] = {"classification": Classification}
 
@@ -47,7 +48,7 @@ def main_metric(name: str) -> Metric:
   return next(metric for metric in task.metrics if metric.name == task.main_metric)
 
 
-def task_settings(section: Mapping[str, Any]) -> Any:
+def task_settings(section: JsonMapping) -> Any:
   """Returns the settings of the task that a config's `task` section names.
 
   Raises:
@@ -56,7 +57,7 @@ def task_settings(section: Mapping[str, Any]) -> Any:
   return bind(_task(section).Settings, section, "task")
 
 
-def create_task(section: Mapping[str, Any], features: Mapping[str, FeatureSpec]) -> Task:
+def create_task(section: JsonMapping, features: Mapping[str, FeatureSpec]) -> Task:
   """Returns the task that a config's `task` section names, for a data set.
 
   Args:
@@ -77,7 +78,7 @@ def create_task(section: Mapping[str, Any], features: Mapping[str, FeatureSpec])
   return task.create(task_settings(section), features)
 
 
-def saved_task(config: Mapping[str, Any]) -> Task:
+def saved_task(config: JsonMapping) -> Task:
   """Returns the task of a run's resolved config, without its data set."""
   derived = config["derived"]
   saved = derived.get("features")
@@ -97,7 +98,7 @@ class SavedFeature(NamedTuple):
   names: tuple[str, ...] = ()
 
 
-def _task(section: Mapping[str, Any]) -> type[Task]:
+def _task(section: JsonMapping) -> type[Task]:
   name = section["name"]
   if name not in TASKS:
     raise ConfigError(unknown("task", str(name), TASKS))

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.typing import Collection, VariableDict
 from jax import Array
 
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import Metric
+from cnnlab.types import Json, JsonMapping, PyTree
 
 Batch = Mapping[str, Array]
 Sums = dict[str, Array]
+HostSums = Mapping[str, Array | np.ndarray | float]  # the sums of a split, on the host
+Output: TypeAlias = PyTree  # what a network returns for a batch: an array, or a tree of them
+Features = Mapping[str, PyTree]  # a network's intermediate results by the names of its stages
 Prediction = dict[str, np.ndarray]
 MetricValue = float | None | Mapping[str, float | None]
 
@@ -77,7 +82,7 @@ class Preprocessing(Protocol):
   def eval_crops(self) -> str:
     """Which crops an evaluation sees; 'center' is one."""
 
-  def eval(self, batch: Any) -> Any:
+  def eval(self, batch: Batch) -> Batch:
     """Returns the batch with images as the network takes them."""
 
 
@@ -122,7 +127,7 @@ class Task(abc.ABC):
   # The network and its passes.
 
   @abc.abstractmethod
-  def network(self, options: Mapping[str, Any], dtype: str) -> nn.Module:
+  def network(self, options: JsonMapping, dtype: str) -> nn.Module:
     """Returns the network: the encoder that `options` names, and the task's head around it.
 
     Args:
@@ -133,7 +138,7 @@ class Task(abc.ABC):
       ConfigError: an unknown model or option, or one that does not fit the task.
     """
 
-  def inputs(self, batch: Batch, *, train: bool) -> tuple[Any, ...]:
+  def inputs(self, batch: Batch, *, train: bool) -> tuple[PyTree, ...]:
     """Returns the positional arguments of the network for a preprocessed batch.
 
     In training these may include the ground truth (to sample proposals, say); in evaluation and
@@ -142,8 +147,8 @@ class Task(abc.ABC):
     return (batch["image"],)
 
   def evaluate(
-    self, model: nn.Module, variables: Any, preprocess: Preprocessing, batch: Batch
-  ) -> tuple[Batch, Any]:
+    self, model: nn.Module, variables: VariableDict, preprocess: Preprocessing, batch: Batch
+  ) -> tuple[Batch, Output]:
     """Returns the preprocessed batch and the network's output in evaluation; traceable.
 
     Raises:
@@ -160,7 +165,7 @@ class Task(abc.ABC):
   # Loss and metrics.
 
   @abc.abstractmethod
-  def loss(self, out: Any, feats: Mapping[str, Any], batch: Batch, params: Any) -> Loss:
+  def loss(self, out: Output, feats: Features, batch: Batch, params: Collection) -> Loss:
     """Returns the training loss.
 
     Args:
@@ -169,7 +174,7 @@ class Task(abc.ABC):
       params: the network's parameters, for penalties.
     """
 
-  def metric_sums(self, out: Any, batch: Batch, mask: Array) -> Sums:
+  def metric_sums(self, out: Output, batch: Batch, mask: Array) -> Sums:
     """Returns sums over the examples whose mask is 1 (float32, [batch]); `count` is among them.
 
     Metrics are sums, never means, so that an evaluation in batches of any size, the last one
@@ -178,14 +183,14 @@ class Task(abc.ABC):
     return {"count": jnp.sum(mask)}
 
   @abc.abstractmethod
-  def summarize(self, sums: Mapping[str, Any]) -> dict[str, MetricValue]:
+  def summarize(self, sums: HostSums) -> dict[str, MetricValue]:
     """Returns the metrics that follow from sums over all examples, and `count`.
 
     A metric per class is a dict of class name -> value; None where it is not defined, such as
     the IoU of a class that occurs nowhere.
     """
 
-  def collect(self, out: Any, batch: Batch) -> dict[str, Array]:
+  def collect(self, out: Output, batch: Batch) -> dict[str, Array]:
     """Returns arrays [batch, ...] that `accumulator` needs of each evaluated example; traceable."""
     return {}
 
@@ -196,7 +201,7 @@ class Task(abc.ABC):
   # Predictions.
 
   @abc.abstractmethod
-  def predict(self, out: Any) -> dict[str, Array]:
+  def predict(self, out: Output) -> dict[str, Array]:
     """Returns what a user wants to see of the output, as arrays [batch, ...]; traceable."""
 
   def restore(self, prediction: Prediction, view: View) -> Prediction:
@@ -204,7 +209,7 @@ class Task(abc.ABC):
     return prediction
 
   @abc.abstractmethod
-  def to_json(self, prediction: Prediction) -> dict[str, Any]:
+  def to_json(self, prediction: Prediction) -> Json:
     """Returns the prediction of one image as JSON values."""
 
   @abc.abstractmethod
@@ -221,7 +226,7 @@ class Task(abc.ABC):
     return None
 
 
-def num_examples(batch: Mapping[str, Any]) -> int:
+def num_examples(batch: Mapping[str, Array | np.ndarray]) -> int:
   """Returns the number of examples in a batch."""
   return next(iter(batch.values())).shape[0]
 
@@ -238,6 +243,6 @@ def flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float | None]:
   return flat
 
 
-def zeros_like_sums(sums: Any) -> Any:
+def zeros_like_sums(sums: PyTree) -> PyTree:
   """Returns zeros in the structure of metric sums, arrays or their shapes."""
   return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)

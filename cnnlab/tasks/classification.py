@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from flax.typing import Collection, VariableDict
 from jax import Array
 
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import CLASSIFICATION
 from cnnlab.models import create_model
-from cnnlab.tasks.base import Batch, FeatureSpec, Loss, Prediction, Preprocessing, Sums, Task
+from cnnlab.tasks.base import (
+  Batch,
+  Features,
+  FeatureSpec,
+  HostSums,
+  Loss,
+  MetricValue,
+  Prediction,
+  Preprocessing,
+  Sums,
+  Task,
+)
 from cnnlab.tasks.views import classify_views
+from cnnlab.types import Json, JsonMapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Classification(Task):
     names = tuple(features["label"].names)
     return cls(names, settings.label_smoothing, settings.auxiliary_weight)
 
-  def network(self, options: Mapping[str, Any], dtype: str) -> nn.Module:
+  def network(self, options: JsonMapping, dtype: str) -> nn.Module:
     """Returns the model with as many outputs as there are classes, or as `num_classes` asks for."""
     options = dict(options)
     classes = len(self.class_names)
@@ -77,19 +90,19 @@ class Classification(Task):
     return create_model(options.pop("name"), num_classes=num_classes, dtype=dtype, **options)
 
   def evaluate(
-    self, model: nn.Module, variables: Any, preprocess: Preprocessing, batch: Batch
+    self, model: nn.Module, variables: VariableDict, preprocess: Preprocessing, batch: Batch
   ) -> tuple[Batch, Array]:
     """Returns the batch and the logits, averaged over the views that `data.eval_crops` asks for."""
     if preprocess.eval_crops == "center":
       return super().evaluate(model, variables, preprocess, batch)
     return batch, classify_views(model, variables, preprocess, batch["image"])
 
-  def loss(self, out: Array, feats: Mapping[str, Any], batch: Batch, params: Any) -> Loss:
+  def loss(self, out: Array, feats: Features, batch: Batch, params: Collection) -> Loss:
     """Returns the smoothed cross-entropy, auxiliary classifiers included; examples weigh alike."""
     losses = self.example_losses(out, feats, batch)
     return Loss(jnp.sum(losses), losses.size)
 
-  def example_losses(self, out: Array, feats: Mapping[str, Any], batch: Batch) -> Array:
+  def example_losses(self, out: Array, feats: Features, batch: Batch) -> Array:
     """Returns the loss of each example, [batch], in float32.
 
     `batch['label']` is int [batch], or float [batch, classes] where examples were mixed.
@@ -129,7 +142,7 @@ class Classification(Task):
       "count": jnp.sum(mask),
     }
 
-  def summarize(self, sums: Mapping[str, Any]) -> dict[str, Any]:
+  def summarize(self, sums: HostSums) -> dict[str, MetricValue]:
     """Returns cross-entropy in nats; top-1, top-5 and error as fractions; and the count."""
     count = float(sums["count"])
     top1 = float(sums["top1"]) / count
@@ -145,7 +158,7 @@ class Classification(Task):
     """Returns class probabilities, [batch, classes]."""
     return {"probabilities": jax.nn.softmax(out.astype(jnp.float32), axis=-1)}
 
-  def to_json(self, prediction: Prediction) -> dict[str, Any]:
+  def to_json(self, prediction: Prediction) -> Json:
     """Returns the probability of each class by its name."""
     values = map(float, prediction["probabilities"][: len(self.class_names)])
     return {"probabilities": dict(zip(self.class_names, values, strict=True))}

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from flax import linen as nn
+from flax.typing import VariableDict
 from jax import Array
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.sliding import log_mean_probability, slide
 
 
-def classify_views(model: nn.Module, variables: Any, preprocess: Any, images: Array) -> Array:
+def classify_views(
+  model: nn.Module, variables: VariableDict, preprocess: Any, images: Array
+) -> Array:
   """Returns the logarithm of the probabilities averaged over an image's views, as logits.
 
   All views of a batch go through the network at once.

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from flax import linen as nn
+
 from cnnlab.errors import ConfigError
 
 ParameterPath = tuple[str, ...]
@@ -58,7 +60,7 @@ class Family(NamedTuple):
   renamed: tuple[tuple[str, str], ...] = ()
   net_rule: NetRule | None = None
 
-  def of(self, net: Any) -> Family:
+  def of(self, net: nn.Module) -> Family:
     """Returns the family with the rule for this net."""
     return self if self.net_rule is None else self._replace(rule=partial(self.net_rule, net))
 

@@ -5,8 +5,8 @@ torchvision numbers the layers of `features` and `classifier`, including those w
 
 from __future__ import annotations
 
-from typing import Any
-
+from cnnlab.models.alexnet import AlexNet
+from cnnlab.models.vgg import VGG
 from cnnlab.weights.names import Family, ParameterPath, TensorSource, numbers
 
 _ALEXNET = {
@@ -20,13 +20,13 @@ _ALEXNET = {
 }
 
 
-def _alexnet(net: Any, path: ParameterPath) -> str | TensorSource | None:
+def _alexnet(net: AlexNet, path: ParameterPath) -> str | TensorSource | None:
   if path[0] == "fc6":
     return TensorSource("classifier.1", flattened=net.features[-1])
   return _ALEXNET.get(path[0])
 
 
-def _vgg(net: Any, path: ParameterPath) -> str | TensorSource | None:
+def _vgg(net: VGG, path: ParameterPath) -> str | TensorSource | None:
   if path[0] == "fc6":
     return TensorSource("classifier.0", flattened=net.features[-1])
   if place := numbers(r"(?:conv|norm)(\d+)_(\d+)", path[0]):
