@@ -1,4 +1,4 @@
-"""The laboratory: an experiment's question, its runs, their statistics and the report."""
+"""The lab: an experiment's question, its runs, their statistics, and the report."""
 
 from cnnlab.lab.experiment import Claim, Experiment, Published, load_experiment
 from cnnlab.lab.plan import RunSpec, open_sweep, plan

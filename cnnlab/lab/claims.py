@@ -1,14 +1,12 @@
-"""All claims in one table: what papers say, where it is tested, what was found.
+"""All claims in one table: what the papers say, which experiment tests it, and what it found.
 
-Read from the claims.csv of reports, so that a page which shows it can be rebuilt and checked.
+The table is built from the claims.csv of each report, so a copy of it can be rebuilt and checked.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -21,7 +19,7 @@ FILE = "claims.csv"
 
 
 def claims_table(experiment: Experiment, verdicts: tuple[Verdict, ...]) -> pd.DataFrame:
-  """Returns a report's claims.csv: a row a claim, with its verdict and the paper's two figures."""
+  """Returns a report's claims.csv: one row per claim, with verdict and the paper's two figures."""
   table = verdict_table(verdicts)
   metrics = [verdict.claim.metric for verdict in verdicts]
   for side in ("left", "right"):
@@ -37,17 +35,18 @@ def claims_table(experiment: Experiment, verdicts: tuple[Verdict, ...]) -> pd.Da
 
 
 def claims_markdown(directory: str | os.PathLike[str]) -> str:
-  """Returns the claims of all reports below a directory as a Markdown table.
+  """Returns the claims of all reports in a directory tree as a Markdown table.
 
   Args:
-    directory: searched for claims.csv beside report.md; links are relative to the working directory.
+    directory: searched for claims.csv files, each next to its report.md. Links are relative to the
+      working directory.
 
   Raises:
-    RunError: there is none.
+    RunError: there is no claims.csv.
   """
   files = sorted(Path(directory).glob(f"**/{FILE}"))
   if not files:
-    raise RunError(f"no {FILE} lies below {str(directory)!r}; `cnnlab report` writes it")
+    raise RunError(f"no {FILE} below {str(directory)!r}; `cnnlab report` writes one")
   lines = ["| claim | experiment | paper | ours | verdict |", "|---|---|---|---|---|"]
   for file in files:
     link = Path(os.path.relpath(file.with_name("report.md"))).as_posix()
@@ -56,9 +55,9 @@ def claims_markdown(directory: str | os.PathLike[str]) -> str:
   return "\n".join(lines) + "\n"
 
 
-def _line(row: Mapping[Any, Any], link: str) -> str:
+def _line(row: wording.Row, link: str) -> str:
   metric = wording.describe_metric(row["metric"])
-  recipe = "" if pd.isna(row["recipe"]) else f", {row['recipe']}"
+  recipe: str = "" if pd.isna(row["recipe"]) else f", {row['recipe']}"
   formula = wording.inequality(row["left"], row["relation"], row["right"], row["margin"], metric)
   cells = (
     wording.markdown_cell(f"{row['text']}: {formula}"),
@@ -70,7 +69,7 @@ def _line(row: Mapping[Any, Any], link: str) -> str:
   return f"| {' | '.join(cells)} |"
 
 
-def _paper(row: Mapping[Any, Any], metric: wording.ShownMetric) -> str:
+def _paper(row: wording.Row, metric: wording.ShownMetric) -> str:
   figures = [row["paper_left"], row["paper_right"]]
   if any(pd.isna(figure) for figure in figures):
     return row["source"]
@@ -78,7 +77,7 @@ def _paper(row: Mapping[Any, Any], metric: wording.ShownMetric) -> str:
   return f"{left} against {right}{metric.unit and ' ' + metric.unit} ({row['source']})"
 
 
-def _ours(row: Mapping[Any, Any], metric: wording.ShownMetric) -> str:
+def _ours(row: wording.Row, metric: wording.ShownMetric) -> str:
   low, high = (wording.number(row[end] * metric.factor) for end in ("low", "high"))
   difference = wording.number(row["difference"] * metric.factor, sign=True)
   unit = metric.difference_unit and f" {metric.difference_unit}"

@@ -1,9 +1,8 @@
-"""Tables for the terminal, by rich: a sweep's summary, and the runs below a directory."""
+"""Tables for the terminal, made with rich: plans, summaries and verdicts of sweeps, and runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from rich import box
@@ -15,6 +14,7 @@ from rich.text import Text
 from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.plan import RunSpec
+from cnnlab.lab.variants import Overrides
 from cnnlab.lab.verdicts import Verdict
 from cnnlab.metrics import Metric
 
@@ -23,13 +23,13 @@ _COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued"
 
 
 def summary_table(experiment: Experiment, summary: pd.DataFrame, width: int | None = None) -> Table:
-  """Returns the table of an experiment: a row a variant, the base in bold.
+  """Returns the results of an experiment: one row per variant, the base in bold.
 
   Args:
-    experiment: its question is the title.
-    summary: the table of `statistics.summarise`.
-    width: of the terminal in characters; what each variant costs is left out where it does not
-      fit. None for as wide as need be.
+    experiment: the experiment; its question is the title.
+    summary: the table of `statistics.summarize`.
+    width: width of the terminal in characters; the columns of costs are left out if they do not
+      fit. None means no limit.
   """
   table = _summary_table(experiment, summary, costs=True)
   unbounded = Console(width=10_000)
@@ -47,7 +47,7 @@ def _summary_table(experiment: Experiment, summary: pd.DataFrame, costs: bool) -
     box=box.SIMPLE_HEAVY,
     pad_edge=False,
     collapse_padding=True,
-    caption=None if costs else "what each variant costs: in the report, or on a wider terminal",
+    caption=_summary_caption(summary, costs),
     caption_justify="left",
   )
   table.add_column("variant", no_wrap=True)
@@ -55,7 +55,7 @@ def _summary_table(experiment: Experiment, summary: pd.DataFrame, costs: bool) -
   for heading in (
     f"{metric.name}{unit}\nmean ± 95 % CI",
     *(["paper"] if experiment.paper else []),
-    f"paired diff. to\n{experiment.base}, {metric.difference_unit}",
+    f"paired diff. from\n{experiment.base}, {metric.difference_unit}",
     "p",
     *(["params", "mult-\nadds", "time"] if costs else []),
   ):
@@ -66,7 +66,24 @@ def _summary_table(experiment: Experiment, summary: pd.DataFrame, costs: bool) -
   return table
 
 
-def _summary_cells(row: dict, experiment: Experiment, factor: float, costs: bool) -> list[Text]:
+def _summary_caption(summary: pd.DataFrame, costs: bool) -> str | None:
+  notes = []
+  if summary["trouble"].any():
+    notes.append("In red: runs that are not done; no mean or interval includes them")
+    notes.append(wording.explain_statuses(s for t in summary["trouble"] for s in _statuses(t)))
+  if not costs:
+    notes.append("Costs of each variant: in the report, or on a wider terminal")
+  return ". ".join(note for note in notes if note) or None
+
+
+def _statuses(trouble: str) -> list[str]:
+  """Returns the statuses named in a text such as `1 diverged, 2 other config`."""
+  return [part.partition(" ")[2] for part in trouble.split(", ") if part]
+
+
+def _summary_cells(
+  row: wording.Row, experiment: Experiment, factor: float, costs: bool
+) -> list[Text]:
   base = row["variant"] == experiment.base
   low, high = row["difference_low"] * factor, row["difference_high"] * factor
   difference = wording.with_interval(row["difference"] * factor, low, high, sign=True)
@@ -96,10 +113,10 @@ def _summary_cells(row: dict, experiment: Experiment, factor: float, costs: bool
 
 
 def verdict_table(verdicts: Sequence[Verdict], declared: Iterable[Metric] = ()) -> Table:
-  """Returns the claims beside their verdicts, with the numbers that each rests on.
+  """Returns the verdict on each claim, with the numbers it is based on.
 
   Args:
-    verdicts: of an experiment.
+    verdicts: the verdicts of an experiment.
     declared: metrics of its task.
   """
   table = Table.grid(padding=(0, 2, 0, 0))
@@ -114,7 +131,7 @@ def verdict_table(verdicts: Sequence[Verdict], declared: Iterable[Metric] = ()) 
       shown.append(f" at {cells['level']}, p {cells['p_value']}")
     shown.append(f", {cells['pairs']} seeds")
     if verdict.more_seeds:
-      shown.append(f"; {cells['more']} more would decide")
+      shown.append(f"; {cells['more']} more would probably decide it")
     if cells["note"]:
       shown.append(f"\n{cells['note']}", style="dim")
     table.add_row(Text(verdict.verdict, style=f"bold {_VERDICTS[verdict.verdict]}"), shown)
@@ -122,31 +139,41 @@ def verdict_table(verdicts: Sequence[Verdict], declared: Iterable[Metric] = ()) 
 
 
 def plan_table(specs: Sequence[RunSpec]) -> Group:
-  """Returns a dry run's text: each run, what became of it so far, what a sweep would do, and keys.
+  """Returns the output of a dry run: each run, its state, what a sweep would do, and its overrides.
 
-  Overrides that all runs share stand once, below the table.
+  Overrides that all runs share are shown once, below the table.
   """
   first = specs[0].overrides if len(specs) > 1 else {}
   shared = {k: v for k, v in first.items() if all(s.overrides.get(k, ...) == v for s in specs)}
   todo = sum(spec.to_do for spec in specs)
   table = Table(title=Text(f"{todo} of {len(specs)} runs to do"), title_justify="left")
-  for heading in ("run", "state", "then", "overrides"):
+  for heading in ("run", "state", "action", "overrides"):
     table.add_column(heading, overflow="fold")
   for spec in specs:
-    then = ("train" if spec.state == "absent" else "go on") if spec.to_do else "skip"
+    action = ("train" if spec.state == "absent" else "resume") if spec.to_do else "skip"
     keys = _spelled({key: v for key, v in spec.overrides.items() if key not in shared})
     color = _COLORS.get(spec.state, "dim" if spec.state == "absent" else "red")
-    table.add_row(Text(spec.name), Text(spec.state, style=color), Text(then), Text(keys))
-  return Group(table, Text(f"every run: {_spelled(shared)}")) if shared else Group(table)
+    table.add_row(Text(spec.name), Text(spec.state, style=color), Text(action), Text(keys))
+  notes = [f"all runs: {_spelled(shared)}"] if shared else []
+  meanings = wording.explain_statuses(spec.state for spec in specs)
+  notes += [meanings] if meanings else []
+  return Group(table, *map(Text, notes))
 
 
-def _spelled(overrides: Mapping[str, Any]) -> str:
+def _spelled(overrides: Overrides) -> str:
   return " ".join(f"{key}={value!r}" for key, value in overrides.items())
 
 
 def runs_table(runs: pd.DataFrame, root: str) -> Table:
-  """Returns the table of the runs below a directory, as `cnnlab.runs.table.runs_table` has them."""
-  table = Table(title=Text(f"{len(runs)} runs below {root}"), title_justify="left")
+  """Returns the table of all runs in a directory tree.
+
+  Args:
+    runs: the table of `cnnlab.runs.table.runs_table`.
+    root: the directory, for the title.
+  """
+  title, meanings = f"{len(runs)} runs below {root}", wording.explain_statuses(runs["status"])
+  table = Table(title=Text(title), title_justify="left", caption=meanings or None)
+  table.caption_justify = "left"
   for heading, justify in (
     ("run", "left"),
     ("status", "left"),
@@ -162,7 +189,7 @@ def runs_table(runs: pd.DataFrame, root: str) -> Table:
   return table
 
 
-def _run_cells(row: dict) -> list[Text]:
+def _run_cells(row: wording.Row) -> list[Text]:
   missing = {key for key, value in row.items() if pd.isna(value)}
   step = "" if "step" in missing else f"{row['step']:.0f}"
   if step and "total_steps" not in missing:

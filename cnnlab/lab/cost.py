@@ -1,4 +1,4 @@
-"""What a sweep will cost, told before it starts: multiply-adds, and a time with its reason."""
+"""Estimates what a sweep will cost before it starts: multiply-adds, and time at a stated rate."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from cnnlab.lab.wiring import Examined
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import Run, find_runs
 
-TRAINING_FACTOR = 3  # a training step costs about three forward passes: two more for gradients
-# Multiply-adds a second of small nets' training steps, float32: a ResNet-20 trains at 210 to 310
-# images a second on two cores (measured), and accelerators vary by far more than a factor of two.
+TRAINING_FACTOR = 3  # a training step costs about three forward passes: the gradients cost two more
+# Multiply-adds per second in training steps of small nets, float32. Measured: a ResNet-20 trains at
+# 210 to 310 images/s on two cores. Accelerators differ by far more than a factor of two.
 ASSUMED_RATES = {"CPU core": 15e9, "GPU": 2e12}
 
 
 class CostEstimate(NamedTuple):
-  """The cost of what a sweep still has to do.
+  """The cost of the runs that a sweep still has to train.
 
   Attributes:
-    runs: to train.
-    multiply_adds: of all of them, forward and backward.
-    rate: multiply-adds a second of one worker.
-    source: where the rate is from.
-    workers: how many runs at a time.
+    runs: number of runs.
+    multiply_adds: total over these runs, forward and backward.
+    rate: multiply-adds per second of one worker.
+    source: where the rate comes from.
+    workers: number of runs trained at the same time.
   """
 
   runs: int
@@ -39,7 +39,7 @@ class CostEstimate(NamedTuple):
 
   @property
   def seconds(self) -> float:
-    """Time by the clock, evaluations, compilation and waiting apart."""
+    """Wall-clock time without evaluations, compilation and waiting."""
     return self.multiply_adds / self.rate / self.workers
 
   def __str__(self) -> str:
@@ -47,21 +47,21 @@ class CostEstimate(NamedTuple):
     return (
       f"cost: {wording.count(self.multiply_adds)} multiply-adds for {self.runs} runs "
       f"({TRAINING_FACTOR} x forward pass x images), about {wording.duration(self.seconds)} with "
-      f"{at_a_time} at {wording.count(self.rate)}/s each ({self.source}), evaluations apart"
+      f"{at_a_time} at {wording.count(self.rate)}/s each ({self.source}), without evaluations"
     )
 
 
 def estimate_cost(
   specs: Sequence[RunSpec], examined: Sequence[Examined], root: Path, workers: int, device: str
 ) -> CostEstimate:
-  """Returns the cost of the runs of a plan that are still to do.
+  """Returns the cost of the runs of a plan that are not finished.
 
   Args:
     specs: the plan.
-    examined: what its variants would train; those with an error count nothing.
+    examined: what its variants would train; one with an error counts as zero.
     root: the sweep's directory; if runs in it have been timed, their median rate is used.
-    workers: runs at a time.
-    device: what a worker has, a key of `ASSUMED_RATES`.
+    workers: number of runs trained at the same time.
+    device: the device of a worker, a key of `ASSUMED_RATES`.
   """
   per_run = {e.label: TRAINING_FACTOR * e.multiply_adds * e.images for e in examined}
   todo = [spec for spec in specs if spec.to_do]

@@ -1,11 +1,10 @@
-"""One run of a sweep, as a launcher's worker executes it: train, and say what became of it."""
+"""Executes one run of a sweep in a launcher's worker: trains it and returns the outcome."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cnnlab.errors import RunError
 from cnnlab.lab import wording
@@ -15,19 +14,21 @@ from cnnlab.runs.directory import record_failure, write_json
 from cnnlab.runs.lease import LeasedError
 from cnnlab.runs.loading import read_json_lines
 from cnnlab.runs.table import declared_metrics, main_metric
+from cnnlab.types import JsonMapping
 
-EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # how a launcher names it to its workers
+EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # the name under which launchers' workers import it
 
 
-def execute_run(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
-  """Trains one run, or goes on with it, and returns its outcome; no error of the run gets out.
+def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[str, str]:
+  """Trains or resumes one run and returns its outcome; errors of the run are not raised.
 
   Args:
     spec: `RunSpec.to_dict()`.
     report: called with (step, total steps) as the training proceeds.
 
   Returns:
-    `status` (as in status.json, or `leased`: another process trains it), `reason` (empty where all is well), `result` (last metric, in words).
+    `status`: as in status.json, `leased` (another process is training it) or `refused` (the
+    directory cannot be used); `reason`: empty if all is well; `result`: the last metric, as text.
   """
   from cnnlab.train import Interrupted, train
 
@@ -36,14 +37,16 @@ def execute_run(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> 
     held_before = _peak_memory()
     train(resolve(spec), directory, asked=spec["overrides"], progress=report)
   except (Interrupted, RunError) as error:
-    # A RunError: the directory is another config's or process's, and nothing may be written there.
+    # A RunError means that the directory belongs to another config or process: write nothing there.
     status = "interrupted" if isinstance(error, Interrupted) else "refused"
     status = "leased" if isinstance(error, LeasedError) else status
     return {"status": status, "reason": str(error), "result": ""}
-  except Exception as error:  # whatever stops one run must not stop the sweep
+  except Exception as error:  # an error in one run must not stop the sweep
     traceback.print_exc()
     if not (directory / "config.json").exists():
-      record_failure(directory, error)  # it never began; a run that did has recorded it itself
+      record_failure(
+        directory, error
+      )  # it never started; otherwise training has recorded the error
     reason = f"{type(error).__name__}: {error}"
     return {"status": run_state(directory), "reason": reason, "result": ""}
   _record_memory(directory, held_before)
@@ -51,17 +54,18 @@ def execute_run(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> 
 
 
 def _peak_memory() -> int:
-  """Returns the most bytes that a device of this process has held so far; 0 where none tells."""
+  """Returns the peak memory of this process's devices in bytes; 0 if no device reports it."""
   import jax
 
-  told = [device.memory_stats() or {} for device in jax.local_devices()]
-  return max((stats.get("peak_bytes_in_use", 0) for stats in told), default=0)
+  reported = [device.memory_stats() or {} for device in jax.local_devices()]
+  return max((stats.get("peak_bytes_in_use", 0) for stats in reported), default=0)
 
 
 def _record_memory(directory: Path, held_before: int) -> None:
-  """Writes a run's peak memory, where it is known: a device keeps one peak for a whole process.
+  """Writes a run's peak memory, if it is known.
 
-  A run that stays below what an earlier one in this process has held leaves no trace of itself.
+  A device keeps one peak for the whole process, so the peak of a run is unknown if an earlier run
+  in this process used more.
   """
   peak = _peak_memory()
   path = directory / COST_FILE

@@ -1,7 +1,7 @@
 """An experiment as data: one question, a base config, variants as overrides, seeds, claims.
 
-It is written in `experiments/<name>/experiment.py` as `get_experiment(recipe='')`, and kept
-with its runs as `<root>/<name>/experiment.json`, from which every report is rebuilt.
+It is defined by `get_experiment(recipe='')` in `experiments/<name>/experiment.py`, and saved with
+its runs as `<root>/<name>/experiment.json`, from which every report is rebuilt.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 from cnnlab import metrics
 from cnnlab.errors import ConfigError, RunError, unknown
+from cnnlab.lab.variants import Overrides
+from cnnlab.types import Json, JsonMapping
 
 FILE = "experiment.json"
-COST_FILE = "cost.json"  # in a run's directory: what `cnnlab.lab.execute` measured about it
+COST_FILE = "cost.json"  # in a run's directory: costs that `cnnlab.lab.execute` measured
 RELATIONS = ("<=", "<", ">=", ">")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*")
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -29,14 +30,14 @@ class Claim:
   """An inequality between two variants' means: metric(left) `relation` metric(right) + margin.
 
   Attributes:
-    text: the claim in words, as the source makes it.
-    left, right: variant labels.
+    text: the claim in words, as the source states it.
+    left, right: labels of the two variants.
     relation: one of `<=`, `<`, `>=`, `>`.
     source: paper and table, section or page.
-    metric: empty for the experiment's own; any other of metrics.jsonl, at a run's last step, or a
-      cost: `parameters`, `multiply_adds`, `ms_per_step`, `seconds`.
-    margin: in the metric's unit (errors are fractions in [0, 1]); above 0 with `<=` it asks
-      whether `left` is no worse than by so much.
+    metric: empty for the experiment's metric; or another metric in metrics.jsonl, at a run's last
+      step; or a cost: `parameters`, `multiply_adds`, `ms_per_step`, `seconds`.
+    margin: in the metric's unit (errors are fractions in [0, 1]). A margin above 0 with `<=` claims
+      that `left` exceeds `right` by no more than the margin.
   """
 
   text: str
@@ -62,28 +63,29 @@ class Experiment:
   """One question and the runs that answer it.
 
   Attributes:
-    name: the folder that its runs lie in.
+    name: name of the experiment and of the folder with its runs.
     question: one sentence.
-    config: the base config's page, `path.py` or `path.py:argument`.
-    overrides: {dotted.config.key: value} of all variants, on top of the page.
-    variants: label -> {dotted.config.key: value}; the label is a folder's name as well.
+    config: the page of the base config, `path.py` or `path.py:argument`.
+    variants: {label: {dotted.config.key: value}}; a label is also the name of a folder.
     base: the variant that the others are compared with, seed by seed.
-    seeds: all variants are trained with each.
-    metric: by which variants are judged: its value at a run's last evaluation.
-    mode: `min` or `max`, which of two values is the better one; empty for what the metric's
-      declaration says.
-    claims, paper: what the source says; figures by variant label.
+    seeds: every variant is trained with each of them.
+    metric: the metric that compares variants, by its value at a run's last evaluation.
+    mode: `min` or `max`, whether low or high values are better; empty for what the metric declares.
+    claims: what the sources claim.
+    paper: {label: figure published for that variant}.
+    recipe: name of this form of the experiment, such as `quick`; see `experiments.recipes`.
+    note: how this form differs from the published one.
+    overrides: {dotted.config.key: value} for all variants, applied to the page before their own.
     declared: metrics of the task, as its runs declare them; not part of experiment.json.
-    recipe, note: name of this form of the experiment, and how it departs from the published one.
 
   Raises:
-    ConfigError: a name, label, base, mode, relation or seed that cannot be used.
+    ConfigError: a name, label, base, mode, relation or seed cannot be used.
   """
 
   name: str
   question: str
   config: str
-  variants: Mapping[str, Mapping[str, Any]]
+  variants: Mapping[str, Overrides]
   base: str
   seeds: tuple[int, ...] = (0, 1, 2)
   metric: str = "eval/error"
@@ -92,7 +94,7 @@ class Experiment:
   paper: Mapping[str, Published] = field(default_factory=dict)
   recipe: str = ""
   note: str = ""
-  overrides: Mapping[str, Any] = field(default_factory=dict)
+  overrides: Overrides = field(default_factory=dict)
   declared: tuple[metrics.Metric, ...] = ()
 
   def __post_init__(self):
@@ -100,7 +102,7 @@ class Experiment:
     for what, text in (("name", self.name), *(("variant label", v) for v in self.variants)):
       if not _LABEL.fullmatch(text):
         raise ConfigError(
-          f"{where}: {what} {text!r} must match {_LABEL.pattern}: it names a folder"
+          f"{where}: {what} {text!r} must match {_LABEL.pattern}, because it names a folder"
         )
     for what, label in self._labels_used():
       if label not in self.variants:
@@ -114,31 +116,31 @@ class Experiment:
       raise ConfigError(f"{where}: seeds must be distinct and at least one, not {self.seeds}")
     for label, overrides in {**self.variants, "(all)": self.overrides}.items():
       if "seed" in overrides:
-        raise ConfigError(f"{where}: variant {label!r} sets 'seed', which `seeds` is for")
+        raise ConfigError(f"{where}: variant {label!r} sets 'seed'; use `seeds` instead")
 
   def better(self, metric: str) -> str:
-    """Returns `min` or `max`: which values of a metric are the better ones."""
+    """Returns `min` or `max`: whether low or high values of a metric are better."""
     if metric == self.metric and self.mode:
       return self.mode
     return metrics.find(metric, self.declared).better
 
-  def settings(self, label: str) -> dict[str, Any]:
-    """Returns what a variant changes of the page: the shared overrides, then its own."""
+  def settings(self, label: str) -> dict[str, object]:
+    """Returns the overrides of a variant: the shared ones, then its own."""
     return {**self.overrides, **self.variants[label]}
 
   def _labels_used(self) -> list[tuple[str, str]]:
     claimed = [("side of a claim", side) for c in self.claims for side in (c.left, c.right)]
     return [("base", self.base), *claimed, *(("paper's figure", label) for label in self.paper)]
 
-  def to_json(self) -> dict[str, Any]:
-    """Returns the experiment as JSON holds it; `from_json` reads it back."""
+  def to_json(self) -> Json:
+    """Returns the experiment as a JSON object; `from_json` is the inverse."""
     fields_of = asdict(self)
     fields_of.pop("declared")
     return json.loads(json.dumps(fields_of))
 
 
-def from_json(value: Mapping[str, Any]) -> Experiment:
-  """Returns the experiment that `to_json` gave; keys that a later version added are ignored.
+def from_json(value: JsonMapping) -> Experiment:
+  """Returns the experiment saved by `to_json`; keys added by a later version are ignored.
 
   Raises:
     ConfigError: a field is missing or cannot be used.
@@ -158,13 +160,13 @@ def read_experiment(directory: Path) -> Experiment:
   """Returns the experiment of a sweep's directory, with the metrics that its runs declare.
 
   Raises:
-    RunError: the file is missing or broken.
+    RunError: experiment.json is missing or broken.
   """
   from cnnlab.runs.directory import read_json
 
   path = directory / FILE
   if not path.is_file():
-    raise RunError(f"{str(directory)!r} is no sweep: it holds no {FILE}")
+    raise RunError(f"{str(directory)!r} is not a sweep: it holds no {FILE}")
   try:
     experiment = from_json(read_json(path))
   except ConfigError as error:
@@ -173,7 +175,7 @@ def read_experiment(directory: Path) -> Experiment:
 
 
 def _declared(directory: Path) -> tuple[metrics.Metric, ...]:
-  """Returns the metrics of a sweep's task: those that the first readable run declares."""
+  """Returns the metrics declared by the first readable run of a sweep."""
   from cnnlab.runs.table import declared_metrics
 
   for path in sorted(directory.glob("*/seed*/config.json")):
@@ -187,17 +189,17 @@ def _declared(directory: Path) -> tuple[metrics.Metric, ...]:
 
 
 def load_experiment(path_or_name: str, recipe: str = "") -> Experiment:
-  """Returns the experiment of a folder, of its experiment.py, or of a name below `experiments/`.
+  """Returns the experiment in a folder or file, or with a name in `experiments/`.
 
-  A relative path is looked for in the working directory, then in the project.
+  A relative path is looked up in the working directory, then in the project.
 
   Args:
     path_or_name: such as `experiments/all_cnn`, `experiments/all_cnn/experiment.py`, `all_cnn`.
     recipe: passed to the file's `get_experiment`; empty for its default.
 
   Raises:
-    ConfigError: no such experiment (the nearest are named), no `get_experiment` in the file,
-      no such recipe.
+    ConfigError: the experiment or recipe does not exist (the message names the nearest), or the
+      file does not define `get_experiment`.
   """
   file = _find(path_or_name)
   spec = importlib.util.spec_from_file_location(f"cnnlab_experiment_{file.parent.name}", file)

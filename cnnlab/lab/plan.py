@@ -1,37 +1,41 @@
-"""From an experiment to its runs: where each one lies, its overrides, and what became of it so far."""
+"""Plans a sweep: each run of an experiment, with its directory, overrides and current state."""
 
 from __future__ import annotations
 
 import dataclasses
 import fnmatch
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from cnnlab.config import apply_overrides, load_page, to_plain
 from cnnlab.errors import ConfigError, RunError, unknown
 from cnnlab.lab.experiment import FILE, Experiment, read_experiment
+from cnnlab.lab.variants import Overrides
 from cnnlab.runs.directory import PLACES, config_differences, read_json, write_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.status import FINISHED, effective_status
+from cnnlab.types import Json, JsonMapping
 
 REFUSED = "other config"
 
 
 @dataclass(frozen=True)
 class RunSpec:
-  """One run of a sweep, in JSON values only, so that any launcher can pass it on.
+  """One run of a sweep; all fields are JSON values, so that any launcher can pass it on.
 
   Attributes:
     name: `<variant>/seed<k>`.
-    directory: where it is written.
-    config: page of the base config.
-    overrides: {dotted.key: value}, the seed included.
-    state: `absent`, a status of status.json, `dead`, or `other config`.
+    label: the variant.
+    seed: the seed.
+    directory: the run directory.
+    config: the page of the base config.
+    overrides: {dotted.config.key: value}, including the seed.
+    state: a status in status.json, `absent` (not started), `dead` (its process ended without
+      recording a status) or `other config` (the directory holds a run with another config).
   """
 
   name: str
@@ -39,7 +43,7 @@ class RunSpec:
   seed: int
   directory: str
   config: str
-  overrides: Mapping[str, Any]
+  overrides: Overrides
   state: str = "absent"
 
   @property
@@ -47,16 +51,16 @@ class RunSpec:
     """Whether a launcher should train it."""
     return self.state not in (*FINISHED, "running", REFUSED)
 
-  def to_dict(self) -> dict[str, Any]:
-    """Returns the fields as a dict of JSON values."""
+  def to_dict(self) -> Json:
+    """Returns the fields as a JSON object."""
     return dataclasses.asdict(self)
 
 
-def resolve(spec: Mapping[str, Any] | RunSpec) -> ConfigDict:
-  """Returns the config of a run: its page with its overrides.
+def resolve(spec: JsonMapping | RunSpec) -> ConfigDict:
+  """Returns the config of a run: its page with its overrides applied.
 
   Raises:
-    ConfigError: the page or a key is unknown, or a value is of the wrong type.
+    ConfigError: the page or a key is unknown, or a value has the wrong type.
   """
   given = spec.to_dict() if isinstance(spec, RunSpec) else spec
   return apply_overrides(load_page(given["config"]), given["overrides"])
@@ -68,19 +72,19 @@ def plan(
   only: str | Iterable[str] | None = None,
   seeds: int | Sequence[int] | None = None,
 ) -> list[RunSpec]:
-  """Returns every run of an experiment, seed by seed, with its state in `root`.
+  """Returns every run of an experiment with its state in `root`.
 
-  Seeds are the outer order, so that a sweep that is cut short has whole pairs.
+  All variants of the first seed come first, so an interrupted sweep has complete pairs of runs.
 
   Args:
     experiment: the experiment.
-    root: its runs lie at `<root>/<experiment>/<variant>/seed<k>`.
-    only: shell patterns of variant labels; a string may hold several, with blanks between
-      (labels may hold commas). The base is not added to them.
+    root: runs are at `<root>/<experiment>/<variant>/seed<k>`.
+    only: shell patterns of variant labels; a string may hold several, separated by spaces (labels
+      may contain commas). The base is included only if a pattern matches it.
     seeds: a count (seeds 0 to count - 1) or the seeds themselves; None for the experiment's.
 
   Raises:
-    ConfigError: a pattern fits no variant, or a variant's config cannot be used.
+    ConfigError: a pattern matches no variant, or a variant's config cannot be used.
   """
   chosen_seeds = _seeds(experiment, seeds)
   labels = _select(experiment, only)
@@ -104,12 +108,12 @@ def plan(
 def open_sweep(
   experiment: Experiment, root: str | os.PathLike[str], seeds: int | Sequence[int] | None = None
 ) -> Path:
-  """Writes experiment.json into the sweep's directory, and returns that directory.
+  """Writes experiment.json to the sweep's directory and returns that directory.
 
-  Seeds that an earlier sweep was asked for stay, so that their runs stay in the report.
+  Seeds of an earlier sweep are kept, so that their runs stay in the report.
 
   Raises:
-    RunError: the directory holds the sweep of another recipe, or of other overrides.
+    RunError: the directory holds a sweep with another recipe or other overrides.
   """
   directory = Path(root) / experiment.name
   chosen = set(_seeds(experiment, seeds))
@@ -117,7 +121,7 @@ def open_sweep(
     old = read_experiment(directory)
     if old.recipe != experiment.recipe:
       raise RunError(
-        f"{directory} holds the sweep of recipe {old.recipe!r}, not {experiment.recipe!r}; "
+        f"{directory} holds a sweep with recipe {old.recipe!r}, not {experiment.recipe!r}; "
         "use another --root"
       )
     old_shared, new_shared = (_without_places(e.to_json()["overrides"]) for e in (old, experiment))
@@ -133,12 +137,12 @@ def open_sweep(
   return directory
 
 
-def run_state(directory: Path, config: Mapping[str, Any] | None = None) -> str:
-  """Returns what became of a run: see `RunSpec.state`.
+def run_state(directory: Path, config: JsonMapping | None = None) -> str:
+  """Returns the state of a run, as in `RunSpec.state`.
 
   Args:
     directory: the run directory, which need not exist.
-    config: the config that is asked for; None leaves out the comparison with config.json.
+    config: the requested config, compared with config.json; None skips the comparison.
 
   Raises:
     RunError: config.json or status.json is broken.
@@ -150,11 +154,11 @@ def run_state(directory: Path, config: Mapping[str, Any] | None = None) -> str:
   if (directory / "status.json").is_file():
     return effective_status(read_json(directory / "status.json"), leased)
   if leased:
-    return "running"  # it has only just begun
+    return "running"  # it has just started
   return "interrupted" if existing.is_file() else "absent"
 
 
-def _without_places(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _without_places(overrides: Overrides) -> dict[str, object]:
   return {key: value for key, value in overrides.items() if key not in PLACES}
 
 

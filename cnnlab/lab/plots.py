@@ -1,7 +1,7 @@
-"""The report's figures: learning curves with bands, error bars, paired differences, accuracy against cost.
+"""The figures of a report: learning curves, error bars, paired differences, and accuracy by cost.
 
-Colors are those of Okabe and Ito, which color-blind readers can tell apart; beyond eight
-variants line style and marker differ as well. Figures are drawn without any display.
+Colors are those of Okabe and Ito, which color-blind readers can distinguish. With more than eight
+variants, line styles and markers differ as well. No display is needed.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ OKABE_ITO = (
 )  # fmt: skip
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_A_PANEL = 6  # as many lines as can be told apart where there are more than colors
-_MAX_POINTS = 100  # of a curve; each is the mean of as many logged ones as it stands for
+_A_PANEL = 6  # lines per panel if there are more variants than colors
+_MAX_POINTS = 100  # of a curve; in longer curves, each point is the mean of several logged ones
 
 
 class Look(NamedTuple):
-  """How a variant is drawn, the same in every figure of a report."""
+  """How a variant is drawn in every figure of a report."""
 
   color: str
   line: str
@@ -52,14 +52,14 @@ class Look(NamedTuple):
 
 
 class Curve(NamedTuple):
-  """A run's `Run.metrics`, and whether it came to its end."""
+  """The `Run.metrics` of a run, and whether the run finished."""
 
   metrics: pd.DataFrame
   whole: bool
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-  """Returns how each variant is drawn."""
+  """Returns {label: how the variant is drawn}."""
   many = len(OKABE_ITO)
   return {
     label: Look(OKABE_ITO[i % many], _LINES[i // many % 4], _MARKERS[(i + i // many) % 8])
@@ -70,18 +70,18 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
 def learning_curves(
   experiment: Experiment, curves: Mapping[str, Sequence[Curve]], metric: str
 ) -> Figure | None:
-  """Returns a metric against epochs, a line a variant: mean over seeds, band from lowest to highest.
+  """Returns a plot of a metric by epoch, one line per variant: mean over seeds, band from min to max.
 
-  Runs that did not come to their end are drawn one by one, dotted, with a cross at the last point.
-  Many variants are shared out over several panels, each of which has the base.
+  Each unfinished run is drawn as a dotted line of its own, with a cross at the last point. Many
+  variants are distributed over several panels, each with the base.
 
   Args:
-    experiment: gives the order of the variants.
+    experiment: the experiment; it determines the order of the variants.
     curves: the runs of each variant.
-    metric: a column of their tables.
+    metric: a column of `Run.metrics`.
 
   Returns:
-    The figure, None where no run has logged the metric.
+    The figure, or None if no run has logged the metric.
   """
   shown = wording.describe_metric(metric, experiment.declared)
   every = looks(list(experiment.variants))
@@ -102,13 +102,15 @@ def learning_curves(
     crosses = any(not c.whole for runs in curves.values() for c in runs)
     notes = ["Line: mean over seeds. Band: lowest to highest seed."]
     notes += ["Dotted, ending in a cross: a run that did not finish."] if crosses else []
-    notes += ["The first steps of some lie above the picture."] if _spread_out(panels) else []
+    notes += (
+      ["The first steps of some curves are above the plotted range."] if _spread_out(panels) else []
+    )
     note(figure, " ".join(notes))
   return figure
 
 
 def _parts(labels: Sequence[str], base: str) -> list[list[str]]:
-  """Returns the variants of each panel: one panel where they can be told apart in one."""
+  """Returns the variants of each panel; a single panel if there are enough colors."""
   if len(labels) <= len(OKABE_ITO):
     return [list(labels)]
   parts = [list(labels[i : i + _A_PANEL]) for i in range(0, len(labels), _A_PANEL)]
@@ -131,11 +133,14 @@ def _curve(
 
 
 def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
-  """Returns each variant's mean with its 95 % interval, the single seeds, and the paper's figure.
+  """Returns a plot of each variant's mean with 95 % interval, its seeds, and the paper's figure.
 
   Args:
-    experiment: gives the order, the metric and the paper's figures.
+    experiment: the experiment; it determines the order, the metric and the paper's figures.
     runs: the table of `results.collect`.
+
+  Returns:
+    The figure, or None if no run is done.
   """
   shown = wording.describe_metric(experiment.metric, experiment.declared)
   labels = list(experiment.variants)
@@ -153,12 +158,20 @@ def error_bars(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
     axes.set_title(f"{shown.name[0].upper()}{shown.name[1:]} by variant")
     _name_rows(axes, labels)
     paper = " Diamond: the paper's figure." if experiment.paper else ""
-    note(figure, f"Bar: mean and 95 % t interval over seeds. Small dots: single seeds.{paper}")
+    note(figure, f"Bar: mean and 95 % t interval over seeds. Small dots: individual seeds.{paper}")
   return figure
 
 
 def differences(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
-  """Returns each variant's differences to the base, seed by seed, with mean and 95 % interval."""
+  """Returns a plot of each variant's differences from the base by seed, with 95 % intervals.
+
+  Args:
+    experiment: the experiment; it determines the order, the metric and the base.
+    runs: the table of `results.collect`.
+
+  Returns:
+    The figure, or None if there are no runs to compare.
+  """
   shown = wording.describe_metric(experiment.metric, experiment.declared)
   values = runs.pivot_table(index="seed", columns="variant", values="value", aggfunc="first")
   labels = [x for x in experiment.variants if x != experiment.base]
@@ -175,18 +188,21 @@ def differences(experiment: Experiment, runs: pd.DataFrame) -> Figure | None:
     unit = f" ({shown.difference_unit})" if shown.difference_unit else ""
     better = "left" if experiment.better(experiment.metric) == "min" else "right"
     axes.set_xlabel(f"{shown.name} minus that of {experiment.base}, same seed{unit}")
-    axes.set_title(f"Paired difference to {experiment.base}: further {better} is better")
+    axes.set_title(f"Paired difference from {experiment.base}: further {better} is better")
     _name_rows(axes, labels)
-    note(figure, "Bar: mean and 95 % t interval of the differences. Small dots: single seeds.")
+    note(figure, "Bar: mean and 95 % t interval of the differences. Small dots: individual seeds.")
   return figure
 
 
 def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figure | None:
-  """Returns the metric against multiply-adds and against parameters, with 95 % intervals.
+  """Returns plots of the metric by multiply-adds and by parameters, with 95 % intervals.
 
   Args:
-    experiment: gives the metric.
-    summary: the table of `statistics.summarise`.
+    experiment: the experiment; it determines the metric.
+    summary: the table of `statistics.summarize`.
+
+  Returns:
+    The figure, or None if no cost is known.
   """
   shown = wording.describe_metric(experiment.metric, experiment.declared)
   known = summary[summary["mean"].notna()]
@@ -203,12 +219,12 @@ def accuracy_against_cost(experiment: Experiment, summary: pd.DataFrame) -> Figu
         _cost_point(axes, row, x, every[str(row["variant"])], shown.factor)
       _cost_axis(axes, cost, known[cost])
     panels[0].set_ylabel(shown.label)
-    panels[0].set_title(f"{shown.name[0].upper()}{shown.name[1:]} against cost")
+    panels[0].set_title(f"{shown.name[0].upper()}{shown.name[1:]} by cost")
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8 if len(names) < 14 else 6)
     note(
       figure,
-      "Bars: 95 % t interval over seeds. Variants of equal cost (to 2 %) stand side by side.",
+      "Bars: 95 % t interval over seeds. Variants of equal cost (within 2 %) are moved apart.",
     )
   return figure
 
@@ -224,7 +240,7 @@ def _estimate_row(axes: Axes, row: int, values: Sequence[float], look: Look) -> 
               va="center", fontsize=8, color="#555555")  # fmt: skip
     return
   found = estimate(values)
-  # A jitter that depends on nothing but the order keeps equal seeds apart.
+  # A shift that depends only on the order keeps equal values apart.
   heights = row + 0.22 + 0.05 * (np.arange(len(values)) % 3)
   axes.plot(values, heights, "o", ms=4, color=look.color, alpha=0.6, mew=0)
   if not math.isnan(found.low):
@@ -242,7 +258,7 @@ def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def _side_by_side(costs: np.ndarray) -> np.ndarray:
-  """Returns the costs, (almost) equal ones moved apart by a fraction of what the axis spans."""
+  """Returns the costs, with nearly equal ones moved apart by a fraction of the axis."""
   logarithmic = _spans_much(costs)
   at = np.log(costs) if logarithmic else costs.copy()
   groups = _equal(costs)
@@ -269,7 +285,7 @@ def _spans_much(costs: np.ndarray) -> bool:
   return bool(np.nanmax(costs) > 4 * np.nanmin(costs) > 0)
 
 
-def _cost_point(axes: Axes, row: Mapping, x: float, look: Look, factor: float) -> None:
+def _cost_point(axes: Axes, row: wording.Row, x: float, look: Look, factor: float) -> None:
   if math.isnan(x):
     return
   low, mean, high = (row[name] * factor for name in ("low", "mean", "high"))
@@ -306,7 +322,7 @@ def _across_seeds(
   if not columns:
     return None
   joined = pd.concat(columns, axis=1).sort_index()
-  # Counted from the end, so that a thinned curve still ends where the training did.
+  # Windows are counted from the end, so that the last point is at the end of training.
   window = -(-len(joined) // _MAX_POINTS)
   which = (np.arange(len(joined)) - len(joined)) // window
   last = joined.index.to_series().groupby(which).last()
@@ -316,9 +332,9 @@ def _across_seeds(
 
 
 def _spread_out(panels: Iterable[Axes]) -> bool:
-  """Keeps a few high first values from flattening the rest; returns whether any are cut off.
+  """Limits the axis if a few high first values would flatten the rest; returns whether it did.
 
-  Falling curves that span more than a decade get a logarithmic scale instead.
+  Falling curves that span more than a decade get a logarithmic axis instead.
   """
   panels = list(panels)
   lines = [line for axes in panels for line in axes.lines]

@@ -1,6 +1,6 @@
-"""The report of a sweep, from its directories alone: Markdown, CSV and one self-contained HTML page.
+"""Writes the report of a sweep from its run directories: Markdown, CSV and one HTML page.
 
-Neither JAX nor model code is needed: an old sweep stays readable when the code has moved on.
+No JAX and no model code is needed, so old sweeps stay readable when the code changes.
 """
 
 from __future__ import annotations
@@ -13,42 +13,43 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from matplotlib.figure import Figure
 
 from cnnlab.errors import RunError
 from cnnlab.lab import plots, wording
 from cnnlab.lab.claims import claims_table
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.results import collect, strangers
-from cnnlab.lab.statistics import LEVEL, summarise
+from cnnlab.lab.statistics import LEVEL, summarize
 from cnnlab.lab.verdicts import Verdict, judge
 from cnnlab.plot_style import save
 from cnnlab.runs.directory import PLACES, write_text
 from cnnlab.runs.loading import Run
+from cnnlab.types import Json, JsonMapping
 
 FOLDER = "report"
-FIGURES = "figures"  # in a sweep's directory: an experiment's own, shown in its report
-PICTURES = "pictures"  # in a run's directory: predictions that its task has drawn
-MOST_PICTURES = 8  # of a variant
+FIGURES = "figures"  # in a sweep's directory: figures drawn by the experiment's own script
+PICTURES = "pictures"  # in a run's directory: predictions drawn by its task
+MOST_PICTURES = 8  # per variant
 
 _MEDIA = {".svg": "svg+xml", ".png": "png"}
 
 
 @dataclass(frozen=True)
 class WrittenReport:
-  """Where a report's files lie, and the tables it was made from.
+  """The files of a report and the tables that it was made from.
 
   Attributes:
-    experiment: as experiment.json has it.
+    experiment: the experiment, from experiment.json.
     runs: the table of `results.collect`.
-    summary: the table of `statistics.summarise`.
-    verdicts: what becomes of the experiment's claims.
+    summary: the table of `statistics.summarize`.
+    verdicts: the verdicts on the experiment's claims.
     html, markdown: report.html, report.md.
-    tables: results.csv (a row a run), summary.csv (a variant) and claims.csv (a claim).
-    figures: SVG files, with a PNG of the same name beside each, and figures that are PNG alone.
+    tables: results.csv (one row per run), summary.csv (per variant) and claims.csv (per claim).
+    figures: SVG files, each next to a PNG file of the same name; PNG files without an SVG.
   """
 
   experiment: Experiment
@@ -67,18 +68,18 @@ def write_report(
   """Writes a sweep's report, replacing an earlier one, and returns its parts.
 
   Args:
-    directory: the sweep's, `<root>/<experiment>`.
+    directory: the sweep's directory, `<root>/<experiment>`.
     out: the folder to write to; None for `report/` in the sweep's directory.
 
   Raises:
-    RunError: the directory is no sweep.
+    RunError: the directory is not a sweep.
   """
   sweep = Path(directory)
   folder = sweep / FOLDER if out is None else Path(out)
   folder.mkdir(parents=True, exist_ok=True)
   experiment = read_experiment(sweep)
   runs = collect(sweep, experiment)
-  summary = summarise(runs, experiment.base)
+  summary = summarize(runs, experiment.base)
   verdicts = tuple(judge(experiment, runs))
   figures = _figures(sweep, experiment, runs, summary, folder / FIGURES)
   figures |= _own_figures(sweep / FIGURES, folder / FIGURES)
@@ -104,11 +105,11 @@ def write_report(
 def _figures(
   sweep: Path, experiment: Experiment, runs: pd.DataFrame, summary: pd.DataFrame, folder: Path
 ) -> dict[str, Path]:
-  """Draws and saves what the results allow; returns title -> SVG file."""
+  """Draws and saves the figures that the results allow; returns {title: SVG file}."""
   curves = _curves(sweep, runs)
   split, _, _ = experiment.metric.rpartition("/")
   during = [experiment.metric] + (["train/loss"] if split == "eval" else [])
-  drawn: dict[str, Callable[[], Any]] = {
+  drawn: dict[str, Callable[[], Figure | None]] = {
     "differences": lambda: plots.differences(experiment, runs),
     "error_bars": lambda: plots.error_bars(experiment, runs),
     "accuracy_cost": lambda: plots.accuracy_against_cost(experiment, summary),
@@ -121,7 +122,7 @@ def _figures(
 
 
 def _own_figures(source: Path, folder: Path) -> dict[str, Path]:
-  """Copies the figures that an experiment's own script has drawn, with the numbers they show."""
+  """Copies the figures drawn by an experiment's own script, with the files of their numbers."""
   drawn = sorted(source.glob("*.svg"))
   drawn += [p for p in sorted(source.glob("*.png")) if p.with_suffix(".svg") not in drawn]
   folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,7 @@ def _own_figures(source: Path, folder: Path) -> dict[str, Path]:
 
 
 def _pictures(sweep: Path, runs: pd.DataFrame, folder: Path) -> dict[str, Path]:
-  """Copies what each variant's first finished run has drawn; returns title -> PNG file."""
+  """Copies the pictures of each variant's first finished run; returns {title: PNG file}."""
   pictures = {}
   folder.mkdir(parents=True, exist_ok=True)
   done = runs[runs["status"] == "done"].drop_duplicates("variant")
@@ -153,15 +154,15 @@ def _curves(sweep: Path, runs: pd.DataFrame) -> dict[str, list[plots.Curve]]:
     try:
       metrics = Run(sweep / row["directory"]).metrics
     except RunError:
-      continue  # the table of runs says what is wrong with it
+      continue  # the table of runs shows the error
     curves.setdefault(row["variant"], []).append(plots.Curve(metrics, row["status"] == "done"))
   return curves
 
 
 def _shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
-  """Returns for each figure its name, its path relative to the report, and its bytes as a data URI.
+  """Returns the name, the path relative to the report, and the data URI of each figure.
 
-  Markdown shows the PNG of a figure, HTML the SVG where there is one.
+  Markdown shows the PNG file of a figure; HTML shows the SVG file if there is one.
   """
   return [
     {
@@ -176,7 +177,7 @@ def _shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
 
 def _content(
   sweep: Path, experiment: Experiment, runs: pd.DataFrame, summary: pd.DataFrame
-) -> dict[str, Any]:
+) -> Json:
   metric = wording.describe_metric(experiment.metric, experiment.declared)
   trouble = runs[runs["status"] != "done"]
   return {
@@ -186,6 +187,7 @@ def _content(
     "runs": [_run(row, metric.factor) for row in runs.to_dict("records")],
     "done": len(runs) - len(trouble),
     "trouble": [_run(row, metric.factor) for row in trouble.to_dict("records")],
+    "statuses": wording.explain_statuses(trouble["status"]),
     "strangers": strangers(sweep, experiment),
     "environments": _environments(sweep, runs),
     "overrides": {
@@ -201,8 +203,8 @@ def _content(
   }
 
 
-def _row(row: Mapping, experiment: Experiment, factor: float) -> dict[str, str]:
-  """Returns a variant's cells as they are shown."""
+def _row(row: wording.Row, experiment: Experiment, factor: float) -> dict[str, str]:
+  """Returns the text of a variant's cells."""
   low, high = row["difference_low"] * factor, row["difference_high"] * factor
   base = row["variant"] == experiment.base
   published = experiment.paper.get(row["variant"])
@@ -226,8 +228,8 @@ def _row(row: Mapping, experiment: Experiment, factor: float) -> dict[str, str]:
   }
 
 
-def _run(row: Mapping, factor: float) -> dict[str, str]:
-  step = "" if pd.isna(row["step"]) else f"{row['step']:.0f}"
+def _run(row: wording.Row, factor: float) -> dict[str, str]:
+  step: str = "" if pd.isna(row["step"]) else f"{row['step']:.0f}"
   if step and not pd.isna(row["total_steps"]):
     step += f" of {row['total_steps']:.0f}"
   value, best = (
@@ -246,7 +248,7 @@ def _run(row: Mapping, factor: float) -> dict[str, str]:
 
 
 def _environments(sweep: Path, runs: pd.DataFrame) -> list[dict[str, str]]:
-  """Returns the distinct environments of the runs, in words, with how many ran in each."""
+  """Returns a description of each environment of the runs, and the number of its runs."""
   counts: dict[str, int] = {}
   for relative in runs["directory"]:
     try:
@@ -258,7 +260,7 @@ def _environments(sweep: Path, runs: pd.DataFrame) -> list[dict[str, str]]:
   return [{"text": text, "runs": str(count)} for text, count in counts.items()]
 
 
-def _describe(environment: Mapping[str, Any]) -> str:
+def _describe(environment: JsonMapping) -> str:
   devices = environment.get("devices") or {}
   git = environment.get("git") or {}
   packages = environment.get("packages") or {}

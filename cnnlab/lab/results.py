@@ -1,24 +1,24 @@
-"""A sweep's runs as one tidy table, a row for every run that the experiment asks for or that is there."""
+"""A sweep's runs as one table, with a row for every run that is requested or exists."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from cnnlab.errors import RunError
 from cnnlab.lab.experiment import COST_FILE, FILE, Experiment, read_experiment
 from cnnlab.lab.plan import REFUSED
+from cnnlab.lab.variants import Overrides
 from cnnlab.runs.directory import PLACES, read_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import Run, is_run, read_json_lines
 from cnnlab.runs.status import effective_status
 from cnnlab.runs.table import flat_config
+from cnnlab.types import Json
 
 COLUMNS = (
   "variant", "seed", "status", "step", "total_steps", "value", "best", "parameters",
@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 def find_sweeps(directory: str | os.PathLike[str]) -> list[Path]:
-  """Returns the sweeps in a directory: itself, or those among its sub-folders, sorted.
+  """Returns the sweeps in a directory: itself, or those among its subfolders, sorted.
 
   Raises:
     RunError: the directory is missing or holds no sweep.
@@ -40,8 +40,8 @@ def find_sweeps(directory: str | os.PathLike[str]) -> list[Path]:
   found = sorted(path.parent for path in top.glob(f"*/{FILE}"))
   if not found:
     raise RunError(
-      f"{str(top)!r} holds no sweep (no {FILE} in it or its sub-folders); `cnnlab runs` lists "
-      "the runs of any directory"
+      f"{str(top)!r} holds no sweep (no {FILE} in it or its subfolders); `cnnlab runs` lists "
+      "the runs in any directory"
     )
   return found
 
@@ -51,16 +51,16 @@ def collect(
 ) -> pd.DataFrame:
   """Returns one row for every run of a sweep, in the order of its variants and seeds.
 
-  Columns: `variant`, `seed`, `status` (as `runs_table`; besides, `missing` for a run that the
-  experiment asks for and that was never started, and `other config` for one whose config.json
-  contradicts the variant's overrides), `step`, `total_steps`, `value` (the experiment's metric
-  at the last evaluation, only of runs that are done), `best` (over all evaluations),
-  `parameters`, `multiply_adds` (one image, forward), `seconds` (of training), `ms_per_step`
-  (median), `peak_memory` (bytes, where the device tells), `directory`, `reason`; and a column
-  for each further metric that a claim is about, by its name, measured as `value` is.
+  Columns: `variant`, `seed`, `status` (as in `cnnlab.runs.table.runs_table`; also `missing` for a
+  requested run that was never started, and `other config` for a run whose config.json contradicts
+  the variant's overrides), `step`, `total_steps`, `value` (the experiment's metric at the last
+  evaluation, only for runs that are done), `best` (over all evaluations), `parameters`,
+  `multiply_adds` (one image, forward), `seconds` (of training), `ms_per_step` (median),
+  `peak_memory` (bytes, if the device reports it), `directory`, `reason`; and one column for each
+  other metric that a claim is about, measured like `value`.
 
   Raises:
-    RunError: the directory is no sweep.
+    RunError: the directory is not a sweep.
   """
   top = Path(directory)
   experiment = experiment or read_experiment(top)
@@ -84,13 +84,13 @@ def _further_metrics(experiment: Experiment) -> list[str]:
 
 
 def strangers(directory: str | os.PathLike[str], experiment: Experiment) -> list[str]:
-  """Returns the folders of a sweep that hold runs of no variant of the experiment."""
+  """Returns the names of a sweep's folders whose runs belong to no variant of the experiment."""
   top = Path(directory)
   others = (p for p in sorted(top.iterdir()) if p.is_dir() and p.name not in experiment.variants)
   return [p.name for p in others if any(is_run(run) for run in p.glob("seed*"))]
 
 
-def _read(run: Path, expected: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+def _read(run: Path, expected: Overrides, experiment: Experiment) -> Json:
   if not is_run(run):
     return {"status": "missing", "reason": "never started"}
   try:
@@ -99,9 +99,9 @@ def _read(run: Path, expected: Mapping[str, Any], experiment: Experiment) -> dic
     return {"status": "broken", "reason": str(error)}
 
 
-def _read_run(run: Run, expected: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+def _read_run(run: Run, expected: Overrides, experiment: Experiment) -> Json:
   status = run.status
-  row: dict[str, Any] = {
+  row: Json = {
     "status": effective_status(status, is_leased(run.directory)) if status else "queued",
     "step": status.get("step"),
     "total_steps": status.get("total_steps"),
@@ -125,27 +125,27 @@ def _read_run(run: Run, expected: Mapping[str, Any], experiment: Experiment) -> 
     main = metric == experiment.metric
     if values and main:
       row["best"] = min(values) if experiment.better(metric) == "min" else max(values)
-    # A run that has not come to its end is no estimate of what its variant reaches.
+    # An unfinished run does not show what its variant reaches.
     if values and row["status"] == "done":
       row["value" if main else metric] = values[-1]
   return row
 
 
 def peak_memory(run: Run) -> float | None:
-  """Returns the most bytes a device held during a run; None where it could not tell."""
+  """Returns a run's peak memory in bytes; None if it is unknown."""
   path = run.directory / COST_FILE
   return read_json(path).get("peak_memory_bytes") if path.is_file() else None
 
 
 def _step_time(run: Run, batch_size: int) -> float | None:
-  """Returns milliseconds of a training step: the median over the run, evaluations apart."""
+  """Returns the median time of a training step in milliseconds, without evaluations."""
   timing = run.timing
   if "images_per_second" not in timing:
     return None
   return 1000 * batch_size / float(timing["images_per_second"].median())
 
 
-def _same(found: Any, asked: Any) -> bool:
-  # As apply_overrides takes them: tuples are lists in JSON, and a number stands for a 1-tuple.
+def _same(found: object, asked: object) -> bool:
+  # As in apply_overrides: tuples are lists in JSON, and a number may stand for a 1-tuple.
   asked = json.loads(json.dumps(asked))
   return found == asked or found == [asked]

@@ -1,8 +1,8 @@
-"""Means, intervals and paired differences over seeds, by SciPy; no run is left out in silence.
+"""Means, intervals and paired differences over seeds, with SciPy; excluded runs are counted.
 
-For a seed, all variants see the same batches and start from the same weights where shapes
-agree, so variants are compared seed by seed: the interval of the differences is narrower
-than what the variants' own intervals suggest.
+With the same seed, all variants see the same batches and start from the same weights where shapes
+agree. Variants are therefore compared seed by seed: the interval of the differences is narrower
+than the intervals of the two variants suggest.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Estimate(NamedTuple):
   """A mean over seeds with its t interval.
 
   Attributes:
-    size: how many seeds.
-    mean, low, high: in the unit of the values; NaN where too few seeds say nothing about them.
-    p_value: two-sided, of a mean of zero (paired t test where the values are differences).
+    size: number of seeds.
+    mean, low, high: in the unit of the values; NaN if there are too few seeds.
+    p_value: two-sided, for a mean of zero (a paired t test if the values are differences).
     deviation: sample standard deviation.
   """
 
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
   @property
   def half_width(self) -> float:
-    """Half the interval's width: the x of mean ± x."""
+    """Half the width of the interval: the x in mean ± x."""
     return (self.high - self.low) / 2
 
 
@@ -51,8 +51,8 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
   if count == 1:
     return Estimate(1, mean, *[math.nan] * 4)
   if np.ptp(array) <= 1e-12 * np.abs(array).max():
-    # No spread but rounding: SciPy divides by zero. All-zero differences mean that the variants
-    # are the same run; an equal non-zero value says nothing about how far chance reaches.
+    # No spread except rounding, so SciPy would divide by zero. If all differences are zero, the
+    # variants are the same run; any other constant value says nothing about random variation.
     p_value, edge = (1.0, mean) if mean == 0 else (math.nan, math.nan)
     return Estimate(count, mean, edge, edge, p_value, 0.0)
   test = stats.ttest_1samp(array, 0.0)
@@ -64,25 +64,25 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
 
 
 def paired(values: pd.Series, base: pd.Series, level: float = LEVEL) -> Estimate:
-  """Returns the estimate of `values - base` over the seeds (the index) that both have."""
+  """Returns the estimate of `values - base` over the seeds (the index) present in both."""
   differences = (values.dropna() - base.dropna()).dropna()
   return estimate(differences.to_list(), level)
 
 
-def summarise(runs: pd.DataFrame, base: str, level: float = LEVEL) -> pd.DataFrame:
-  """Returns one row a variant, in the order of the runs.
+def summarize(runs: pd.DataFrame, base: str, level: float = LEVEL) -> pd.DataFrame:
+  """Returns one row per variant, in the order of the runs.
 
   Args:
     runs: the table of `results.collect`.
-    base: the variant to compare with.
-    level: of the intervals.
+    base: the variant that the others are compared with.
+    level: confidence level of the intervals.
 
   Returns:
-    `variant`, `asked` (runs), `done`, `trouble` (such as `1 diverged, 1 missing`; empty where
-    all are done), `mean`, `low`, `high`, `deviation`, `difference` to the base over `pairs`
-    seeds with `difference_low`, `difference_high`, `p_value`; `parameters`, `multiply_adds`,
-    `seconds`, `ms_per_step` and `peak_memory` (means over the runs that are done; the memory is
-    the highest).
+    Columns: `variant`, `asked` (number of runs), `done`, `trouble` (such as
+    `1 diverged, 1 missing`; empty if all runs are done), `mean`, `low`, `high`, `deviation`,
+    `difference` from the base over `pairs` seeds, `difference_low`, `difference_high`, `p_value`,
+    `parameters`, `multiply_adds`, `seconds`, `ms_per_step` (means over the runs that are done) and
+    `peak_memory` (the maximum).
   """
   values = {label: by_seed(part) for label, part in runs.groupby("variant", sort=False)}
   rows = []
@@ -108,7 +108,7 @@ def summarise(runs: pd.DataFrame, base: str, level: float = LEVEL) -> pd.DataFra
 
 
 def by_seed(part: pd.DataFrame, metric: str = "value") -> pd.Series:
-  """Returns a column of one variant's finished runs by seed, the runs without it left out."""
+  """Returns a metric of one variant's finished runs by seed; runs without a value are left out."""
   done = part[part["status"] == "done"].set_index("seed")
   values = done[metric] if metric in done else pd.Series(dtype=float)
   return pd.to_numeric(values, errors="coerce").dropna()

@@ -1,15 +1,15 @@
-"""What a report says of each claim: holds, fails or inconclusive, by a paired t test over seeds.
+"""The verdict on each claim: holds, fails or inconclusive, by a paired t test over seeds.
 
-A claim `left <= right + margin` is about the mean over seeds of d = left - right. It holds where
-the whole interval of d lies at or below the margin, fails where all of it lies above, and is
-inconclusive in between: with few seeds that is the usual answer, and the number of seeds that
-would probably decide it is given. Margins make the two usual questions: a margin of 0 asks for
-superiority, a margin above 0 for non-inferiority ("no worse than by so much").
+A claim `left <= right + margin` is about the mean of d = left - right over seeds. It holds if the
+whole interval of d is at or below the margin, fails if the whole interval is above the margin, and
+is inconclusive otherwise. With few seeds most claims are inconclusive; the verdict then gives the
+number of seeds that would probably decide the claim. A margin of 0 tests superiority, and a margin
+above 0 tests non-inferiority ("worse by no more than the margin").
 
-The claims of one report are corrected together by Holm's procedure (Scandinavian Journal of
-Statistics 6, 1979): the chance that any verdict but `inconclusive` is wrong is at most 1 - level.
-The interval shown has the level at which the procedure decided that claim, so that it and the
-verdict never contradict each other. Parameters and multiply-adds are exact and need no test.
+Holm's procedure corrects all claims of a report together (Scandinavian Journal of Statistics 6,
+1979): the probability that any verdict other than `inconclusive` is wrong is at most 1 - level.
+The interval shown has the level at which the procedure decided that claim, so it never contradicts
+the verdict. Parameters and multiply-adds are exact and need no test.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ from cnnlab.lab.statistics import LEVEL, by_seed, estimate
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive"
 EXACT_METRICS = ("parameters", "multiply_adds")  # the same for every seed of a variant
-POWER = 0.8  # chance of a decision that `more_seeds` aims at
-MOST_SEEDS = 1000  # beyond this `more_seeds` is infinite: nobody would train them
+POWER = 0.8  # probability of a decision with `more_seeds` more seeds
+MOST_SEEDS = 1000  # if more are needed, `more_seeds` is infinite
 
 
 class Verdict(NamedTuple):
-  """A claim and what the runs say of it.
+  """A claim and the verdict of the runs on it.
 
   Attributes:
-    claim: as the experiment states it, with its metric filled in.
+    claim: the experiment's claim, with its metric filled in.
     verdict: `holds`, `fails` or `inconclusive`.
-    note: what else must be known, such as runs that are not in the test; may be empty.
-    pairs: seeds that both sides have finished.
-    difference, low, high: of left - right in the metric's unit; NaN where nothing is known.
-    interval_level: of (low, high), after Holm's correction; NaN where no test was made.
-    p_value: two-sided, of left - right = margin, uncorrected; `p_corrected` after Holm.
+    note: further information, such as runs excluded from the test; may be empty.
+    pairs: number of seeds that both sides have finished.
+    difference, low, high: left - right and its interval, in the metric's unit; NaN if unknown.
+    interval_level: level of (low, high) after Holm's correction; NaN if there was no test.
+    p_value: two-sided, for left - right = margin, uncorrected.
+    p_corrected: the p-value after Holm's correction.
     effect: Cohen's d of paired values: mean difference / its standard deviation over seeds.
-    more_seeds: how many more would decide the claim with a chance of `POWER`, if difference and
-      spread stay as they are; 0 where it is decided, infinite where it is not to be expected.
+    more_seeds: how many more seeds would decide the claim with probability `POWER`, if difference
+      and spread stay the same; 0 if it is decided, infinite if no realistic number would do.
   """
 
   claim: Claim
@@ -63,15 +64,15 @@ class Verdict(NamedTuple):
 
 
 def judge(experiment: Experiment, runs: pd.DataFrame, level: float = LEVEL) -> list[Verdict]:
-  """Returns a verdict for each claim of an experiment, in its order.
+  """Returns the verdict on each claim of an experiment, in the order of the claims.
 
-  A claim whose runs are missing still takes its share of the correction. Diverged runs are in no
-  test, but a verdict that speaks for the variant which they belong to is withheld.
+  A claim whose runs are missing still counts in the correction. Diverged runs are excluded from the
+  test, but a verdict in favor of their variant becomes inconclusive.
 
   Args:
-    experiment: its claims are judged.
+    experiment: the experiment with the claims.
     runs: the table of `results.collect`.
-    level: at which all claims together are decided.
+    level: confidence level for all claims together.
   """
   claims = [replace(c, metric=c.metric or experiment.metric) for c in experiment.claims]
   differences = [paired_differences(runs, claim) for claim in claims]
@@ -89,11 +90,11 @@ def judge(experiment: Experiment, runs: pd.DataFrame, level: float = LEVEL) -> l
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[list[float], list[float]]:
-  """Returns Holm's corrected p-values, and for each claim the interval level that it was decided at.
+  """Returns Holm's corrected p-values and the interval level at which each claim was decided.
 
   Args:
-    p_values: of all claims; NaN, where no test was possible, counts as 1.
-    level: of all claims together.
+    p_values: p-values of all claims; NaN (no test was possible) counts as 1.
+    level: confidence level for all claims together.
   """
   values = np.nan_to_num(np.asarray(p_values, dtype=float), nan=1.0)
   count = len(values)
@@ -105,18 +106,18 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[list[float], 
     corrected[index] = math.nan if math.isnan(p_values[index]) else float(highest)
     levels[index] = 1 - (1 - level) / share
     if values[index] > (1 - level) / share:
-      stopped_at = share  # nothing behind the first that is not significant can be
+      stopped_at = share  # after the first claim that is not significant, none is
   return corrected, levels
 
 
 def seeds_needed(shift: float, deviation: float, level: float, power: float = POWER) -> float:
-  """Returns how many seeds a two-sided paired t test needs; infinite where over `MOST_SEEDS`.
+  """Returns how many seeds a two-sided paired t test needs; infinite if more than `MOST_SEEDS`.
 
   Args:
-    shift: how far the true mean lies from the tested one.
+    shift: distance of the true mean from the tested mean.
     deviation: standard deviation over seeds.
-    level: 1 - the chance of finding a shift where there is none.
-    power: chance of finding this one.
+    level: 1 - the probability of finding a shift when there is none.
+    power: probability of finding this shift.
   """
   if not deviation or not shift or math.isnan(shift) or math.isnan(deviation):
     return math.inf
@@ -128,7 +129,7 @@ def seeds_needed(shift: float, deviation: float, level: float, power: float = PO
 
 
 def paired_differences(runs: pd.DataFrame, claim: Claim) -> pd.Series:
-  """Returns left - right of a claim's metric by seed, over the seeds that both have finished."""
+  """Returns left - right of a claim's metric by seed, for the seeds that both sides have finished."""
   column = claim.metric if claim.metric in runs else "value"
   sides = (runs[runs["variant"] == side] for side in (claim.left, claim.right))
   left, right = (by_seed(side, column) for side in sides)
@@ -148,9 +149,9 @@ def _tested(
   found = estimate(differences.to_list(), level)
   verdict, note = _read_off(claim, found.low, found.high), ""
   if found.size > 1 and found.deviation == 0:
-    # A knob without effect must not pass for "no loss".
+    # An override without any effect is no evidence for "no loss".
     verdict = INCONCLUSIVE
-    note = "no spread over seeds, so no test" if found.mean else "both give the same values"
+    note = "no spread over seeds, so no test" if found.mean else "both sides give the same values"
   more = 0.0
   if verdict == INCONCLUSIVE:
     needed = seeds_needed(found.mean - claim.margin, found.deviation, level)
@@ -174,7 +175,7 @@ def _tested(
 def _exact(claim: Claim, differences: pd.Series) -> Verdict:
   values = differences.unique()
   if len(values) != 1:
-    note = "the runs of a variant differ in it" if len(values) else ""
+    note = "it differs between runs of the same variant" if len(values) else ""
     return Verdict(claim, INCONCLUSIVE, note, len(differences))
   value = float(values[0])
   verdict = _read_off(claim, value, value)
@@ -185,7 +186,7 @@ def _exact(claim: Claim, differences: pd.Series) -> Verdict:
 
 
 def _read_off(claim: Claim, low: float, high: float) -> str:
-  """Returns the verdict that an interval of left - right gives; NaN compares as false."""
+  """Returns the verdict that follows from an interval of left - right; NaN compares as false."""
   margin = claim.margin
   holds, fails = {
     "<=": (high <= margin, low > margin),
@@ -197,7 +198,7 @@ def _read_off(claim: Claim, low: float, high: float) -> str:
 
 
 def _with_trouble(found: Verdict, runs: pd.DataFrame, experiment: Experiment) -> Verdict:
-  """Returns the verdict with the runs that are in no test named, withheld where they would turn it."""
+  """Returns the verdict with excluded runs in its note, inconclusive if they could change it."""
   claim, notes = found.claim, [found.note]
   diverged = {}
   for side in (claim.left, claim.right):
@@ -206,21 +207,20 @@ def _with_trouble(found: Verdict, runs: pd.DataFrame, experiment: Experiment) ->
     diverged[side] = bool(counts.get("diverged", 0))
     if len(counts):
       notes.append(f"{side}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-  worst = (
-    1 if experiment.better(claim.metric) == "min" else -1
-  )  # where a diverged run of the left side would move d
+  # The sign of the change in d if a diverged run of the left side counted.
+  worst = 1 if experiment.better(claim.metric) == "min" else -1
   shift = found.difference - claim.margin
   against = (diverged[claim.left] and shift * worst < 0) or (
     diverged[claim.right] and shift * worst > 0
   )
   if against and found.verdict != INCONCLUSIVE and claim.metric not in EXACT_METRICS:
-    notes.append(f"it would be {found.verdict!r} if the diverged runs were left out")
+    notes.append(f"the verdict would be {found.verdict!r} without the diverged runs")
     found = found._replace(verdict=INCONCLUSIVE, more_seeds=math.inf)
   return found._replace(note="; ".join(note for note in notes if note))
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-  """Returns one row a claim: the claim's fields, then the verdict's."""
+  """Returns one row per claim: the claim's fields, then the verdict's."""
   rows = [
     asdict(v.claim) | {k: x for k, x in v._asdict().items() if k != "claim"} for v in verdicts
   ]

@@ -1,9 +1,10 @@
-"""Are a sweep's variants really different? Each one's set-up is traced before anything trains.
+"""Checks before a sweep that its variants really differ, by tracing what each would train.
 
-Two variants whose lowered programs (initialisation, training step, evaluation step, all traced
-scalars included), data and plan are the same would give the same curves, bit for bit: the knob
-that is meant to distinguish them is not wired to anything. Nothing is compiled or computed, and
-no accelerator is touched: programs are lowered for the CPU in processes of their own.
+An override is wired if it changes what is trained. Two variants with the same lowered programs
+(initialization, training step and evaluation step, with all traced scalars), the same data and the
+same length of training would give identical curves: the override that distinguishes them is not
+wired. Nothing is compiled or computed and no accelerator is used; the programs are lowered for the
+CPU in separate processes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 from ml_collections import ConfigDict
 
@@ -25,22 +26,26 @@ from cnnlab.config import to_plain
 from cnnlab.data.cache import cached
 from cnnlab.errors import CnnlabError
 from cnnlab.lab.plan import RunSpec, resolve
+from cnnlab.lab.variants import Overrides
+from cnnlab.types import Json, PyTree
 
 if TYPE_CHECKING:
+  from jax.stages import Traced, Wrapped
+
   from cnnlab.train.setup import Setup
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Examined(NamedTuple):
-  """What a variant would train, found without training.
+  """What a variant would train, determined without training.
 
   Attributes:
     label: the variant.
     fingerprint: equal for two variants that would give the same curves; empty after an error.
-    images: how many training images a run sees, repetitions counted.
-    multiply_adds: of one image's forward pass.
-    error: why it cannot be set up; empty where all is well.
+    images: number of training images that a run sees, including repetitions.
+    multiply_adds: multiply-adds of one image's forward pass.
+    error: why the variant cannot be set up; empty if it can.
   """
 
   label: str
@@ -51,25 +56,31 @@ class Examined(NamedTuple):
 
 
 class Unwired(NamedTuple):
-  """Variants that train the same, and what they set differently to no effect."""
+  """Variants that would train identically.
+
+  Attributes:
+    labels: the variants.
+    knobs: {dotted.config.key: its value in each variant} of the overrides without effect.
+  """
 
   labels: tuple[str, ...]
-  knobs: dict[str, list[Any]]
+  knobs: dict[str, list[object]]
 
   def __str__(self) -> str:
     names = ", ".join(repr(label) for label in self.labels)
     knobs = "; ".join(f"{key} = {', '.join(map(repr, v))}" for key, v in self.knobs.items())
-    return f"{names} train the same step on the same data: {knobs or 'they set the same'}"
+    reason = f"these overrides have no effect: {knobs}" if knobs else "they set the same overrides"
+    return f"{names} would train identically; {reason}"
 
 
 def examine(specs: Sequence[RunSpec], workers: int | None = None) -> list[Examined]:
-  """Returns what each variant of a plan would train, all with the plan's first seed.
+  """Returns what each variant of a plan would train with the plan's first seed.
 
-  Results are cached by config and source code: a sweep that is started again asks nothing twice.
+  Results are cached by config and source code, so restarting a sweep does not repeat the work.
 
   Args:
-    specs: from `cnnlab.lab.plan.plan`.
-    workers: processes; 0 does it in this one; None chooses by the number of cores.
+    specs: the plan, from `cnnlab.lab.plan.plan`.
+    workers: number of processes; 0 uses this process; None uses one for each core.
   """
   first = {spec.label: spec for spec in reversed(specs) if spec.seed == specs[0].seed}
   chosen = [first[label] for label in dict.fromkeys(spec.label for spec in specs)]
@@ -87,7 +98,7 @@ def examine(specs: Sequence[RunSpec], workers: int | None = None) -> list[Examin
 
 
 def unwired(examined: Iterable[Examined], specs: Sequence[RunSpec]) -> list[Unwired]:
-  """Returns the groups of variants that would train the same."""
+  """Returns the groups of variants that would train identically."""
   groups: dict[str, list[str]] = {}
   for one in examined:
     if one.fingerprint:
@@ -101,12 +112,11 @@ def unwired(examined: Iterable[Examined], specs: Sequence[RunSpec]) -> list[Unwi
 
 
 def fingerprint(setup: Setup, init_from: str = "") -> str:
-  """Returns a hash of all that decides a run's curves.
+  """Returns a hash of everything that determines a run's curves.
 
-  That is the lowered programs, what the data section resolves to (examples, their order, the
-  arrays of the preprocessing), when training ends and evaluation happens, and where the weights
-  come from if not from the seed. A streamed set's images are not read: the set's name stands
-  for them.
+  It covers the lowered programs, the data (examples, their order, the arrays of the preprocessing),
+  when training ends and evaluations happen, and the source of the initial weights. The images of a
+  streamed data set are not read; its settings represent them.
   """
   digest = hashlib.sha256()
   for program in _programs(setup):
@@ -132,39 +142,41 @@ def fingerprint(setup: Setup, init_from: str = "") -> str:
 
 
 def _programs(setup: Setup) -> Iterable[str]:
-  """Yields the text of the initialisation, the training step and the evaluation step."""
+  """Yields the text of the initialization, the training step and the evaluation step."""
   import jax
 
   from cnnlab.train.step import evaluation_zeros
 
-  def shapes(tree: Any) -> Any:
+  def shapes(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
 
-  def text(traced: Any) -> str:
-    # Arrays that a program closes over may be printed by shape alone.
+  def text(traced: Traced) -> str:
+    # The text of a program may show only the shapes of the arrays that it closes over.
     constants = [repr(jax.tree.map(lambda leaf: leaf.tolist(), c)) for c in traced.jaxpr.consts]
     return traced.lower().as_text() + "".join(constants)
 
-  program, data = setup.program, setup.data
-  parallel: Any = setup.parallel  # its compiled functions can be traced
+  def trace(compiled: Callable, *args: PyTree) -> Traced:
+    return cast("Wrapped", compiled).trace(*args)
+
+  program, data, parallel = setup.program, setup.data, setup.parallel
   constants, eval_constants = shapes(data.train.constants), shapes(data.eval.constants)
   batch = shapes(next(data.train.train_batches(0)))
-  init = parallel.init(program).trace(constants, batch, setup.key)
+  init = trace(parallel.init(program), constants, batch, setup.key)
   yield text(init)
   state = init.out_info
-  yield text(parallel.train(program).trace(state, constants, batch, setup.key))
+  yield text(trace(parallel.train(program), state, constants, batch, setup.key))
   eval_batch = shapes(next(data.eval.eval_batches()))
   sums = shapes(evaluation_zeros(program, state, eval_constants, eval_batch))
-  yield text(parallel.evaluate(program).trace(state, eval_constants, eval_batch, sums))
+  yield text(trace(parallel.evaluate(program), state, eval_constants, eval_batch, sums))
 
 
-def _differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _differing(settings: Sequence[Overrides]) -> dict[str, list[object]]:
   keys = dict.fromkeys(key for given in settings for key in given)
   values = {key: [given.get(key, "unset") for given in settings] for key in keys}
   return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
 
 
-def _examine(task: tuple[str, str, dict[str, Any]]) -> Examined:
+def _examine(task: tuple[str, str, Overrides]) -> Examined:
   label, page, overrides = task
   try:
     config = resolve({"config": page, "overrides": overrides})
@@ -175,13 +187,13 @@ def _examine(task: tuple[str, str, dict[str, Any]]) -> Examined:
 
 
 class _Unknown(Exception):
-  """The cache does not know the answer."""
+  """The cache has no entry."""
 
 
 def _remembered(spec: RunSpec) -> Examined | None:
-  """Returns what an earlier session found of the same config and code; JAX is not needed."""
+  """Returns the cached result for the same config and code, or None; does not import JAX."""
 
-  def ask() -> Any:
+  def ask() -> NoReturn:
     raise _Unknown
 
   try:
@@ -190,8 +202,8 @@ def _remembered(spec: RunSpec) -> Examined | None:
     return None
 
 
-def _key(config: ConfigDict) -> list[Any]:
-  """Returns all that an examination depends on, but for data that change in their place."""
+def _key(config: ConfigDict) -> list[object]:
+  """Returns all that the result depends on, except for changes to the files of the data."""
   return ["wiring", to_plain(config), _code(), version("jax"), os.environ.get("XLA_FLAGS")]
 
 
@@ -203,7 +215,7 @@ def _code() -> str:
   return digest.hexdigest()
 
 
-def _measure(config: ConfigDict, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _measure(config: ConfigDict, overrides: Overrides) -> Json:
   from cnnlab.train.setup import prepare
 
   setup = prepare(config, overrides)

@@ -1,19 +1,34 @@
-"""How numbers are written for people: metrics with their names and units, counts, durations."""
+"""Text for readers: metrics with names and units, counts, durations, and the meaning of statuses."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnlab import metrics
 
 if TYPE_CHECKING:
   from cnnlab.lab.verdicts import Verdict
 
+Row = Mapping[Hashable, Any]  # of a table, from `DataFrame.to_dict("records")`
+
+# What the statuses of a run mean, other than the self-explanatory `done` and `running`.
+STATUSES = {
+  "absent": "not started yet",
+  "missing": "never started",
+  "queued": "waiting for a worker",
+  "interrupted": "stopped before the end; the same command resumes it",
+  "failed": "ended by an error; the same command tries it again",
+  "diverged": "the loss or a gradient became infinite or NaN; it is not tried again",
+  "dead": "its process ended without recording a status; the same command resumes it",
+  "broken": "its files cannot be read",
+  "other config": "its directory holds a run with another config, which is left alone",
+}
+
 
 class ShownMetric(NamedTuple):
-  """How a metric is shown: its name, its unit (empty for none) and the factor into that unit."""
+  """How a metric is shown: its name, its unit (empty for none), and the factor that converts to it."""
 
   name: str
   unit: str
@@ -21,12 +36,12 @@ class ShownMetric(NamedTuple):
 
   @property
   def label(self) -> str:
-    """Name and unit, for an axis or a column's head."""
+    """Name and unit, for the label of an axis or the heading of a column."""
     return f"{self.name} ({self.unit})" if self.unit else self.name
 
   @property
   def difference_unit(self) -> str:
-    """The unit of a difference: percentages differ by points."""
+    """The unit of a difference; for percentages, points."""
     return "points" if self.unit == "%" else self.unit
 
 
@@ -35,7 +50,7 @@ def describe_metric(name: str, declared: Iterable[metrics.Metric] = ()) -> Shown
 
   Args:
     name: as in metrics.jsonl; `eval/iou/road` is the metric `iou` of the class `road`.
-    declared: metrics of the task that it belongs to.
+    declared: metrics of its task.
   """
   found = metrics.find(name, declared)
   split, _, rest = name.partition("/")
@@ -55,7 +70,7 @@ def inequality(left: str, relation: str, right: str, margin: float, metric: Show
 
 
 def verdict_cells(found: Verdict, declared: Iterable[metrics.Metric] = ()) -> dict[str, str]:
-  """Returns a claim and its verdict as a report shows them; `declared` are the task's metrics."""
+  """Returns the cells that show a claim and its verdict; `declared` are the task's metrics."""
   claim = found.claim
   metric = describe_metric(claim.metric, declared)
   exact = math.isnan(found.interval_level)
@@ -82,28 +97,28 @@ def verdict_cells(found: Verdict, declared: Iterable[metrics.Metric] = ()) -> di
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
-  """Returns a number with a fixed count of decimals, `–` where there is none."""
+  """Returns a number with a fixed number of decimals, or `–` if there is none."""
   if value is None or math.isnan(value):
     return "–"
   return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
 def with_interval(mean: float, low: float, high: float, digits: int = 2, sign: bool = False) -> str:
-  """Returns `mean ± half width`; the mean alone where there is no interval, `–` without a mean."""
+  """Returns `mean ± half width`; only the mean without an interval, `–` without a mean."""
   if math.isnan(mean) or math.isnan(low):
     return number(mean, digits, sign)
   return f"{number(mean, digits, sign)} ± {number((high - low) / 2, digits)}"
 
 
 def probability(value: float | None) -> str:
-  """Returns a p-value with two leading digits, `< 0.001` below that."""
+  """Returns a p-value with two or three decimals, `< 0.001` below that."""
   if value is None or math.isnan(value):
     return "–"
   return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
 def count(value: float | None) -> str:
-  """Returns a whole number with thousands marks up to 99,999, then as k, M, G, T."""
+  """Returns a whole number, with commas up to 99,999 and with k, M, G or T from there on."""
   if value is None or math.isnan(value):
     return "–"
   if abs(value) < 1e5:
@@ -126,7 +141,7 @@ def size(value: float | None) -> str:
 
 
 def seeds(more: float) -> str:
-  """Returns how many more seeds a claim needs, in words short enough for a cell."""
+  """Returns how many more seeds a claim needs, short enough for a table cell."""
   if more == 0:
     return "none"
   return "over 1,000" if math.isinf(more) else f"about {more:,.0f}"
@@ -144,8 +159,14 @@ def duration(seconds: float | None) -> str:
   return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def explain_statuses(statuses: Iterable[str]) -> str:
+  """Returns what the given statuses mean, each once; empty if all are self-explanatory."""
+  given = set(statuses)
+  return ". ".join(f"{name}: {text}" for name, text in STATUSES.items() if name in given)
+
+
 def markdown_cell(text: object) -> str:
-  """Returns text that cannot break out of a Markdown table's cell, or turn into HTML."""
+  """Returns text escaped for a cell of a Markdown table; it cannot be read as markup or HTML."""
   folded = " ".join(str(text).split())
   for mark in "\\`*_[]|":
     folded = folded.replace(mark, "\\" + mark)

@@ -3,10 +3,11 @@ import io
 from rich.console import Console
 
 from cnnlab.lab import console, wording
-from cnnlab.lab.plan import RunSpec
+from cnnlab.lab.plan import REFUSED, RunSpec
 from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import summarise
+from cnnlab.lab.statistics import summarize
 from cnnlab.lab.verdicts import judge
+from cnnlab.runs.directory import STATUSES
 from cnnlab.runs.table import runs_table
 from tests.lab.conftest import make_experiment
 
@@ -22,7 +23,7 @@ def line_of(text, start):
 
 
 def test_summary_in_percent_with_intervals(sweep):
-  text = shown(console.summary_table(make_experiment(), summarise(collect(sweep), "base")))
+  text = shown(console.summary_table(make_experiment(), summarize(collect(sweep), "base")))
   assert "Does <b>it</b> help & how?" in text
   assert "test error, %" in text
   better = line_of(text, "better")
@@ -33,10 +34,13 @@ def test_summary_in_percent_with_intervals(sweep):
   assert "20,000" in better
   assert "base" in line_of(text, "base")
   assert "2 of 4: 1 diverged, 1 missing" in line_of(text, "shaky")
+  caption = " ".join(text.split())
+  assert "no mean or interval includes them" in caption
+  assert "missing: never started" in caption
 
 
-def test_a_narrow_terminal_is_spared_the_costs(sweep):
-  summary = summarise(collect(sweep), "base")
+def test_costs_are_left_out_on_a_narrow_terminal(sweep):
+  summary = summarize(collect(sweep), "base")
   narrow = shown(console.summary_table(make_experiment(), summary, 80), 80)
   assert "…" not in narrow
   assert "params" not in narrow
@@ -47,7 +51,7 @@ def test_a_narrow_terminal_is_spared_the_costs(sweep):
 def test_paper_and_verdicts_on_the_terminal(sweep):
   runs, experiment = collect(sweep), make_experiment()
   assert "19.00" in line_of(
-    shown(console.summary_table(experiment, summarise(runs, "base"))), "base"
+    shown(console.summary_table(experiment, summarize(runs, "base"))), "base"
   )
   text = shown(console.verdict_table(judge(experiment, runs)))
   assert line_of(text, "holds").split() == ["holds", "better", "is", "better"]
@@ -62,6 +66,7 @@ def test_runs_below_a_directory(sweep):
   assert "17.00" in row
   assert "optim.learning_rate=0.2 seed=0" in row
   assert "DivergedError: loss is nan" in text
+  assert "diverged: the loss" in text
 
 
 def test_dry_run():
@@ -74,7 +79,15 @@ def test_dry_run():
   assert "2 of 3 runs to do" in text
   assert "x.y='[bold]' seed=0" in line_of(text, "a/seed0")
   assert "skip" in line_of(text, "b/seed0")
-  assert "go on" in line_of(text, "c/seed0")
+  assert "resume" in line_of(text, "c/seed0")
+  assert "absent: not started yet. interrupted: stopped before the end" in text
+
+
+def test_every_status_that_needs_it_is_explained_once():
+  assert set(wording.STATUSES) >= {"absent", "missing", "dead", "broken", REFUSED}
+  assert set(wording.STATUSES) >= set(STATUSES) - {"done", "running"}
+  assert wording.explain_statuses(["queued", "done", "queued"]) == "queued: waiting for a worker"
+  assert wording.explain_statuses(["done", "running"]) == ""
 
 
 def test_wording():

@@ -47,7 +47,7 @@ def test_incomplete_json():
 
 
 def test_read_experiment_needs_a_sweep(tmp_path):
-  with pytest.raises(RunError, match="is no sweep"):
+  with pytest.raises(RunError, match="is not a sweep"):
     read_experiment(tmp_path)
   (tmp_path / "experiment.json").write_text("{}")
   with pytest.raises(RunError, match=r"experiment\.json: not an experiment"):

@@ -13,7 +13,7 @@ from cnnlab.errors import RunError
 from cnnlab.lab.plan import open_sweep
 from cnnlab.lab.report import write_report
 from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import summarise
+from cnnlab.lab.statistics import summarize
 from tests.lab.conftest import make_experiment
 from tests.runs.synthetic import write_run
 
@@ -140,7 +140,7 @@ def test_equal_costs_stand_side_by_side_at_the_one_cost_they_have(sweep):
   from cnnlab.lab import plots
 
   experiment = make_experiment()
-  summary = summarise(collect(sweep), experiment.base)
+  summary = summarize(collect(sweep), experiment.base)
   axes = plots.accuracy_against_cost(experiment, summary).axes[1]
   assert [text.get_text() for text in axes.get_xticklabels()] == ["1,000"]
 
@@ -181,7 +181,7 @@ def test_sweep_without_any_run(tmp_path):
 
 
 def test_no_sweep(tmp_path):
-  with pytest.raises(RunError, match="is no sweep"):
+  with pytest.raises(RunError, match="is not a sweep"):
     write_report(tmp_path)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import estimate, paired, summarise
+from cnnlab.lab.statistics import estimate, paired, summarize
 
 # Two-sided 95 % quantiles of Student's t from printed tables, by degrees of freedom.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
@@ -53,7 +53,7 @@ def test_differences_are_paired_by_seed():
 
 
 def test_summary_of_a_sweep(sweep):
-  table = summarise(collect(sweep), "base").set_index("variant")
+  table = summarize(collect(sweep), "base").set_index("variant")
   assert list(table.index) == ["base", "better", "twin", "shaky"]
   assert table.loc["base", "mean"] == pytest.approx(0.2175)
   assert math.isnan(table.loc["base", "difference"])
@@ -69,7 +69,7 @@ def test_summary_of_a_sweep(sweep):
 
 
 def test_runs_in_trouble_are_counted_not_dropped(sweep):
-  row = summarise(collect(sweep), "base").set_index("variant").loc["shaky"]
+  row = summarize(collect(sweep), "base").set_index("variant").loc["shaky"]
   assert (row["asked"], row["done"], row["pairs"]) == (4, 2, 2)
   assert row["trouble"] == "1 diverged, 1 missing"
   assert row["mean"] == pytest.approx(0.275)
@@ -77,6 +77,6 @@ def test_runs_in_trouble_are_counted_not_dropped(sweep):
 
 def test_summary_of_a_sweep_that_has_not_begun(sweep):
   runs = collect(sweep).assign(status="missing", value=None)
-  table = summarise(runs, "base")
+  table = summarize(runs, "base")
   assert table["mean"].isna().all()
   assert table["trouble"].tolist() == ["4 missing"] * 4

@@ -7,7 +7,7 @@ NORMS = values("model.norm", ["batch", "layer"])
 SIZES = values("batch_size", [4, 64])
 
 
-def test_values_are_labelled_by_the_keys_last_part():
+def test_values_are_labeled_by_the_keys_last_part():
   assert NORMS == {"norm=batch": {"model.norm": "batch"}, "norm=layer": {"model.norm": "layer"}}
   assert list(values("model.features", [(16, 32), (8,)])) == ["features=16x32", "features=8"]
   assert list(values("data.flip", [True, None])) == ["flip=true", "flip=none"]
@@ -40,7 +40,7 @@ def test_parts_compose():
 def test_conflicts_are_errors():
   with pytest.raises(ConfigError, match="sets 'batch_size'"):
     grid(SIZES, values("batch_size", [8]))
-  with pytest.raises(ConfigError, match="one length"):
+  with pytest.raises(ConfigError, match="same length"):
     zipped(NORMS, values("x", [1, 2, 3]))
   with pytest.raises(ConfigError, match="'norm=batch'"):
     joined(NORMS, values("optim.norm", ["batch"]))

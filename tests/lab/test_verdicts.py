@@ -16,7 +16,7 @@ SLEEP = (1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4)
 
 
 def table(**variants):
-  """A table of runs; a value of None is a diverged run, a missing one was never started."""
+  """A table of runs; None is a diverged run; a missing value is a run that was never started."""
   rows = [
     {"variant": label, "seed": seed, "value": value, "parameters": 100 * len(label)}
     | {"status": "diverged" if value is None else "done"}
@@ -137,9 +137,9 @@ def test_more_seeds_leave_out_those_that_are_there():
   assert found.more_seeds == seeds_needed(-0.1, 0.1, 0.95) - 3
 
 
-def test_a_knob_without_effect_is_no_proof_of_no_loss():
+def test_an_override_without_effect_is_no_proof_of_no_loss():
   found = one(table(a=(0.1, 0.2, 0.3), b=(0.1, 0.2, 0.3)), "a", "<=", "b")
-  assert (found.verdict, found.note) == ("inconclusive", "both give the same values")
+  assert (found.verdict, found.note) == ("inconclusive", "both sides give the same values")
   found = one(table(a=(0.1, 0.2), b=(0.2, 0.3)), "a", "<=", "b")
   assert (found.verdict, found.note) == ("inconclusive", "no spread over seeds, so no test")
 
@@ -150,15 +150,15 @@ def test_one_seed_decides_nothing():
   assert found.difference == pytest.approx(-0.8)
 
 
-def test_diverged_runs_withhold_a_verdict_in_their_favour():
+def test_diverged_runs_withhold_a_verdict_in_their_favor():
   steady, better = (0.5, 0.52, 0.51, 0.5), (0.1, 0.12, 0.13, None)
   found = one(table(shaky=better, steady=steady), "shaky", "<", "steady")
   assert found.verdict == "inconclusive"
-  assert found.note == "shaky: 1 diverged; it would be 'holds' if the diverged runs were left out"
+  assert found.note == "shaky: 1 diverged; the verdict would be 'holds' without the diverged runs"
   worse = tuple(None if v is None else v + 0.8 for v in better)
   found = one(table(shaky=worse, steady=steady), "shaky", "<", "steady")
   assert (found.verdict, found.note) == ("fails", "shaky: 1 diverged")
-  high = {"mode": "max"}  # where more is better, the low values of diverged runs cannot be meant
+  high = {"mode": "max"}  # if higher is better, the missing values of diverged runs would be low
   found = verdicts(table(shaky=worse, steady=steady), ("shaky", "<", "steady", {}), **high)[0]
   assert found.verdict == "inconclusive"
 
