@@ -1,49 +1,63 @@
-"""Turn torchvision's weights into a run directory that `predict`, `eval` and training start from.
+"""Convert torchvision's weights to a run directory for `predict`, `eval` and further training.
 
   cnnlab convert --model resnet50 --weights resnet50.pth --out runs/resnet50
   cnnlab convert --model resnet18 --weights resnet18.safetensors --out runs/r18 --num_classes 10
 
-Then `cnnlab predict --workdir runs/resnet50 cat.jpg`, or `cnnlab train ... --config.init_from
-runs/r18`. Images are resized, cropped and normalised as torchvision does it; a model that keeps
-1000 classes has ImageNet's names for them.
+Use the result with `cnnlab predict --workdir runs/resnet50 cat.jpg`, or with
+`cnnlab train ... --config.init_from runs/r18`. Images are resized, cropped and normalized as in
+torchvision. A model with 1000 classes uses the class names of ImageNet.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from cnnlab.types import Json, PyTree
+
+if TYPE_CHECKING:
+  from flax import linen as nn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the verb's arguments."""
-  parser.add_argument("--model", required=True, metavar="NAME", help="torchvision's name of it")
+  parser.add_argument(
+    "--model", required=True, metavar="NAME", help="torchvision's name of the model"
+  )
   parser.add_argument(
     "--weights", required=True, metavar="FILE", help="a .pth, .pt or .safetensors file"
   )
-  parser.add_argument("--out", required=True, metavar="DIR", help="the run directory to make")
+  parser.add_argument("--out", required=True, metavar="DIR", help="the run directory to create")
   parser.add_argument(
     "--num_classes",
     type=int,
     metavar="N",
-    help="classes; if the file has another number, with a new classifier",
+    help="number of classes; if it is not that of the file, the classifier is initialized anew",
   )
   parser.add_argument(
-    "--image_size", type=int, default=224, metavar="S", help="side of the input (default 224)"
+    "--image_size",
+    type=int,
+    default=224,
+    metavar="S",
+    help="side of the input in pixels (default 224)",
   )
   parser.add_argument(
-    "--resize", type=int, metavar="S", help="short side before the crop (default: 8/7 of the input)"
+    "--resize",
+    type=int,
+    metavar="S",
+    help="short side before the crop, in pixels (default: 8/7 of the input)",
   )
 
 
 def run(arguments: argparse.Namespace) -> int:
-  """Converts; returns the exit code."""
+  """Converts the weights; returns the exit code."""
   from cnnlab.errors import RunError
   from cnnlab.weights import from_torchvision
 
   out = Path(arguments.out)
   if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-    raise RunError(f"--out {arguments.out}: exists already; name a directory that is to be made")
+    raise RunError(f"--out {arguments.out} already exists; name a new directory")
   size = arguments.image_size
   model, variables = from_torchvision(
     arguments.model, arguments.weights, num_classes=arguments.num_classes, image_size=size
@@ -55,18 +69,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_run(
-  arguments: argparse.Namespace, model: Any, variables: dict[str, Any], sizes: tuple[int, int]
+  arguments: argparse.Namespace,
+  model: nn.Module,
+  variables: dict[str, PyTree],
+  sizes: tuple[int, int],
 ) -> Path:
   """Writes config, status and a checkpoint of step 0; returns the run directory.
 
   Args:
-    arguments: the verb's.
+    arguments: the arguments of the verb.
     model: the network.
-    variables: its weights.
-    sizes: (side of the network's input, short side of an image before it is cropped).
+    variables: its variables.
+    sizes: (side of the network's input, short side of an image before the crop), in pixels.
 
   Raises:
-    RunError: the directory holds something else.
+    RunError: the directory holds other files.
   """
   import numpy as np
 
@@ -101,8 +118,8 @@ def write_run(
     directory.close()
 
 
-def _config(arguments: argparse.Namespace, model: Any, sizes: tuple[int, int]) -> dict[str, Any]:
-  """Returns the resolved config of the run: the defaults, the model, ImageNet, what follows."""
+def _config(arguments: argparse.Namespace, model: nn.Module, sizes: tuple[int, int]) -> Json:
+  """Returns the resolved config of the run, with the derived values."""
   from cnnlab.config import to_plain
   from cnnlab.defaults import default_config
   from cnnlab.tasks import Classification

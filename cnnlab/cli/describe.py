@@ -1,23 +1,28 @@
-"""Shows output, cost, receptive field and memory of each layer; the model is not run.
+"""Show output, cost, receptive field and memory of each layer, without running the model.
 
   cnnlab describe resnet152 --batch_size=32
   cnnlab describe vgg16 --picture vgg16.png
   cnnlab describe resnet20 --option norm=group --option width=2 --csv > sheet.csv
   cnnlab describe --config=configs/cifar.py:resnet20 --config.model.width=2
 
-Multiply-adds are those of one image's forward pass; memory is that of a batch.
+Multiply-adds are for the forward pass of one image; memory is for a batch.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
+
+from cnnlab.types import Options
+
+if TYPE_CHECKING:
+  from cnnlab.inspect import Sheet
 
 TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the arguments of this verb."""
+  """Adds the arguments of the verb."""
   parser.add_argument("model", nargs="?", help="a name from `cnnlab models`")
   parser.add_argument("--config", help="a config file instead of a name, as in `cnnlab train`")
   parser.add_argument(
@@ -45,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.errors import ConfigError
 
   if (arguments.model is None) == (arguments.config is None):
-    raise ConfigError("describe takes either the name of a model or --config=PAGE")
+    raise ConfigError("give either the name of a model or --config=PAGE")
   if arguments.overrides and arguments.config is None:
     raise ConfigError(
       "--config.KEY=VALUE needs --config=PAGE; set options of a model with --option"
@@ -66,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
   return 0
 
 
-def _of_model(arguments: argparse.Namespace) -> Any:
+def _of_model(arguments: argparse.Namespace) -> Sheet:
   from cnnlab.inspect import describe
   from cnnlab.inspect.catalogue import image_shape
   from cnnlab.models import create_model
@@ -86,7 +91,7 @@ def _of_model(arguments: argparse.Namespace) -> Any:
   )
 
 
-def _of_config(arguments: argparse.Namespace) -> Any:
+def _of_config(arguments: argparse.Namespace) -> Sheet:
   from cnnlab.config import apply_overrides, load_page, parse_overrides
   from cnnlab.data import DataSettings, outline
   from cnnlab.inspect import describe, optimizer_names
@@ -114,7 +119,7 @@ def _of_config(arguments: argparse.Namespace) -> Any:
   )
 
 
-def _options(texts: list[str]) -> dict[str, Any]:
+def _options(texts: list[str]) -> Options:
   from cnnlab.config import parse_value
   from cnnlab.errors import ConfigError
 
@@ -127,7 +132,7 @@ def _options(texts: list[str]) -> dict[str, Any]:
   return options
 
 
-def _print(sheet: Any) -> None:
+def _print(sheet: Sheet) -> None:
   from rich.console import Console
   from rich.table import Table
 

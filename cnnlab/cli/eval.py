@@ -1,10 +1,10 @@
-"""Evaluate a run's newest good checkpoint on every example of its evaluation split.
+"""Evaluate a run's newest readable checkpoint on every example of its evaluation split.
 
   cnnlab eval --workdir=runs/x
   cnnlab eval --workdir=runs/x/checkpoints/500 --config.data.eval_split=train
 
-Only the run or checkpoint directory and the data set are needed. Keys of `data` and
-`eval_batch_size` can be overridden. The last line is a JSON object.
+Only the run or checkpoint directory and the data set are needed. The keys of `data` and
+`eval_batch_size` can be overridden. The last line of the output is a JSON object.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
+  """Adds the arguments of the verb."""
   parser.add_argument(
     "--workdir", required=True, metavar="DIR", help="a run or checkpoint directory"
   )
   parser.add_argument(
-    "--config.data.KEY", metavar="VALUE", help="override where or what the data is"
+    "--config.data.KEY", metavar="VALUE", help="override a key of the data, such as its place"
   )
 
 
 def run(arguments: argparse.Namespace) -> int:
-  """Evaluates; returns the exit code."""
+  """Evaluates the run; returns the exit code."""
   from cnnlab.config import parse_overrides
   from cnnlab.defaults import default_config
   from cnnlab.train.restore import evaluate_run

@@ -1,4 +1,4 @@
-"""`cnnlab VERB`: runs a verb and turns errors into a one-line message and an exit code."""
+"""The command `cnnlab VERB`: runs a verb; reports errors as a one-line message and exit code."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ VERBS = {
   "models": "list the models, or the options of one model",
   "describe": "show output, cost, receptive field and memory of each layer of a model",
   "convert": "make a run directory from torchvision's weights",
-  "bench": "time the real training step on synthetic data",
+  "bench": "time the training step on synthetic data",
   "sweep": "train all variants and seeds of an experiment, then report",
   "report": "rebuild an experiment's tables and plots from its run directories",
-  "runs": "show a table of all runs below a directory",
+  "runs": "show a table of all runs in a directory tree",
 }
 
 
@@ -34,15 +34,15 @@ def build_parser() -> argparse.ArgumentParser:
     prog="cnnlab",
     formatter_class=argparse.RawDescriptionHelpFormatter,
     description="Controlled experiments with convolutional networks.",
-    epilog=f"verbs:\n{verbs}\n\n`cnnlab VERB --help` explains a verb.",
+    epilog=f"verbs:\n{verbs}\n\n`cnnlab VERB --help` describes a verb.",
   )
-  parser.add_argument("verb", metavar="VERB", help="what to do, see below")
+  parser.add_argument("verb", metavar="VERB", help="what to do; see below")
   parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
   return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs one verb; returns the exit code: 0 done, 2 user error, 3 diverged, 128 + n signal n."""
+  """Runs a verb and returns the exit code: 0 success, 2 user error, 3 diverged, 128 + n signal n."""
   top = build_parser().parse_args(argv)
   logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
   logging.getLogger("cnnlab").setLevel(logging.INFO)
@@ -66,11 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("interrupted", file=sys.stderr)
     return 130
   except BrokenPipeError:
-    return 141  # the reader of our output has closed it, as in `cnnlab runs DIR | head`
+    return 141  # the reader of the output closed the pipe, as in `cnnlab runs DIR | head`
 
 
 def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-  """Parses a verb's arguments and runs it; separates `--config.KEY=VALUE` if it takes overrides."""
+  """Parses the arguments of a verb and runs it; collects overrides for verbs that take them."""
   if not getattr(verb, "TAKES_OVERRIDES", False):
     return verb.run(parser.parse_args(arguments))  # type: ignore[attr-defined]
   overrides, rest = [], []

@@ -1,4 +1,4 @@
-"""List the models whose names match a pattern, or the options of one.
+"""List the models whose names match a pattern, and their options.
 
 cnnlab models 'resnet*'
 cnnlab models resnet20 --options
@@ -11,13 +11,15 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
+  """Adds the arguments of the verb."""
   parser.add_argument(
     "pattern", nargs="?", default="*", help="a name, or a pattern such as 'resnet*'"
   )
   parser.add_argument("--options", action="store_true", help="show the options with their defaults")
   parser.add_argument(
-    "--table", action="store_true", help="print docs/models.md: counts, costs, sources, proofs"
+    "--table",
+    action="store_true",
+    help="print the content of docs/models.md: counts, costs, sources, and what is verified",
   )
 
 

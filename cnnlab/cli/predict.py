@@ -1,4 +1,4 @@
-"""Predictions for images, from a run or checkpoint directory alone.
+"""Predict images with a run or checkpoint directory; nothing else is needed.
 
 cnnlab predict --workdir=runs/x cat.png dog.jpg
 cnnlab predict --workdir=runs/x --json *.png
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
+  """Adds the arguments of the verb."""
   parser.add_argument(
     "--workdir", required=True, metavar="DIR", help="a run or checkpoint directory"
   )
-  parser.add_argument("--top", type=int, default=5, help="how many results to show (default 5)")
-  parser.add_argument("--json", action="store_true", help="one JSON object per image")
+  parser.add_argument("--top", type=int, default=5, help="number of results to show (default 5)")
+  parser.add_argument("--json", action="store_true", help="print one JSON object per image")
   parser.add_argument(
-    "--draw", metavar="DIR", help="write a picture of each prediction, if the task draws any"
+    "--draw", metavar="DIR", help="write a picture of each prediction, if the task supports it"
   )
   parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG or JPEG files")
 

@@ -1,9 +1,8 @@
-"""The live bar of a training run: steps, rate, time left, last metrics."""
+"""The progress bar of a training run: steps, rate, time left, latest metrics."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from cnnlab.metrics import Metric
+from cnnlab.types import JsonMapping
 
 
 class _Rate(ProgressColumn):
@@ -29,17 +29,17 @@ class _Rate(ProgressColumn):
 
 
 class TrainProgress:
-  """A bar on a terminal, plain lines elsewhere; use as a context manager.
+  """A progress bar on a terminal, and plain lines elsewhere; a context manager.
 
-  `step` and `report` are what `cnnlab.train.train` calls.
+  `step` and `report` are arguments for `cnnlab.train.train`.
   """
 
   def __init__(self, title: str, watched: Metric):
     """Initializes the bar.
 
     Args:
-      title: what stands before it.
-      watched: metric of the task that is shown, in training and evaluation.
+      title: text before the bar.
+      watched: the metric of the task to show, for training and evaluation.
     """
     self._watched = watched
     self._console = Console(stderr=True)
@@ -60,11 +60,11 @@ class TrainProgress:
     self._task = self._bar.add_task(title, total=None, metrics="")
 
   def step(self, step: int, total: int) -> None:
-    """Moves the bar."""
+    """Shows the number of finished steps."""
     self._bar.update(self._task, completed=step, total=total)
 
-  def report(self, row: dict[str, Any]) -> None:
-    """Shows a row of metrics: beside the bar, and as a line where it has an evaluation."""
+  def report(self, row: JsonMapping) -> None:
+    """Shows a row of metrics next to the bar; also as a line, if it includes an evaluation."""
     text = describe_row(row, self._watched)
     self._bar.update(self._task, metrics=text)
     if "eval/count" in row or not self._console.is_terminal:
@@ -82,8 +82,8 @@ class TrainProgress:
     self._bar.stop()
 
 
-def describe_row(row: dict[str, Any], watched: Metric) -> str:
-  """Returns loss, the watched metric and the rate of a row, in one line."""
+def describe_row(row: JsonMapping, watched: Metric) -> str:
+  """Returns the loss, the watched metric and the rate of a row as one line."""
   parts = []
   if "train/loss" in row:
     parts.append(f"loss {row['train/loss']:.4f}")

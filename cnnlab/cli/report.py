@@ -1,8 +1,8 @@
-"""Rebuild the table and the report of an experiment from its directories alone.
+"""Rebuild the table and the report of an experiment from its run directories.
 
 cnnlab report runs/downsampling_digits
-cnnlab report runs                      # of every experiment below
-cnnlab report experiments --claims      # the claims of all reports below, as the README has them
+cnnlab report runs                      # every experiment in the folder
+cnnlab report experiments --claims      # a table of the claims in all reports, as in the README
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
-  parser.add_argument("directory", help="of a sweep, or a folder of several")
+  """Adds the arguments of the verb."""
+  parser.add_argument("directory", help="the directory of a sweep, or a folder with several")
   parser.add_argument(
-    "--claims", action="store_true", help="only print the claims of the reports below, in Markdown"
+    "--claims",
+    action="store_true",
+    help="only print the claims of all reports in the directory, as Markdown",
   )
   parser.add_argument("--out", metavar="DIR", help="where to write (default: report/ in the sweep)")
 
@@ -39,14 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
   sweeps = find_sweeps(arguments.directory)
   if arguments.out and len(sweeps) > 1:
     names = ", ".join(sweep.name for sweep in sweeps)
-    raise ConfigError(f"--out takes one report, but {arguments.directory} holds {names}; name one")
+    raise ConfigError(
+      f"--out is for a single report, but {arguments.directory} holds {names}; name one"
+    )
   for sweep in sweeps:
     report(sweep, Console(), arguments.out)
   return 0
 
 
 def report(directory: Path, console: Console, out: str | None = None) -> None:
-  """Writes the report of one sweep, prints its table, its verdicts and where it lies."""
+  """Writes the report of one sweep; prints its table, its verdicts and its path."""
   from cnnlab.lab.console import summary_table, verdict_table
   from cnnlab.lab.report import write_report
 

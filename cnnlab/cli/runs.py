@@ -1,11 +1,11 @@
-"""A table of every run below a directory: status, step, best and last metric, what differs in the configs.
+"""Show every run in a directory tree: status, step, metrics, and differences of the configs.
 
 cnnlab runs runs
 cnnlab runs runs --watch
 cnnlab runs runs --csv > runs.csv
 
-With --watch the table is live, what is under way on top, until Ctrl-C. It reads the directories
-alone: any machine that sees them can watch, however the sweep was launched.
+With --watch the table is updated until Ctrl-C, with active runs at the top. Only the directories
+are read, so any machine that can access them can watch any sweep.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
   from rich.console import Console
   from rich.table import Table
 
-# From what needs a look to what does not.
+# Runs that may need attention come first.
 _ORDER = ("running", "failed", "diverged", "dead", "broken", "interrupted", "queued", "done")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
-  parser.add_argument("directory", nargs="?", default="runs", help="default: runs")
-  parser.add_argument("--csv", action="store_true", help="as CSV")
-  parser.add_argument("--watch", action="store_true", help="live, until Ctrl-C")
+  """Adds the arguments of the verb."""
+  parser.add_argument("directory", nargs="?", default="runs", help="where to look (default: runs)")
+  parser.add_argument("--csv", action="store_true", help="print CSV")
+  parser.add_argument("--watch", action="store_true", help="update the table until Ctrl-C")
   parser.add_argument(
-    "--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default 2)"
+    "--every", type=float, default=2.0, metavar="SECONDS", help="time between updates (default 2)"
   )
 
 
@@ -51,7 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def watch(directory: str, every: float, console: Console) -> int:
-  """Shows the table anew every few seconds until Ctrl-C; returns the exit code.
+  """Updates the table every few seconds until Ctrl-C; returns the exit code.
+
+  Args:
+    directory: where to look for runs.
+    every: seconds between updates.
+    console: where the table is shown.
 
   Raises:
     RunError: the directory does not exist.
@@ -70,7 +75,7 @@ def watch(directory: str, every: float, console: Console) -> int:
 
 
 def _table(directory: str) -> Table:
-  """Returns the table of this moment: by status, and how many runs there are of each."""
+  """Returns the current table, sorted by status, with the number of runs of each status."""
   from cnnlab.lab import console
   from cnnlab.runs.table import runs_table
 
@@ -79,8 +84,6 @@ def _table(directory: str) -> Table:
   places = runs["status"].map(lambda status: rank.get(status, 0))
   shown = console.runs_table(runs.loc[places.sort_values(kind="stable").index], directory)
   counts = runs["status"].value_counts()
-  shown.caption = ", ".join(
-    f"{counts[s]} {s}" for s in sorted(counts.index, key=lambda s: rank.get(s, 0))
-  )
-  shown.caption_justify = "left"
+  totals = ", ".join(f"{counts[s]} {s}" for s in sorted(counts.index, key=lambda s: rank.get(s, 0)))
+  shown.caption = f"{totals}\n{shown.caption}" if shown.caption else totals
   return shown

@@ -4,11 +4,11 @@
   cnnlab sweep experiments/downsampling_digits --only 'max stride' --seeds 5 --dry_run
   cnnlab sweep experiments/all_cnn --recipe quick --config.data.dir=DATA_DIR --root runs
 
-Runs lie at ROOT/<experiment>/<variant>/seed<k>. Finished ones are skipped and interrupted ones
-resumed, so run the same command to resume. A run that fails is
-recorded with its error while the rest go on. Before anything starts, variants that would train
-the same, because a knob is not wired to anything, are named. Exit code: 0 when every run is done,
-1 when some are not, 2 when nothing could be started, 130 when interrupted.
+Runs are at ROOT/<experiment>/<variant>/seed<k>. Finished runs are skipped and interrupted ones
+resumed, so run the same command to resume a sweep. If a run fails, its error is recorded and the
+other runs continue. Before anything starts, variants that would train identically are reported as
+"not wired": the overrides that distinguish them have no effect. Exit code: 0 if every run is done,
+1 if some are not, 2 if nothing could be started, 130 if interrupted.
 """
 
 from __future__ import annotations
@@ -28,38 +28,45 @@ TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
-  parser.add_argument("experiment", help="a folder of experiments/, or its name")
-  parser.add_argument("--recipe", default="", help="of the experiment, such as quick, paper, tiny")
+  """Adds the arguments of the verb."""
+  parser.add_argument("experiment", help="a folder in experiments/, or its name")
+  parser.add_argument(
+    "--recipe", default="", help="form of the experiment, such as quick, paper or tiny"
+  )
   parser.add_argument(
     "--root", default="runs", metavar="DIR", help="where the runs go (default runs)"
   )
-  parser.add_argument("--only", metavar="PATTERNS", help="variants, such as 'max str*'")
-  parser.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 instead of its own")
   parser.add_argument(
-    "--on", default="local", metavar="LAUNCHER", help="local (default), ray or slurm"
+    "--only", metavar="PATTERNS", help="train only these variants, such as 'max str*'"
+  )
+  parser.add_argument("--seeds", type=int, metavar="N", help="use seeds 0 to N-1")
+  parser.add_argument(
+    "--on", default="local", metavar="LAUNCHER", help="launcher: local (default), ray or slurm"
   )
   parser.add_argument(
     "--option",
     action="append",
     default=[],
     metavar="KEY=VALUE",
-    help="for the launcher, such as partition=gpu (slurm), address=auto (ray); may be repeated",
+    help="option of the launcher, such as partition=gpu (slurm), address=auto (ray); repeatable",
   )
   parser.add_argument(
-    "--workers", type=int, metavar="N", help="runs at a time (default: by device)"
+    "--workers",
+    type=int,
+    metavar="N",
+    help="runs at the same time (default: depends on the device)",
   )
   parser.add_argument(
     "--dry_run", action="store_true", help="print the plan and its cost, and stop"
   )
   parser.add_argument(
-    "--strict", action="store_true", help="start nothing if two variants would train the same"
+    "--strict", action="store_true", help="start nothing if two variants would train identically"
   )
   parser.add_argument("--config.KEY", metavar="VALUE", help="override a key in all variants")
 
 
 def run(arguments: argparse.Namespace) -> int:
-  """Sweeps and reports; returns the exit code."""
+  """Runs the sweep and writes its report; returns the exit code."""
   from rich.console import Console
 
   from cnnlab.errors import ConfigError, unknown
@@ -101,10 +108,10 @@ def _with_overrides(experiment: Experiment, arguments: list[str]) -> Experiment:
 def _examine(
   specs: list[RunSpec], directory: Path, arguments: argparse.Namespace, console: Console
 ) -> bool:
-  """Prints what is wrong with the variants and what they will cost; returns whether to continue.
+  """Prints problems of the variants and the cost of the sweep; returns whether to continue.
 
   Raises:
-    ConfigError: none of them can be set up.
+    ConfigError: no variant can be set up.
   """
   from cnnlab.errors import ConfigError
   from cnnlab.lab.cost import estimate_cost
@@ -113,14 +120,14 @@ def _examine(
 
   if not any(spec.to_do for spec in specs):
     return True
-  with console.status("comparing what the variants would train"):
+  with console.status("checking that the variants differ"):
     examined = examine(specs)
   broken = [one for one in examined if one.error]
   if len(broken) == len(examined):
     raise ConfigError(broken[0].error)
   same = unwired(examined, specs)
   for one in broken:
-    console.print(f"cannot be set up: {one.label}: {one.error}", style="red", markup=False)
+    console.print(f"variant {one.label!r} cannot be set up: {one.error}", style="red", markup=False)
   for group in same:
     console.print(f"not wired: {group}", style="red", markup=False, soft_wrap=True)
   workers = len(shares(arguments.workers, sum(spec.to_do for spec in specs)))

@@ -3,7 +3,7 @@
   cnnlab train --config=configs/digits.py --config.optim.learning_rate=0.1 --workdir=runs/x
   cnnlab train --config=configs/cifar.py:resnet20 --config.data.dir=DATA_DIR --workdir=runs/y
 
-Every key and its default: cnnlab/defaults.py, or `cnnlab train --config=PAGE --print_config`.
+All keys and defaults are in cnnlab/defaults.py; `--print_config` shows the config of a page.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the verb's arguments."""
-  parser.add_argument("--config", required=True, metavar="PAGE[:FORM]", help="a page of configs/")
-  parser.add_argument("--workdir", metavar="DIR", help="the run's directory")
+  """Adds the arguments of the verb."""
+  parser.add_argument(
+    "--config",
+    required=True,
+    metavar="PAGE[:FORM]",
+    help="a config page, such as configs/digits.py",
+  )
+  parser.add_argument("--workdir", metavar="DIR", help="the run directory")
   parser.add_argument("--print_config", action="store_true", help="print the config and stop")
-  parser.add_argument("--config.KEY", metavar="VALUE", help="override a key; any number of these")
+  parser.add_argument("--config.KEY", metavar="VALUE", help="override a key; repeatable")
 
 
 def run(arguments: argparse.Namespace) -> int:
-  """Trains; returns the exit code."""
+  """Trains the network; returns the exit code."""
   from cnnlab.config import apply_overrides, load_page, parse_overrides, to_plain
   from cnnlab.errors import ConfigError
 
@@ -34,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(json.dumps(to_plain(config), indent=2))
     return 0
   if not arguments.workdir:
-    raise ConfigError("--workdir is required: it names the directory of the run")
+    raise ConfigError("--workdir is required: it names the run directory")
 
   from cnnlab.cli.progress import TrainProgress, describe_row
   from cnnlab.tasks import main_metric

@@ -1,4 +1,4 @@
-"""`cnnlab convert`: torchvision's weights become a run that predicts and that training starts from."""
+"""`cnnlab convert`: makes a run from torchvision's weights, for predictions and for training."""
 
 import json
 
@@ -13,7 +13,7 @@ from cnnlab.cli.main import main
 from cnnlab.weights import from_torchvision
 from tests import parity_weights
 
-# The smallest of the nets that have a fixture.
+# The smallest net that has a fixture.
 NAME = "resnet18"
 
 
@@ -54,7 +54,7 @@ def test_predict_does_what_torchvision_does(converted, tensors, tmp_path, capsys
   image.save(tmp_path / "x.png")
   assert main(["predict", "--workdir", str(converted), "--json", str(tmp_path / "x.png")]) == 0
   found = json.loads(capsys.readouterr().out.splitlines()[-1])["probabilities"]
-  # torchvision's own words: ToTensor, CenterCrop(224), Normalize(mean, std).
+  # In torchvision: ToTensor, CenterCrop(224), Normalize(mean, std).
   x = (np.asarray(image)[16:240, 16:240] / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
   model, variables = from_torchvision(NAME, tensors)
   logits = model.apply(variables, x[None].astype(np.float32), train=False)[0]
@@ -79,7 +79,7 @@ def test_what_exists_is_left_alone(converted, weights, capsys):
   before = (converted / "config.json").read_text()
   command = ["convert", "--model", "resnet18", "--weights", weights, "--out", str(converted)]
   assert main([*command, "--num_classes", "3"]) == 2
-  assert "exists already" in capsys.readouterr().err
+  assert "already exists" in capsys.readouterr().err
   assert (converted / "config.json").read_text() == before
 
 
