@@ -1,1 +1,1 @@
-"""One folder for each question: variants, claims, the papers' figures and our measured results."""
+"""One folder per question: variants, claims, the papers' figures, and measured results."""

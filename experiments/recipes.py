@@ -1,18 +1,20 @@
-"""What the CIFAR-10 experiments share: the forms that each can be run in.
+"""The recipes of the CIFAR-10 experiments: forms of one experiment that differ in size and cost.
 
-  paper   as published, or at the size that the source had in mind; for an accelerator
-  quick   5 seeds within half an hour on two CPU cores: 8,000 training and 4,000 test images reduced
-          to 16x16 pixels, narrow nets, a few epochs. It answers the question for that setting only.
-          Three seeds would leave a paired test two degrees of freedom: it could decide nothing.
+  paper   as published, or at the scale of the source; for an accelerator
+  quick   5 seeds in half an hour on two CPU cores: 8,000 training and 4,000 test images reduced to
+          16x16 pixels, narrow nets, a few epochs. Its answers are valid for this setting only.
+          With three seeds, a paired test would have two degrees of freedom and decide nothing.
   tiny    two steps on scikit-learn's digits, for the tests
 
-The empty recipe is `quick`. CIFAR-10 comes by TFDS: `--config.data.dir=DIR` says where it lies.
+An empty name selects `quick`. TFDS provides CIFAR-10; `--config.data.dir=DIR` sets its directory.
+A recipe is not a set of training hyperparameters: those are the overrides that it contains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from cnnlab.lab.variants import Overrides
 
 CIFAR = (
   "Committed results were measured on CIFAR-10 stored as JPEGs of quality 75, which is slightly "
@@ -20,10 +22,10 @@ CIFAR = (
 )
 REDUCED = (
   "Quick recipe: 8,000 training and 4,000 test images of 16x16 pixels, narrower nets and few "
-  "epochs. It is no reproduction of the paper's figures, which are given for orientation."
+  "epochs. It does not reproduce the paper's figures, which are shown only for comparison."
 )
 
-QUICK: dict[str, Any] = {
+QUICK: Overrides = {
   "batch_size": 64,
   "eval_every_epochs": 2.0,
   "checkpoint_every_epochs": 0.0,
@@ -35,7 +37,7 @@ QUICK: dict[str, Any] = {
   "schedule.name": "cosine",
   "schedule.warmup_epochs": 0.5,
 }
-TINY: dict[str, Any] = {
+TINY: Overrides = {
   "batch_size": 8,
   "eval_batch_size": 20,
   "max_steps": 2,
@@ -50,10 +52,17 @@ TINY: dict[str, Any] = {
 
 
 class Recipe(NamedTuple):
-  """One form of an experiment: what all its variants set, the seeds, and what must be said of it."""
+  """One form of an experiment.
+
+  Attributes:
+    name: `paper`, `quick` or `tiny`.
+    overrides: {dotted.config.key: value} for all variants.
+    seeds: the seeds of every variant.
+    note: how this form differs from the published one; shown in the report.
+  """
 
   name: str
-  overrides: Mapping[str, Any]
+  overrides: Overrides
   seeds: tuple[int, ...]
   note: str
 
@@ -66,28 +75,28 @@ class Recipe(NamedTuple):
 def choose(
   name: str,
   *,
-  paper: Mapping[str, Any] | None = None,
-  quick: Mapping[str, Any] | None = None,
-  tiny: Mapping[str, Any] | None = None,
+  paper: Overrides | None = None,
+  quick: Overrides | None = None,
+  tiny: Overrides | None = None,
   seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
   note: str = "",
 ) -> Recipe:
-  """Returns the recipe called `name`.
+  """Returns the recipe with the given name.
 
   Args:
     name: `paper`, `quick`, `tiny`, or empty for `quick`.
-    paper: {dotted.key: value} beside the page, for the published form.
-    quick, tiny: the same for the small forms, on top of `QUICK` and `TINY`.
-    seeds: of the published form; the quick one has five, the tiny one two.
-    note: how the published form departs from its source.
+    paper: overrides of the config page for the published form.
+    quick, tiny: overrides for the small forms, in addition to `QUICK` and `TINY`.
+    seeds: seeds of the published form; the quick form has five, the tiny one two.
+    note: how the published form differs from its source.
 
   Raises:
-    KeyError: another name.
+    KeyError: the name is unknown.
   """
   if name == "paper":
     return Recipe("paper", dict(paper or {}), seeds, f"{note} {CIFAR}".strip())
   if name == "tiny":
-    return Recipe("tiny", {**TINY, **(tiny or {})}, (0, 1), "Two steps on digits: a test.")
+    return Recipe("tiny", {**TINY, **(tiny or {})}, (0, 1), "Two steps on digits, for tests only.")
   if name in ("", "quick"):
     return Recipe("quick", {**QUICK, **(quick or {})}, (0, 1, 2, 3, 4), f"{REDUCED} {CIFAR}")
   raise KeyError(name)

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--workdir", required=True, metavar="DIR", help="a run or checkpoint directory"
   )
   parser.add_argument(
-    "--config.data.KEY", metavar="VALUE", help="override a key of the data, such as its place"
+    "--config.data.KEY", metavar="VALUE", help="override a key of the data, such as data.dir"
   )
 
 

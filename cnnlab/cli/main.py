@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs a verb and returns the exit code: 0 success, 2 user error, 3 diverged, 128 + n signal n."""
+  """Runs a verb; returns the exit code: 0 success, 2 user error, 3 diverged, 128 + n signal n."""
   top = build_parser().parse_args(argv)
   logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
   logging.getLogger("cnnlab").setLevel(logging.INFO)

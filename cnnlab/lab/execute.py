@@ -16,7 +16,7 @@ from cnnlab.runs.loading import read_json_lines
 from cnnlab.runs.table import declared_metrics, main_metric
 from cnnlab.types import JsonMapping
 
-EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # the name under which launchers' workers import it
+EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # where launchers' workers import it from
 
 
 def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[str, str]:
@@ -34,7 +34,7 @@ def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[s
 
   directory = Path(spec["directory"])
   try:
-    held_before = _peak_memory()
+    peak_before = _peak_memory()
     train(resolve(spec), directory, asked=spec["overrides"], progress=report)
   except (Interrupted, RunError) as error:
     # A RunError means that the directory belongs to another config or process: write nothing there.
@@ -44,12 +44,11 @@ def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[s
   except Exception as error:  # an error in one run must not stop the sweep
     traceback.print_exc()
     if not (directory / "config.json").exists():
-      record_failure(
-        directory, error
-      )  # it never started; otherwise training has recorded the error
+      # The run never started; otherwise training has recorded the error.
+      record_failure(directory, error)
     reason = f"{type(error).__name__}: {error}"
     return {"status": run_state(directory), "reason": reason, "result": ""}
-  _record_memory(directory, held_before)
+  _record_memory(directory, peak_before)
   return {"status": run_state(directory), "reason": "", "result": _last_metric(directory)}
 
 
@@ -61,7 +60,7 @@ def _peak_memory() -> int:
   return max((stats.get("peak_bytes_in_use", 0) for stats in reported), default=0)
 
 
-def _record_memory(directory: Path, held_before: int) -> None:
+def _record_memory(directory: Path, peak_before: int) -> None:
   """Writes a run's peak memory, if it is known.
 
   A device keeps one peak for the whole process, so the peak of a run is unknown if an earlier run
@@ -69,7 +68,7 @@ def _record_memory(directory: Path, held_before: int) -> None:
   """
   peak = _peak_memory()
   path = directory / COST_FILE
-  if peak > held_before and not path.exists():
+  if peak > peak_before and not path.exists():
     write_json(path, {"peak_memory_bytes": peak})
 
 

@@ -1,4 +1,8 @@
-"""Plans a sweep: each run of an experiment, with its directory, overrides and current state."""
+"""Plans a sweep: each run of an experiment, with its directory, overrides and current state.
+
+This is the plan of a sweep. The plan of a single run, its numbers of steps and epochs, is
+`cnnlab.train.setup.Plan`.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
 def learning_curves(
   experiment: Experiment, curves: Mapping[str, Sequence[Curve]], metric: str
 ) -> Figure | None:
-  """Returns a plot of a metric by epoch, one line per variant: mean over seeds, band from min to max.
+  """Returns a plot of a metric by epoch: for each variant the mean and the range over seeds.
 
   Each unfinished run is drawn as a dotted line of its own, with a cross at the last point. Many
   variants are distributed over several panels, each with the base.

@@ -129,7 +129,7 @@ def seeds_needed(shift: float, deviation: float, level: float, power: float = PO
 
 
 def paired_differences(runs: pd.DataFrame, claim: Claim) -> pd.Series:
-  """Returns left - right of a claim's metric by seed, for the seeds that both sides have finished."""
+  """Returns left - right of a claim's metric, by seed, for the seeds finished by both sides."""
   column = claim.metric if claim.metric in runs else "value"
   sides = (runs[runs["variant"] == side] for side in (claim.left, claim.right))
   left, right = (by_seed(side, column) for side in sides)

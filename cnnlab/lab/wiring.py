@@ -128,12 +128,12 @@ def fingerprint(setup: Setup, init_from: str = "") -> str:
       digest.update(array.data)
   for key, array in setup.data.preprocess.arrays().items():
     digest.update(key.encode() + array.tobytes())
-  plan, data = setup.plan, setup.resolved["data"]
+  length, data = setup.plan, setup.resolved["data"]
   about = {
     "counts": [split.num_examples for split in splits.values()],
     "order": [setup.resolved["seed"], setup.resolved["batch_size"]],
     "preprocess": setup.data.preprocess.settings(),
-    "plan": [plan.total_steps, plan.eval_every],
+    "plan": [length.total_steps, length.eval_every],
     "init_from": init_from,
     "streamed": {} if setup.data.train.constants else data,
   }

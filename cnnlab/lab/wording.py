@@ -1,4 +1,4 @@
-"""Text for readers: metrics with names and units, counts, durations, and the meaning of statuses."""
+"""Text for readers: metrics with names and units, counts, durations, meanings of statuses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATUSES = {
 
 
 class ShownMetric(NamedTuple):
-  """How a metric is shown: its name, its unit (empty for none), and the factor that converts to it."""
+  """How a metric is shown: name, unit (empty for none), and the factor that converts to it."""
 
   name: str
   unit: str

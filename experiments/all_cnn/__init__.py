@@ -1,1 +1,1 @@
-"""Pooling against strided convolution, arXiv:1412.6806."""
+"""Pooling versus strided convolution, arXiv:1412.6806."""

@@ -1,14 +1,16 @@
-"""Striving for Simplicity (arXiv:1412.6806): pooling against strided convolution, on CIFAR-10.
+"""Striving for Simplicity (arXiv:1412.6806): pooling versus strided convolution, on CIFAR-10.
 
-Four forms of each base net: `base` with 3x3 max pooling, `strided` with the pooling dropped and its
-stride given to the convolution before it, `all_cnn` with the pooling replaced by a 3x3 convolution
-of stride 2, and `convpool` with that convolution beside the pooling: as large as `all_cnn`, so that
-the two differ in the pooling alone. The paper recipe has all twelve nets, the others those of C.
+Each base net has four forms: `base` with 3x3 max pooling; `strided`, where the convolution before
+the pooling is strided instead; `all_cnn`, where a 3x3 convolution of stride 2 replaces the pooling;
+and `convpool`, with an extra 3x3 convolution before the pooling, so that it has the size of
+`all_cnn` and differs only in the pooling. The paper recipe includes all twelve nets; the other
+recipes include those of base C.
 
-Published (section 3.1): 350 epochs of SGD with momentum 0.9, rate divided by 10 at epochs 200, 250
-and 300, weight decay 0.001, dropout of 20 % of the input and 50 % behind each pooling; no
-augmentation. The rate was picked per model from 0.25, 0.1, 0.05, 0.01; here all have 0.05. The
-paper's whitening is left out: per-channel centering and scaling instead. Batch size: not stated.
+Published (section 3.1): 350 epochs of SGD with momentum 0.9, learning rate divided by 10 at epochs
+200, 250 and 300, weight decay 0.001, dropout of 20 % of the input and 50 % after each pooling; no
+augmentation. The learning rate was chosen for each model from 0.25, 0.1, 0.05 and 0.01; here it is
+0.05 for all. Per-channel centering and scaling replace the paper's whitening. The paper does not
+state the batch size.
 """
 
 from __future__ import annotations
@@ -25,17 +27,18 @@ TABLE3 = {  # test error in %, CIFAR-10 without augmentation
 }  # fmt: skip
 SOURCE = "arXiv:1412.6806, table 3"
 LONGER = (
-  "A first sweep of 16 epochs at rate 0.02 ended at training errors of 46 to 54 %, and test errors in "
-  "the same order: it told which of the nets learn faster. This one, twice as long, ends at 34 to 43 "
-  "%, still in that order; the paper's nets are trained to the end, for 350 epochs."
+  "A first sweep of 16 epochs at learning rate 0.02 ended with training errors of 46 to 54 %, and "
+  "the test errors had the same order: it showed which nets learn faster. This sweep is twice as "
+  "long and ends with 34 to 43 %, still in that order; the paper trains its nets to convergence, "
+  "for 350 epochs."
 )
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   chosen = choose(
     recipe,
@@ -58,13 +61,13 @@ def get_experiment(recipe: str = "") -> Experiment:
       "optim.weight_decay": 0.001,
     },
     tiny={"model.width": 0.05},
-    note="All nets at rate 0.05 (the paper chose it per net), no whitening, batches of 128.",
+    note="Learning rate 0.05 for all (the paper chose it per net), no whitening, batches of 128.",
   )
   bases = "abc" if chosen.at_full_size else "c"
   nets = [f"{form}_{base}" for base in bases for form in FORMS]
   return Experiment(
     name="all_cnn",
-    question="Can strided convolution replace pooling at no loss?",
+    question="Can strided convolution replace pooling without loss?",
     config="configs/cifar.py:base_c",
     overrides=chosen.overrides,
     variants={net: {"model.name": net} for net in nets},
@@ -72,7 +75,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     seeds=chosen.seeds,
     claims=(
       Claim(
-        "pooling replaced by a strided convolution is as good as with pooling kept beside it",
+        "replacing pooling with a strided convolution is as good as adding a convolution before it",
         "all_cnn_c", "<=", "convpool_c", f"{SOURCE} and section 3.1.1", margin=0.01,
       ),
       Claim(
@@ -80,11 +83,11 @@ def get_experiment(recipe: str = "") -> Experiment:
         "all_cnn_c", "<=", "base_c", SOURCE, margin=0.01,
       ),
       Claim(
-        "dropping the pooling and striding the convolution before it costs accuracy",
+        "removing the pooling and striding the convolution before it costs accuracy",
         "strided_c", ">", "base_c", f"{SOURCE} and section 3.1.1",
       ),
       Claim(
-        "a convolution more before each pooling helps",
+        "an extra convolution before each pooling helps",
         "convpool_c", "<", "base_c", SOURCE,
       ),
     ),

@@ -1,1 +1,1 @@
-"""Cardinality against width and depth, arXiv:1611.05431."""
+"""Cardinality versus width and depth, arXiv:1611.05431."""

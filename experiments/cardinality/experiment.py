@@ -1,24 +1,24 @@
-"""Aggregated Residual Transformations (arXiv:1611.05431): cardinality against width and depth.
+"""Aggregated Residual Transformations (arXiv:1611.05431): cardinality versus width and depth.
 
-`c<C>_d<d>`: a bottleneck's 3x3 convolution in C groups of d channels, at equal complexity (table
-2); `deeper`, `wider` and `more_paths` spend about twice as much on depth, width or cardinality
-(table 4). Published for ImageNet; on CIFAR the paper has 29-layer nets, 300 epochs, batches of 128, rate
-0.1 divided by 10 at epochs 150 and 225, weight decay 5e-4 (section 5.3): those are used here.
+`c<C>_d<d>` has C groups of d channels in the 3x3 convolution of each bottleneck, at equal
+complexity (table 2). `deeper`, `wider` and `more_paths` have about twice the cost, spent on depth,
+width or cardinality (table 4). The paper's figures are for ImageNet. The hyperparameters are those
+of its CIFAR nets (section 5.3): 29 layers, 300 epochs, batches of 128, learning rate 0.1 divided by
+10 at epochs 150 and 225, weight decay 5e-4.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab.variants import Overrides
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
 TABLE3, TABLE4 = "arXiv:1611.05431, table 3", "arXiv:1611.05431, table 4"
-# Cardinality, width of a group, and top-1 error in % of the 50-layer net on ImageNet (table 3).
+# Cardinality, width of a group, and top-1 error of the 50-layer net on ImageNet in % (table 3).
 EQUAL = ((1, 64, 23.9), (2, 40, 23.0), (4, 24, 22.6), (8, 14, 22.3), (32, 4, 22.2))
-# Of the 101-layer nets at twice the cost (table 4); the paper widens the group to 100 channels.
-DOUBLE: dict[str, tuple[dict[str, Any], float]] = {
+# The same for 101-layer nets at twice the cost (table 4); the paper has groups of 100 channels.
+DOUBLE: dict[str, tuple[Overrides, float]] = {
   "deeper": ({"model.blocks": 6}, 21.7),
   "wider": ({"model.base_width": 100}, 21.3),
   "more_paths": ({"model.cardinality": 2}, 20.7),
@@ -26,17 +26,17 @@ DOUBLE: dict[str, tuple[dict[str, Any], float]] = {
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   chosen = choose(
     recipe,
     paper={"epochs": 300.0, "optim.weight_decay": 0.0005},
     quick={"epochs": 8.0, "model.width": 0.25, "optim.weight_decay": 0.0005},
     tiny={"model.width": 0.25, "model.blocks": 1},
-    note="Section 5.3's recipe on CIFAR-10 with table 2's widths; figures are of ImageNet.",
+    note="Section 5.3's hyperparameters on CIFAR-10, widths of table 2; figures are for ImageNet.",
   )
   equal = {
     f"c{groups}_d{width}": {"model.cardinality": groups, "model.base_width": width}
@@ -46,7 +46,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   errors |= {label: (error, TABLE4) for label, (_, error) in DOUBLE.items()}
   return Experiment(
     name="cardinality",
-    question="Does cardinality buy more accuracy than depth or width at equal cost?",
+    question="Does cardinality improve accuracy more than depth or width at equal cost?",
     config="configs/cifar.py:resnext29_1x64d",
     overrides=chosen.overrides,
     variants=equal | {label: overrides for label, (overrides, _) in DOUBLE.items()},
@@ -54,8 +54,8 @@ def get_experiment(recipe: str = "") -> Experiment:
     seeds=chosen.seeds,
     claims=(
       Claim("more paths are better at equal cost", "c32_d4", "<", "c1_d64", TABLE3),
-      Claim("twice the paths beat more width", "more_paths", "<", "wider", TABLE4),
-      Claim("twice the paths beat more depth", "more_paths", "<", "deeper", TABLE4),
+      Claim("twice as many paths beat more width", "more_paths", "<", "wider", TABLE4),
+      Claim("twice as many paths beat more depth", "more_paths", "<", "deeper", TABLE4),
     ),
     paper={
       label: Published(

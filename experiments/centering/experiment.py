@@ -1,9 +1,9 @@
 """Zero-centering of the input: none, by channel mean, by mean image, and to [-1, 1].
 
-Source: CS231n's notes on data preprocessing: centering matters, and a mean per channel is as good as
-a mean image. Without scaling by the deviation, so that the variants differ in the centre alone; the
-net has no normalisation that would centre again. The grammar net, recipe of arXiv:1512.03385 at a
-fifth of its rate.
+Source: CS231n's notes on data preprocessing: centering matters, and a mean per channel is as good
+as a mean image. Images are not scaled by their deviation, so the variants differ only in the
+center; the net (`convnet`) has no normalization layers, which would center again. Hyperparameters
+of arXiv:1512.03385 with a fifth of its learning rate.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ NOTES = "CS231n lecture notes, training neural networks, data preprocessing"
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   net = {"model.norm": "none", "model.convs_per_block": 2, "optim.learning_rate": 0.02}
   chosen = choose(
@@ -27,7 +27,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, "model.features": (64, 128, 256), **net},
     quick={"epochs": 10.0, "model.features": (16, 32, 64), **net},
     tiny={"model.features": (4, 4), **net},
-    note="Our own recipe and net: the source gives no table.",
+    note="Our own net and hyperparameters: the source has no table.",
   )
   return Experiment(
     name="centering",
@@ -45,7 +45,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     claims=(
       Claim("zero-centering helps", "channel", "<", "none", NOTES),
       Claim("a mean image is no better", "channel", "<=", "image", NOTES, margin=0.01),
-      Claim("nor any worse", "image", "<=", "channel", NOTES, margin=0.01),
+      Claim("a mean image is no worse", "image", "<=", "channel", NOTES, margin=0.01),
     ),
     recipe=chosen.name,
     note=chosen.note,

@@ -1,16 +1,16 @@
-"""Densely Connected Convolutional Networks (arXiv:1608.06993): error per parameter, B and C.
+"""Densely Connected Convolutional Networks (arXiv:1608.06993): errors and numbers of parameters.
 
-DenseNets of one depth in the basic form, with bottlenecks (`b`), compression (`c`) and both (`bc`),
-beside a ResNet. Published (table 2, C10+): 300 epochs of SGD with Nesterov momentum 0.9, batches of
-64, rate 0.1 divided by 10 at half and three quarters, weight decay 1e-4, flips and shifts. The
-small recipes have DenseNets of 22 and ResNets of 32 layers.
+DenseNets of the same depth in the basic form, with bottlenecks (`b`), with compression (`c`) and
+with both (`bc`), compared with a ResNet. Published (table 2, C10+): 300 epochs of SGD with Nesterov
+momentum 0.9, batches of 64, learning rate 0.1 divided by 10 after one half and three quarters of
+the training, weight decay 1e-4, flips and shifts. The quick recipe has DenseNets with 22 layers and
+a ResNet with 32.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab.variants import Overrides, Variants
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
@@ -24,10 +24,10 @@ FORMS = {
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   chosen = choose(
     recipe,
@@ -38,14 +38,14 @@ def get_experiment(recipe: str = "") -> Experiment:
       "optim.nesterov": True,
     },
     quick={"epochs": 6.0, "optim.nesterov": True},
-    note="One figure a net in the paper; its error is that of the last epoch, as here.",
+    note="The paper has one figure per net; its error is from the last epoch, as it is here.",
   )
-  # Of 22 layers: 3 blocks of 6 layers, of half as many with a bottleneck.
-  small: dict[str, Any] = {} if chosen.at_full_size else {"model.growth_rate": 8}
+  # 22 layers: 3 blocks of 6 layers, or of 3 layers with bottlenecks.
+  small: Overrides = {} if chosen.at_full_size else {"model.growth_rate": 8}
   blocks = {form: (3, 3, 3) if form in ("b", "bc") else (6, 6, 6) for form in FORMS}
   if chosen.name == "tiny":
     small, blocks = {"model.growth_rate": 4}, dict.fromkeys(FORMS, (1, 1, 1))
-  variants: dict[str, dict[str, Any]] = {}
+  variants: Variants = {}
   for form, net in FORMS.items():
     size = {} if chosen.at_full_size else {"model.blocks": blocks[form]}
     variants[form] = {"model.name": net, **small, **size}
@@ -58,7 +58,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   published = {"basic": 0.0524, "bc100": 0.0451, "resnet": 0.0661}
   return Experiment(
     name="densenet",
-    question="Does a DenseNet need fewer parameters for the same error, fewer still with B and C?",
+    question="Does a DenseNet need fewer parameters for the same error, even fewer with B and C?",
     config="configs/cifar.py:densenet40_12",
     overrides=chosen.overrides,
     variants=variants,
@@ -69,13 +69,16 @@ def get_experiment(recipe: str = "") -> Experiment:
         "a DenseNet-BC has fewer parameters than the ResNet",
         deep, "<", "resnet", TABLE2, metric="parameters",
       ),
-      Claim("and its error is no higher", deep, "<=", "resnet", TABLE2, margin=0.01),
+      Claim(
+        "the error of a DenseNet-BC is no higher than that of the ResNet",
+        deep, "<=", "resnet", TABLE2, margin=0.01,
+      ),
       Claim(
         "bottlenecks and compression save parameters",
         "bc", "<", "basic", TABLE2, metric="parameters",
       ),
       Claim(
-        "at a cost in error of no more than two points at equal depth and growth",
+        "they raise the error by no more than two points at equal depth and growth rate",
         "bc", "<=", "basic", "arXiv:1608.06993, figure 4 (left)", margin=0.02,
       ),
     ),

@@ -1,9 +1,9 @@
 """Pooling versus strided convolution on scikit-learn's 1,797 handwritten digits: the quickstart.
 
-The variants are those of arXiv:1412.6806 (All-CNN), section 2, on a net small enough for seconds:
-max and average pooling after each block; the pooling dropped and the block's last convolution
-strided (the paper's Strided-CNN); and each pooling replaced by a strided convolution of its own,
-so that the stack has as many layers as the pooled one (the paper's All-CNN).
+The variants are those of arXiv:1412.6806 (All-CNN), section 2, with a net that trains in seconds:
+max pooling or average pooling after each block; no pooling, with the last convolution of each block
+strided (the paper's Strided-CNN); and a strided convolution in place of each pooling, which keeps
+the number of layers (the paper's All-CNN).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ RECIPES = ("", "tiny")
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is '' or 'tiny' (two steps a run, for tests).
+  """Returns the experiment; `recipe` is '' or 'tiny' (two steps per run, for tests).
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   page = {"": "configs/digits.py", "tiny": "configs/digits.py:tiny"}[recipe]
   return Experiment(
     name="downsampling_digits",
-    question="Can strided convolution replace pooling at no loss, on 8x8 handwritten digits?",
+    question="Can strided convolution replace pooling without loss, on 8x8 handwritten digits?",
     config=page,
     variants={
       "max": {"model.downsample": "max"},
@@ -34,7 +34,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     seeds=(0, 1, 2) if recipe == "tiny" else (0, 1, 2, 3, 4),
     claims=(
       Claim(
-        "striding the convolution before it instead of pooling costs less than 2 points",
+        "striding the last convolution instead of max pooling costs less than 2 points",
         "stride",
         "<=",
         "max",
@@ -42,7 +42,7 @@ def get_experiment(recipe: str = "") -> Experiment:
         margin=0.02,
       ),
       Claim(
-        "a strided convolution in the place of max pooling costs less than 2 points",
+        "a strided convolution in place of max pooling costs less than 2 points",
         "conv",
         "<=",
         "max",
@@ -58,5 +58,5 @@ def get_experiment(recipe: str = "") -> Experiment:
       ),
     ),
     recipe=recipe,
-    note="Our own recipe: the published one is for CIFAR-10. No figures of the paper apply.",
+    note="Our own hyperparameters: the paper's are for CIFAR-10, and none of its figures apply.",
   )

@@ -1,1 +1,1 @@
-"""One large filter against several small ones."""
+"""One large filter versus several small ones."""

@@ -1,1 +1,1 @@
-"""Naive against dimension-reducing inception modules, arXiv:1409.4842."""
+"""Naive versus dimension-reducing inception modules, arXiv:1409.4842."""

@@ -1,8 +1,8 @@
-"""Going Deeper with Convolutions (arXiv:1409.4842): naive against dimension-reducing modules.
+"""Going Deeper with Convolutions (arXiv:1409.4842): naive versus dimension-reducing modules.
 
-GoogLeNet with figure 2's two modules, with batch norm, without auxiliary classifiers, on a stem for
-small images. The paper gives no figures for the naive module: it is ruled out for its cost
-(section 4). The recipe is that of the CIFAR ResNets (arXiv:1512.03385, section 4.2).
+GoogLeNet with either of the two modules of figure 2, with batch norm, a stem for small images, and
+no auxiliary classifiers. The paper rejects the naive module because of its cost (section 4) and
+gives no figures for it. Hyperparameters of the CIFAR ResNets (arXiv:1512.03385, section 4.2).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SOURCE = "arXiv:1409.4842, section 4 and figure 2"
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   net = {"model.stem": "cifar", "model.auxiliary": False}
   chosen = choose(
@@ -26,11 +26,11 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, **net},
     quick={"epochs": 5.0, "model.width": 0.125, **net},
     tiny={"model.width": 0.03, "model.norm": "none", "model.modules": ("3a", "4a", "5b"), **net},
-    note="Our own recipe: the paper trained no naive net, and none on CIFAR-10.",
+    note="Our own hyperparameters: the paper trains no naive net, and no net on CIFAR-10.",
   )
   return Experiment(
     name="inception",
-    question="Do dimension-reducing inception modules cost far less than naive ones, at no loss?",
+    question="Do dimension-reducing inception modules cost far less than naive ones, without loss?",
     config="configs/cifar.py:googlenet",
     overrides=chosen.overrides,
     variants={form: {"model.inception": form} for form in ("naive", "reduced")},

@@ -1,1 +1,1 @@
-"""Local response normalisation."""
+"""Local response normalization."""

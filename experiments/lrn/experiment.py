@@ -1,9 +1,10 @@
-"""Local response normalisation against none: does it help at all?
+"""Local response normalization versus none: does it help at all?
 
-Sources: AlexNet (2012, section 3.3) has 13 % and 11 % test error on CIFAR-10 for a four-layer net
-without and with it; VGG (arXiv:1409.1556, section 4.1) sees no gain on ImageNet (29.6 and 29.7 %
-for A and A-LRN), and CS231n's notes say that its contribution is minimal, if any. The grammar net with
-overlapping 3x3 pooling; recipe of arXiv:1512.03385 at a fifth of its rate.
+Sources: AlexNet (2012, section 3.3) reports test errors on CIFAR-10 of 13 % without it and 11 %
+with it, for a four-layer net. VGG (arXiv:1409.1556, section 4.1) finds no gain on ImageNet (29.6
+and 29.7 % for A and A-LRN). CS231n's notes call its contribution minimal, if any. The net is
+`convnet` with overlapping 3x3 pooling; hyperparameters of arXiv:1512.03385 with a fifth of its
+learning rate.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ VGG = "arXiv:1409.1556, table 3 and section 4.1"
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   net = {
     "model.pool_window": 3,
@@ -34,18 +35,20 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, "model.features": (64, 128, 256), **net},
     quick={"epochs": 10.0, "model.features": (16, 32, 64), **net},
     tiny={"model.features": (4, 4), **net},
-    note="Our own recipe: AlexNet's paper does not state that of its CIFAR-10 net.",
+    note="Our own hyperparameters: the AlexNet paper does not state those of its CIFAR-10 net.",
   )
   return Experiment(
     name="lrn",
-    question="Does local response normalisation give any real gain?",
+    question="Does local response normalization give any real gain?",
     config="configs/cifar.py:convnet",
     overrides=chosen.overrides,
     variants={norm: {"model.norm": norm} for norm in ("none", "lrn")},
     base="none",
     seeds=chosen.seeds,
     claims=(
-      Claim("it gives no gain: without it is no worse", "none", "<=", "lrn", VGG, margin=0.01),
+      Claim(
+        "it gives no gain: the net without it is no worse", "none", "<=", "lrn", VGG, margin=0.01
+      ),
       Claim("it lowers the error, as AlexNet found", "lrn", "<", "none", ALEXNET),
     ),
     paper={

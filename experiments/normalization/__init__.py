@@ -1,1 +1,1 @@
-"""Seven normalisations at three batch sizes."""
+"""Seven normalizations at three batch sizes."""

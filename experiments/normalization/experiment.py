@@ -1,8 +1,9 @@
-"""Normalisation and batch size: none, batch, layer, instance, group, weight and switchable norm.
+"""Normalization and batch size: none, batch, layer, instance, group, weight and switchable norm.
 
 The published comparisons (arXiv:1803.08494, table 2; arXiv:1806.10779, table of batch sizes) are
-of ResNet-50 on ImageNet with the batch size per GPU; here it is a small CIFAR ResNet on one device,
-with batches of 4, 16 and 64. The learning rate is scaled linearly with the batch, as in both papers.
+for ResNet-50 on ImageNet, by batch size per GPU. Here a small CIFAR ResNet is trained on one device
+with batches of 4, 16 and 64. As in both papers, the learning rate is proportional to the batch
+size.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ BATCHES = (4, 16, 64)
 BATCH_NORM = "arXiv:1502.03167, section 4.2.1"
 GROUP_NORM = "arXiv:1803.08494, table 2"
 SWITCHABLE = "arXiv:1806.10779, comparison of batch sizes"
-# Top-1 error in % of ResNet-50 on ImageNet, by images per GPU.
+# Top-1 error of ResNet-50 on ImageNet in %, by images per GPU.
 IMAGENET = {
   "batch_4": (27.3, SWITCHABLE), "batch_16": (23.7, SWITCHABLE),
   "group_4": (24.2, GROUP_NORM), "group_16": (24.2, GROUP_NORM),
@@ -25,10 +26,10 @@ IMAGENET = {
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   rate = {"optim.reference_batch": 64, "optim.learning_rate": 0.05}
   chosen = choose(
@@ -36,11 +37,11 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 100.0, **rate},
     quick={"epochs": 4.0, "model.blocks": 1, "model.width": 0.75, **rate},
     tiny={"model.blocks": 1, "model.width": 0.25, **rate},
-    note="Our own recipe on CIFAR-10 with ResNet-20; the papers' figures are of ImageNet.",
+    note="Our own hyperparameters, ResNet-20 on CIFAR-10; the papers' figures are for ImageNet.",
   )
   return Experiment(
     name="normalization",
-    question="Which normalisation optimises best, and how much does it need large batches?",
+    question="Which normalization trains best, and how much does it depend on large batches?",
     config="configs/cifar.py:resnet20",
     overrides=chosen.overrides,
     variants={
@@ -52,7 +53,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     seeds=chosen.seeds,
     claims=(
       Claim(
-        "batch norm speeds up optimisation: a lower training loss after as many steps",
+        "batch norm speeds up optimization: a lower training loss after the same number of steps",
         "batch_64", "<", "none_64", BATCH_NORM, metric="train/loss",
       ),
       Claim("batch norm suffers from small batches", "batch_4", ">", "batch_64", GROUP_NORM),

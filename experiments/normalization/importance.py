@@ -1,4 +1,6 @@
-"""Draws what the switchable norms of a finished sweep prefer, by depth, into the sweep's figures.
+"""Draws the importance weights of switchable norms in a finished sweep, by depth.
+
+The figure is written to the sweep's figures, which its report shows.
 
 python -m experiments.normalization.importance runs/normalization
 """
@@ -20,10 +22,13 @@ PATTERN = "switchable_*/seed*"
 
 
 def importance_of_sweep(sweep: Path) -> pd.DataFrame:
-  """Returns `importance_table` of every finished switchable run, with its batch size and seed.
+  """Returns the `importance_table` of every finished run with switchable norms.
+
+  Returns:
+    The columns of `importance_table`, with `batch_size` and `seed` before them.
 
   Raises:
-    RunError: there is none.
+    RunError: there is no such run.
   """
   tables = []
   for directory in sorted(sweep.glob(PATTERN)):
@@ -36,12 +41,12 @@ def importance_of_sweep(sweep: Path) -> pd.DataFrame:
     table.insert(1, "seed", run.config.seed)
     tables.append(table)
   if not tables:
-    raise RunError(f"no finished run fits {str(sweep / PATTERN)!r}")
+    raise RunError(f"no finished run matches {str(sweep / PATTERN)!r}")
   return pd.concat(tables).sort_values(["batch_size", "seed", "depth"], ignore_index=True)
 
 
 def main(directory: str) -> None:
-  """Writes figures/switchable_importance.{svg,png,csv} into a sweep's directory."""
+  """Writes figures/switchable_importance.{svg,png,csv} to a sweep's directory."""
   table = importance_of_sweep(Path(directory))
   table.insert(0, "networks", "batch size " + table["batch_size"].astype(str))
   figure = importance_figure(table, "networks")

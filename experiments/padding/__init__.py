@@ -1,1 +1,1 @@
-"""Zero padding against valid convolutions."""
+"""Zero padding versus valid convolutions."""

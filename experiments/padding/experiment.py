@@ -1,8 +1,9 @@
-"""Zero padding that keeps the size against valid convolutions.
+"""Zero padding that keeps the size versus valid convolutions.
 
 Source: CS231n's notes: without padding "the size of the volumes would reduce by a small amount
-after each CONV, and the information at the borders would be washed away too quickly". The grammar net with
-an average-pool head, so that both forms have the same parameters; recipe of arXiv:1512.03385.
+after each CONV, and the information at the borders would be washed away too quickly". The net is
+`convnet` with an average-pool head, so that both variants have the same number of parameters;
+hyperparameters of arXiv:1512.03385.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ NOTES = "CS231n lecture notes, convolutional networks, layer sizing patterns"
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   net = {
     "model.norm": "batch",
@@ -31,7 +32,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, "model.features": (64, 128), **net},
     quick={"epochs": 10.0, "model.features": (24, 48), **net},
     tiny={"model.features": (4, 4), **net},
-    note="Our own recipe and net: the source gives no table.",
+    note="Our own net and hyperparameters: the source has no table.",
   )
   return Experiment(
     name="padding",

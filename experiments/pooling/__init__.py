@@ -1,1 +1,1 @@
-"""Max against average pooling, FC against average-pool head."""
+"""Max versus average pooling, FC layers versus an average-pool head."""

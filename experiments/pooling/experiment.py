@@ -1,9 +1,9 @@
-"""Max against average pooling between blocks, and FC layers against an average-pool head.
+"""Max versus average pooling between blocks, and FC layers versus an average-pool head.
 
 Sources: CS231n's notes on pooling ("average pooling was often used historically but has recently
 fallen out of favor compared to the max pooling operation"), GoogLeNet (arXiv:1409.4842, section 5:
-an average-pool head improved top-1 accuracy by about 0.6 points). The grammar net, recipe of
-arXiv:1512.03385.
+an average-pool head improved top-1 accuracy by about 0.6 points). The net is `convnet`;
+hyperparameters of arXiv:1512.03385.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ GOOGLENET = "arXiv:1409.4842, section 5"
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   net = {"model.norm": "batch", "model.convs_per_block": 2}
   chosen = choose(
@@ -28,7 +28,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, "model.features": (64, 128, 256), **net},
     quick={"epochs": 10.0, "model.features": (16, 32, 64), **net},
     tiny={"model.features": (4, 4), **net},
-    note="Our own recipe and net: the sources give no table.",
+    note="Our own net and hyperparameters: the sources have no table.",
   )
   average_head = {"model.head": "avgpool", "model.hidden": ()}
   return Experiment(
@@ -48,7 +48,9 @@ def get_experiment(recipe: str = "") -> Experiment:
       Claim(
         "an average-pool head replaces FC layers", "max", "<=", "max_fc", GOOGLENET, margin=0.01
       ),
-      Claim("with fewer parameters", "max", "<", "max_fc", GOOGLENET, "parameters"),
+      Claim(
+        "an average-pool head needs fewer parameters", "max", "<", "max_fc", GOOGLENET, "parameters"
+      ),
     ),
     recipe=chosen.name,
     note=chosen.note,

@@ -1,52 +1,52 @@
 """Deep Networks with Stochastic Depth (arXiv:1603.09382): dropping residual blocks in training.
 
 Variants: `constant` depth, and survival probabilities that decay linearly to p at the last block
-(`linear_p`) or are p everywhere (`uniform_p`).
+(`linear_p`) or are p in all blocks (`uniform_p`).
 
 Published (section 4): ResNet-110, 500 epochs of SGD with Nesterov momentum 0.9, batches of 128,
-rate 0.1 divided by 10 at half and three quarters, weight decay 1e-4, flips and 4-pixel shifts; the
-test error at the epoch of the lowest validation error on 5,000 images held out. Here all 50,000
-images train and the last epoch counts. Shortcuts of the paper pool where the size changes; ours
-subsample (option A).
+learning rate 0.1 divided by 10 after one half and three quarters of the training, weight decay
+1e-4, flips and 4-pixel shifts; the test error is that of the epoch with the lowest validation error
+on 5,000 held-out images. Here all 50,000 images are used for training, and the test error is that
+of the last epoch. Where the size changes, the paper's shortcuts pool and ours subsample (option A).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab.variants import Variants
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
 SURVIVALS = (0.8, 0.5, 0.2)
 TABLE1 = "arXiv:1603.09382, table 1, CIFAR-10+"
 MASKED = (
-  "Dropped blocks are computed and masked here: the step time with blocks skipped, in a figure of its "
-  "own, falls with the blocks that are left, but XLA:CPU's convolutions in a conditional are slow."
+  "Here dropped blocks are computed and masked. A separate figure shows the step time when they "
+  "are skipped: it decreases with the number of blocks left, but XLA:CPU's convolutions in a "
+  "conditional are slow."
 )
 FIGURE8 = "arXiv:1603.09382, figure 8"
 
 
 def get_experiment(recipe: str = "") -> Experiment:
-  """Returns the experiment; `recipe` is one of `RECIPES`, '' for quick.
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
 
   Raises:
-    KeyError: another recipe.
+    KeyError: the recipe is unknown.
   """
   chosen = choose(
     recipe,
-    # Dropped blocks are skipped: the step is faster on an accelerator, and far slower on a CPU.
+    # `skip` below skips dropped blocks: faster on an accelerator, but far slower on a CPU.
     paper={"epochs": 500.0, "optim.nesterov": True, "data.centering": "channel"},
     quick={"epochs": 16.0, "model.width": 0.5},
     tiny={"model.width": 0.125, "model.blocks": 2},
-    note="Last epoch of a training on all 50,000 images; the paper chose the epoch by validation.",
+    note="Last epoch of training on all 50,000 images; the paper chose the epoch by validation.",
   )
   skip = {"model.survival_skip": True} if chosen.at_full_size else {}
-  variants: dict[str, dict[str, Any]] = {"constant": {}}
+  variants: Variants = {"constant": {}}
   for schedule in ("linear", "uniform"):
     for survival in SURVIVALS:
       dropping = {"model.survival": survival, "model.survival_schedule": schedule}
-      variants[f"{schedule}_{survival}"] = dropping | skip
+      variants[f"{schedule}_{survival}"] = {**dropping, **skip}
   claims: tuple[Claim, ...] = (
     Claim(
       "dropping blocks at random does not hurt",
@@ -54,7 +54,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     ),
     Claim("dropping blocks at random lowers the error", "linear_0.5", "<", "constant", TABLE1),
     Claim(
-      "survival that decays with depth is better than the same for all blocks",
+      "a survival probability that decays with depth is better than a uniform one",
       "linear_0.5", "<", "uniform_0.5", FIGURE8,
     ),
     Claim(
@@ -65,14 +65,14 @@ def get_experiment(recipe: str = "") -> Experiment:
   if chosen.at_full_size:
     claims += (
       Claim(
-        "a training step takes less time where dropped blocks are skipped",
+        "a training step takes less time if dropped blocks are skipped",
         "linear_0.5", "<", "constant", "arXiv:1603.09382, table 2 (a quarter less in the paper)",
         metric="ms_per_step",
       ),
     )  # fmt: skip
   return Experiment(
     name="stochastic_depth",
-    question="Does dropping residual blocks at random in training hurt, or help?",
+    question="Does dropping residual blocks at random in training hurt or help?",
     config=f"configs/cifar.py:{'resnet110' if chosen.at_full_size else 'resnet20'}",
     overrides=chosen.overrides,
     variants=variants,

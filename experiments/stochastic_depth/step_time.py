@@ -1,7 +1,8 @@
 """Times the training step of a sweep's nets, with dropped blocks masked and with them skipped.
 
-A masked block is computed and multiplied by zero; a skipped one (`survival_skip`) is not computed, by
-a conditional in the compiled program. The drawn figure and its numbers go into the sweep's figures.
+A masked block is computed and multiplied by zero. A skipped block (`survival_skip`) is not
+computed, because of a conditional in the compiled program. The figure and its numbers are written
+to the sweep's figures, which its report shows.
 
 python -m experiments.stochastic_depth.step_time runs/stochastic_depth
 """
@@ -27,16 +28,17 @@ COLUMNS = ("variant", "blocks", "computed", "step_ms", "low_ms", "high_ms", "dev
 
 
 def step_times(experiment: Experiment, seconds: float = 3.0, repeats: int = 5) -> pd.DataFrame:
-  """Returns the time of a step of every variant, on synthetic images of the experiment's sizes.
+  """Returns the time of a training step of every variant, on synthetic images.
 
   Args:
-    experiment: with its recipe's overrides.
-    seconds: about how long each repeat runs.
-    repeats: how many; the median, lowest and highest of their means are given.
+    experiment: the experiment; it determines nets, image size and batch size.
+    seconds: approximate duration of each repeat.
+    repeats: number of repeats.
 
   Returns:
-    Rows of `COLUMNS`: `blocks` is 'masked' or 'skipped', `computed` the expected fraction of
-    residual blocks that survive a step.
+    The columns `COLUMNS`: `blocks` is 'masked' or 'skipped'; `computed` is the expected fraction of
+    residual blocks that survive a step; `step_ms`, `low_ms` and `high_ms` are the median, lowest
+    and highest mean time of a repeat.
   """
   rows = []
   for label in experiment.variants:
@@ -64,7 +66,7 @@ def step_times(experiment: Experiment, seconds: float = 3.0, repeats: int = 5) -
 
 
 def step_time_figure(table: pd.DataFrame) -> Figure:
-  """Returns the step's time by variant, masked and skipped, on a logarithmic axis."""
+  """Returns a plot of the step time by variant, masked and skipped, on a logarithmic axis."""
   labels = list(dict.fromkeys(table["variant"]))
   with matplotlib.rc_context(STYLE):
     figure = page(7.2, 1.6 + 0.42 * len(labels))
@@ -89,7 +91,7 @@ def step_time_figure(table: pd.DataFrame) -> Figure:
 
 
 def main(directory: str) -> None:
-  """Writes figures/step_time.{svg,png,csv} into a sweep's directory."""
+  """Writes figures/step_time.{svg,png,csv} to a sweep's directory."""
   table = step_times(read_experiment(Path(directory)))
   drawn = save(step_time_figure(table), Path(directory) / FIGURES, "step_time")
   table.to_csv(drawn.with_suffix(".csv"), index=False)

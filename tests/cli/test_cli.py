@@ -1,4 +1,4 @@
-"""The command line from outside: what a user types, reads and gets back."""
+"""The command line as a user sees it: arguments, messages, output and exit codes."""
 
 import json
 import pathlib
@@ -18,7 +18,7 @@ PROJECT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-  """A run of one epoch on digits, made through the command line."""
+  """A run of one epoch on digits, trained by the command line."""
   workdir = tmp_path_factory.mktemp("cli") / "run"
   arguments = ["--config.max_steps=22", "--config.model.features=(8,8)", "--config.optim.name=adam"]
   arguments += ["--config.optim.learning_rate=0.003", "--config.optim.weight_decay=0.0"]
@@ -27,7 +27,7 @@ def trained(tmp_path_factory):
   return workdir
 
 
-def test_help_answers_within_a_second_and_without_jax():
+def test_help_takes_less_than_a_second_and_no_jax():
   started = time.perf_counter()
   done = subprocess.run(
     [sys.executable, "-X", "importtime", "-m", "cnnlab", "--help"],
@@ -40,7 +40,7 @@ def test_help_answers_within_a_second_and_without_jax():
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(verb, capsys):
+def test_every_verb_has_help(verb, capsys):
   with pytest.raises(SystemExit) as caught:
     main([verb, "--help"])
   assert caught.value.code == 0
@@ -65,7 +65,7 @@ def test_every_verb_explains_itself(verb, capsys):
     (["bench", "--model=resnet20", "--batch_size=0"], ["--batch_size is 0"]),
   ],
 )
-def test_mistakes_end_with_one_clear_line_and_exit_code_2(arguments, words, capsys, tmp_path):
+def test_user_errors_give_one_line_and_exit_code_2(arguments, words, capsys, tmp_path):
   assert main([*arguments]) == 2
   error = capsys.readouterr().err
   assert "Traceback" not in error
@@ -100,7 +100,7 @@ def test_a_run_reads_back_from_python(trained):
   )
 
 
-def test_evaluation_again_gives_what_training_wrote(trained, capsys, tmp_path):
+def test_evaluation_gives_the_metrics_of_training(trained, capsys, tmp_path):
   last = json.loads((trained / "metrics.jsonl").read_text().splitlines()[-1])
   for directory in (trained, trained / "checkpoints" / "22"):
     capsys.readouterr()
@@ -111,7 +111,7 @@ def test_evaluation_again_gives_what_training_wrote(trained, capsys, tmp_path):
     assert metrics["eval/cross_entropy"] == pytest.approx(last["eval/cross_entropy"], rel=1e-5)
 
 
-def test_evaluation_refuses_to_be_of_another_network(trained, capsys):
+def test_evaluation_refuses_overrides_of_the_network(trained, capsys):
   assert main(["eval", f"--workdir={trained}", "--config.model.width=2"]) == 2
   assert "cannot change in an evaluation" in capsys.readouterr().err
 
@@ -135,7 +135,7 @@ def test_predictions_are_probabilities_of_named_classes(trained, capsys, tmp_pat
   assert "%" in capsys.readouterr().out
 
 
-def test_predicting_what_is_no_image_names_it(trained, capsys, tmp_path):
+def test_a_file_that_is_not_an_image_is_named(trained, capsys, tmp_path):
   path = tmp_path / "notes.png"
   path.write_text("not an image")
   assert main(["predict", f"--workdir={trained}", str(path)]) == 2
@@ -151,7 +151,7 @@ def test_runs_lists_the_run(trained, capsys):
   assert "done" in capsys.readouterr().out
 
 
-def test_bench_ends_with_the_promised_json(capsys):
+def test_bench_ends_with_json(capsys):
   arguments = ["--image_size=8", "--batch_size=4", "--channels=1", "--seconds=0.01", "--repeats=2"]
   assert main(["bench", "--model=convnet", "--option", "features=(2,2)", *arguments]) == 0
   result = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -47,7 +47,7 @@ def test_the_run_reads_back(converted, tensors):
   jax.tree.map(np.testing.assert_array_equal, expected, run.variables)
 
 
-def test_predict_does_what_torchvision_does(converted, tensors, tmp_path, capsys):
+def test_predictions_are_those_of_torchvision(converted, tensors, tmp_path, capsys):
   rng = np.random.default_rng(0)
   smooth = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
   image = Image.fromarray(smooth).resize((256, 256), Image.Resampling.BICUBIC)
@@ -63,7 +63,7 @@ def test_predict_does_what_torchvision_does(converted, tensors, tmp_path, capsys
   )
 
 
-def test_another_number_of_classes_is_a_new_head(weights, tensors, tmp_path):
+def test_another_number_of_classes_gives_a_new_head(weights, tensors, tmp_path):
   out = tmp_path / "three"
   command = ["convert", "--model", NAME, "--weights", weights, "--num_classes", "3"]
   assert main([*command, "--out", str(out)]) == 0
@@ -75,7 +75,7 @@ def test_another_number_of_classes_is_a_new_head(weights, tensors, tmp_path):
   )
 
 
-def test_what_exists_is_left_alone(converted, weights, capsys):
+def test_an_existing_directory_is_not_changed(converted, weights, capsys):
   before = (converted / "config.json").read_text()
   command = ["convert", "--model", "resnet18", "--weights", weights, "--out", str(converted)]
   assert main([*command, "--num_classes", "3"]) == 2

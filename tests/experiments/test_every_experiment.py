@@ -1,4 +1,4 @@
-"""Every experiment in every recipe: configs resolve, claims and figures fit, variants differ, runs train."""
+"""Every experiment and recipe: configs resolve, claims have sources, variants differ, nets train."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from tests.conftest import PROJECT
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
 CIFAR = [name for name in NAMES if name != "downsampling_digits"]
-# One variant of each is really trained here, for two steps.
+# One variant of each experiment is trained for two steps.
 TRAINED = {
   "all_cnn": "all_cnn_c",
   "cardinality": "c8_d14",
@@ -39,7 +39,7 @@ TRAINED = {
 }
 
 
-def test_the_twelve_experiments_are_there():
+def test_there_are_twelve_experiments():
   assert sorted(TRAINED) == CIFAR
 
 
@@ -60,8 +60,8 @@ def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
 
 @pytest.mark.parametrize("recipe", ["paper", "quick"])
 @pytest.mark.parametrize("name", CIFAR)
-def test_nothing_is_set_that_nothing_reads(name, recipe, tmp_path):
-  # Digits stand in for CIFAR-10, which not every machine has.
+def test_every_setting_is_read(name, recipe, tmp_path):
+  # Digits replace CIFAR-10, which is not available on every machine.
   data = {"data.name": "digits", "data.channels": 3, "data.train_examples": 1000}
   data |= {"data.eval_examples": 100}
   experiment = load_experiment(name, recipe)
@@ -128,14 +128,14 @@ def test_a_tiny_run_trains_and_is_judged(name, tmp_path):
     assert drawn[["instance", "layer", "batch"]].sum(axis=1).to_numpy() == pytest.approx(1)
 
 
-def test_step_times_tell_masked_from_skipped_blocks():
+def test_step_times_of_masked_and_skipped_blocks():
   experiment = load_experiment("stochastic_depth", "tiny")
   variants = {label: experiment.variants[label] for label in ("constant", "linear_0.5")}
   small = {**experiment.overrides, "model.blocks": 1}
   few = dataclasses.replace(experiment, variants=variants, overrides=small, claims=(), paper={})
   table = step_time.step_times(few, seconds=0.01, repeats=1)
   assert table["blocks"].tolist() == ["masked", "masked", "skipped"]
-  # Three blocks that survive with 5/6, 4/6 and 3/6.
+  # Three blocks with survival probabilities 5/6, 4/6 and 3/6.
   assert table["computed"].tolist() == pytest.approx([1, 2 / 3, 2 / 3])
   assert (table["step_ms"] > 0).all()
   (axes,) = step_time.step_time_figure(table).axes
@@ -151,6 +151,6 @@ def test_no_variant_of_the_smallest_nets_is_unwired(name, tmp_path):
   assert unwired(examined, specs) == []
 
 
-def test_unknown_recipe_names_those_that_there_are():
+def test_an_unknown_recipe_names_the_known_ones():
   with pytest.raises(ConfigError, match=r"'quik'.*did you mean 'quick'"):
     load_experiment("all_cnn", "quik")

@@ -1,4 +1,4 @@
-"""A sweep's directory with every kind of trouble, written without training."""
+"""The directory of a sweep with finished, diverged and missing runs, written without training."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from cnnlab.lab.experiment import Claim, Experiment, Published
 from cnnlab.lab.plan import open_sweep
 from tests.runs.synthetic import write_run
 
-# Last test error of each run by variant and seed.
+# Last test error of each run by variant and seed; None for a run that is not done.
 ERRORS = {
   "base": (0.20, 0.22, 0.24, 0.21),
   "better": (0.17, 0.20, 0.20, 0.18),

@@ -1,4 +1,4 @@
-"""All claims in one table, and the README's copy of it."""
+"""The table of all claims, and its copy in the README."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from cnnlab.lab.report import write_report
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_a_row_a_claim_with_both_sides_and_a_link(sweep, tmp_path, monkeypatch):
+def test_one_row_per_claim_with_both_sides_and_a_link(sweep, tmp_path, monkeypatch):
   write_report(sweep, tmp_path / "experiments/toy/results")
   monkeypatch.chdir(tmp_path)
   head, rule, row = claims_markdown("experiments").splitlines()
@@ -17,7 +17,7 @@ def test_a_row_a_claim_with_both_sides_and_a_link(sweep, tmp_path, monkeypatch):
   assert "[toy](experiments/toy/results/report.md)" in row
   assert row.startswith("| better is better: better &lt; base + 1 points |")
   assert "| −3.00 (−4.30 to −1.70) points in test error, 4 seeds |" in row
-  assert "| a paper |" in row  # it gives one of the two figures only
+  assert "| a paper |" in row  # it has only one of the two figures
   assert row.endswith("| **holds** |")
 
 

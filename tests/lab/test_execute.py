@@ -13,7 +13,7 @@ from tests.runs.synthetic import write_run
 
 @pytest.fixture
 def training(monkeypatch):
-  """A `cnnlab.train` that does what the test says; records its calls."""
+  """Replaces `cnnlab.train` with a module that runs the test's function and records calls."""
   from cnnlab.errors import CnnlabError
 
   class Interrupted(CnnlabError):
@@ -42,7 +42,7 @@ def report(step, total):
   pass
 
 
-def test_trains_with_the_overrides_and_says_the_result(training, tmp_path):
+def test_trains_with_the_overrides_and_returns_the_result(training, tmp_path):
   training.does = lambda workdir: write_run(workdir)
   outcome = execute_run(spec_of(tmp_path / "run"), report)
   assert outcome == {"status": "done", "reason": "", "result": "test error 12.50 %"}
@@ -59,7 +59,7 @@ def raises(error):
   return does
 
 
-def test_failure_before_the_run_began_is_recorded(training, tmp_path):
+def test_a_failure_before_the_run_started_is_recorded(training, tmp_path):
   training.does = raises(DataError("no images"))
   outcome = execute_run(spec_of(tmp_path / "run"), report)
   assert outcome["status"] == "failed"
@@ -90,7 +90,7 @@ def test_refused_directory_is_left_as_it_is(training, tmp_path):
   assert {path: path.read_bytes() for path in run.rglob("*")} == before
 
 
-def test_interruption_is_no_failure(training, tmp_path):
+def test_an_interruption_is_not_a_failure(training, tmp_path):
   training.does = raises(training.Interrupted("saved at step 5"))
   outcome = execute_run(spec_of(tmp_path / "run"), report)
   assert (outcome["status"], outcome["reason"]) == ("interrupted", "saved at step 5")
@@ -98,7 +98,7 @@ def test_interruption_is_no_failure(training, tmp_path):
 
 
 @pytest.mark.parametrize(("after", "recorded"), [(700, 700), (500, None)])
-def test_peak_memory_is_recorded_only_where_it_is_this_runs(
+def test_peak_memory_is_recorded_only_if_this_run_reached_it(
   training, tmp_path, monkeypatch, after, recorded
 ):
   peaks = iter((500, after))  # a device keeps one peak for all runs of a process

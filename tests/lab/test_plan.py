@@ -119,7 +119,7 @@ def test_unusable_variant_is_named(experiment, tmp_path):
     plan(wrong, tmp_path)
 
 
-def test_prepare_keeps_earlier_seeds_and_refuses_another_recipe(experiment, tmp_path):
+def test_open_sweep_keeps_earlier_seeds_and_refuses_another_recipe(experiment, tmp_path):
   directory = open_sweep(experiment, tmp_path)
   assert directory == tmp_path / "downsampling_digits"
   open_sweep(experiment, tmp_path, seeds=[5])

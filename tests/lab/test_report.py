@@ -72,7 +72,7 @@ def test_page_stands_alone_and_escapes_what_configs_say(report):
   assert svg in [path.read_bytes() for path in report.figures]
 
 
-def test_page_and_markdown_say_what_is_missing(report):
+def test_page_and_markdown_show_what_is_missing(report):
   page, text = " ".join(Page(report.html.read_text()).texts), report.markdown.read_text()
   for shown in (page, text):
     assert "1 diverged, 1 missing" in shown
@@ -83,7 +83,7 @@ def test_page_and_markdown_say_what_is_missing(report):
   assert "Does &lt;b>it&lt;/b> help &amp; how?" in text
 
 
-def test_verdicts_come_first_and_say_what_they_rest_on(report):
+def test_verdicts_come_first_with_their_numbers(report):
   text, page = report.markdown.read_text(), report.html.read_text()
   for shown in (text, page):
     assert shown.index("Verdicts") < shown.index("Results")
@@ -136,7 +136,7 @@ def test_many_variants_share_panels_with_the_base_and_a_high_start_is_cut_off():
   assert panels[1].lines[-1].get_ydata()[0] == 15
 
 
-def test_equal_costs_stand_side_by_side_at_the_one_cost_they_have(sweep):
+def test_variants_of_equal_cost_share_one_tick(sweep):
   from cnnlab.lab import plots
 
   experiment = make_experiment()
@@ -168,7 +168,7 @@ def test_an_experiments_own_figures_are_shown_with_their_numbers(tmp_path):
   assert 'alt="importance"' in report.html.read_text()
 
 
-def test_where_data_lie_is_in_no_report(tmp_path):
+def test_the_place_of_the_data_is_in_no_report(tmp_path):
   report = write_report(open_sweep(make_experiment(overrides={"data.dir": "/secret"}), tmp_path))
   assert "secret" not in report.html.read_text() + report.markdown.read_text()
 
@@ -207,4 +207,4 @@ def test_hundred_runs_in_a_fresh_process_without_jax(tmp_path):
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   seconds = time.monotonic() - began
   assert done.stdout.strip() == "[]"
-  assert seconds < 15, f"{seconds:.1f} s; 5 s is the aim on a quiet machine"
+  assert seconds < 15, f"{seconds:.1f} s; the target is 5 s on an idle machine"

@@ -62,20 +62,20 @@ def test_summary_of_a_sweep(sweep):
   assert better["difference"] == pytest.approx(-0.03)
   assert better["p_value"] == pytest.approx(expected.p_value)
   assert better["pairs"] == 4
-  # Same numbers as the base: the difference has no spread, however wide each one's interval is.
+  # The numbers are those of the base: the differences have no spread, though the intervals do.
   assert table.loc["twin", ["difference_low", "difference_high", "p_value"]].tolist() == [0, 0, 1]
   assert (better["parameters"], better["multiply_adds"], better["seconds"]) == (1000, 20000, 6)
   assert better["ms_per_step"] == pytest.approx(10.0)
 
 
-def test_runs_in_trouble_are_counted_not_dropped(sweep):
+def test_runs_that_are_not_done_are_counted(sweep):
   row = summarize(collect(sweep), "base").set_index("variant").loc["shaky"]
   assert (row["asked"], row["done"], row["pairs"]) == (4, 2, 2)
   assert row["trouble"] == "1 diverged, 1 missing"
   assert row["mean"] == pytest.approx(0.275)
 
 
-def test_summary_of_a_sweep_that_has_not_begun(sweep):
+def test_summary_of_a_sweep_that_has_not_started(sweep):
   runs = collect(sweep).assign(status="missing", value=None)
   table = summarize(runs, "base")
   assert table["mean"].isna().all()

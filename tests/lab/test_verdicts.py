@@ -52,7 +52,7 @@ ZERO = (0.0,) * 10
     ("sleep", "<=", "zero", 2.47, "holds"),  # and ends at 2.4599
     ("sleep", "<=", "zero", 2.45, "inconclusive"),
     ("sleep", ">", "zero", 2.47, "fails"),
-    ("zero", ">=", "sleep", -2.47, "holds"),  # non-inferiority the other way round
+    ("zero", ">=", "sleep", -2.47, "holds"),  # non-inferiority, with the sides exchanged
   ],
 )
 def test_verdict_is_read_off_the_interval(left, relation, right, margin, expected):
@@ -82,7 +82,7 @@ def test_holm_against_a_hand_worked_example():
   assert holm([], 0.95) == ([], [])
 
 
-def test_a_claim_without_runs_takes_its_share_of_the_correction():
+def test_a_claim_without_runs_counts_in_the_correction():
   corrected, levels = holm([0.03, math.nan], 0.95)
   assert corrected[0] == pytest.approx(0.06)
   assert math.isnan(corrected[1])
@@ -110,7 +110,7 @@ def test_verdicts_and_intervals_never_contradict_each_other():
 
 
 def test_wrong_verdicts_are_as_rare_as_the_level_says():
-  # Four claims that are neither true nor false: any decided one is an error, 5 % in all.
+  # All variants have the same distribution, so a decided claim is an error: in 5 % of the tables.
   generator = np.random.default_rng(1)
   claims = [("a", "<=", "b", {}), ("c", "<=", "d", {}), ("e", ">", "f", {}), ("g", "<", "h", {})]
   wrong = 0
@@ -124,14 +124,14 @@ def test_seeds_needed_agree_with_simulation():
   needed = seeds_needed(1.0, 1.2, 0.95)
   values = np.random.default_rng(2).normal(1.0, 1.2, (4000, int(needed)))
   found = stats.ttest_1samp(values, 0, axis=1).pvalue < 0.05
-  assert 0.8 - 0.03 <= found.mean() <= 0.8 + 0.06  # a whole number of seeds overshoots
+  assert 0.8 - 0.03 <= found.mean() <= 0.8 + 0.06  # rounding up to a whole seed adds power
   assert seeds_needed(0.0, 1.0, 0.95) == math.inf
   assert seeds_needed(1e-6, 1.0, 0.95) == math.inf
   # The printed table of Cohen (1988): d = 0.5, power 0.8, two-sided 5 %, one sample: 34.
   assert seeds_needed(0.5, 1.0, 0.95) == 34
 
 
-def test_more_seeds_leave_out_those_that_are_there():
+def test_more_seeds_are_in_addition_to_finished_ones():
   found = one(table(a=(0.0, 0.3, 0.2), b=(0.1, 0.3, 0.4)), "a", "<", "b")
   assert found.verdict == "inconclusive"
   assert found.more_seeds == seeds_needed(-0.1, 0.1, 0.95) - 3

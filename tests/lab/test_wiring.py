@@ -31,7 +31,7 @@ def experiment():
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(tmp_path_factory, monkeypatch):
+def empty_cache(tmp_path_factory, monkeypatch):
   monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
@@ -106,7 +106,7 @@ def test_initial_weights_and_stochastic_depth_count(experiment):
   assert len(set(found.values())) == 4
 
 
-def test_what_was_examined_once_is_not_asked_again(experiment, monkeypatch):
+def test_results_are_cached(experiment, monkeypatch):
   specs = plan(experiment, "nowhere", "max")
   first = examine(specs, workers=0)
   monkeypatch.setattr("cnnlab.lab.wiring._examine", None)
@@ -116,14 +116,14 @@ def test_what_was_examined_once_is_not_asked_again(experiment, monkeypatch):
     examine(plan(changed, "nowhere", "max"), workers=0)
 
 
-def test_a_variant_that_cannot_be_set_up_says_why(experiment):
+def test_a_variant_that_cannot_be_set_up_has_an_error(experiment):
   wrong = {"stride": STRIDE, "wrong": {"optim.b1": 0.5}}
   found = examine(plan(dataclasses.replace(experiment, variants=wrong), "nowhere"), workers=0)
   assert found[0].error == ""
   assert "'optim.b1' is set to 0.5, but nothing in this run reads it" in found[1].error
 
 
-def test_estimate_says_where_its_rate_is_from(experiment, tmp_path):
+def test_an_estimate_names_the_source_of_its_rate(experiment, tmp_path):
   specs = plan(experiment, tmp_path)
   examined = [Examined(label, "x", images=1000, multiply_adds=10**6) for label in VARIANTS]
   found = estimate_cost(specs, examined, tmp_path / "toy", 2, "CPU core")
@@ -133,7 +133,7 @@ def test_estimate_says_where_its_rate_is_from(experiment, tmp_path):
   assert "assumed for a CPU core" in str(found)
 
 
-def test_estimate_by_what_was_measured(experiment, sweep, tmp_path):
+def test_an_estimate_uses_measured_rates(experiment, sweep, tmp_path):
   # The synthetic runs have 20,000 multiply-adds and 3,200 images/s.
   examined = [Examined("max", "x", 1000, 10**6)]
   found = estimate_cost(plan(experiment, tmp_path, "max"), examined, sweep, 1, "CPU core")
