@@ -24,6 +24,8 @@ def default_config() -> ConfigDict:
   # exponential moving average of the parameters, used in evaluation; 0 = off
   config.ema_decay = 0.0
   config.accumulate = 1  # micro-batches whose gradients are added up to make one step
+  # convolutions on a CPU by the native library: auto (if it can be built), off, require
+  config.native = "auto"
   config.parallel = "jit"  # jit: batch statistics over the global batch; pmap: per device
 
   config.log_every_steps = 50

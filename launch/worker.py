@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from cnnlab.memory import keep_freed_memory
 from launch.hardware import Share
 
 REPORT_EVERY = 0.1  # seconds: more often, the bar would cost what it shows
@@ -35,6 +36,7 @@ def main(connection: Connection, execute: str, share: Share) -> None:
   """
   leave_terminal()
   share.claim()
+  keep_freed_memory()
   try:
     function = load(execute)
     while True:

@@ -8,14 +8,17 @@ import pytest
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # Each room may import only from those before it.
 ROOMS = (
+  "cnnlab.types",
   "cnnlab.errors",
   "cnnlab.annotations",
   "cnnlab.cache_root",
+  "cnnlab.memory",
   "cnnlab.metrics",
   "cnnlab.plot_style",
   "cnnlab.defaults",
   "cnnlab.config",
   "cnnlab.settings",
+  "cnnlab.native",
   "cnnlab.nn",
   "cnnlab.models",
   "cnnlab.weights",
@@ -23,6 +26,7 @@ ROOMS = (
   "cnnlab.data",
   "cnnlab.runs",
   "cnnlab.train",
+  "cnnlab.bench",
   "cnnlab.inspect",
   "cnnlab.lab",
   "configs",

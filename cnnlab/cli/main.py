@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from cnnlab.errors import CnnlabError, unknown
+from cnnlab.memory import keep_freed_memory
 
 # A verb is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit code`.
 # The help texts are kept here so that `--help` does not import the verbs.
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs a verb; returns the exit code: 0 success, 2 user error, 3 diverged, 128 + n signal n."""
   top = build_parser().parse_args(argv)
+  keep_freed_memory()
   logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
   logging.getLogger("cnnlab").setLevel(logging.INFO)
   logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every file

@@ -17,6 +17,7 @@ from flax.linen.module import Args, InterceptorContext, Kwargs, NextGetter
 from flax.typing import Collection, VariableDict
 from jax.extend import core
 
+from cnnlab import native
 from cnnlab.errors import ShapeError
 from cnnlab.inspect.fields import ELEMENTWISE, Fields, image_fields, propagate
 from cnnlab.nn.cost import array_of, count_equation
@@ -101,7 +102,7 @@ def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
     return model.apply(variables, x, train=False)[0]
 
   variables = dict(jax.eval_shape(init, image))
-  with nn.intercept_methods(record):
+  with native.disabled(), nn.intercept_methods(record):
     closed = jax.make_jaxpr(forward)(image, variables)
   params = variables.get("params", {})
   walk = _Walk(kinds, {names for names, _ in _owned(params)})
@@ -124,7 +125,8 @@ def receptive_fields(
     The `Fields` of each array, or None where it does not depend on the image.
   """
   image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-  closed, shapes = jax.make_jaxpr(fn, return_shape=True)(image)
+  with native.disabled():
+    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(image)
   walk = _Walk({}, set())
   walk.fields[closed.jaxpr.invars[0]] = image_fields()
   walk.follow(closed.jaxpr, ())

@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 from flax import linen as nn
-from jax import lax
 
 from cnnlab.errors import ConfigError, ShapeError
+from cnnlab.native import convolution as native
 from cnnlab.nn import geometry
 from cnnlab.nn.init import Initializer, kaiming_fan_out
+from cnnlab.nn.types import DType
 
 Linear = Callable[[jax.Array, jax.Array], jax.Array]  # of (images, kernel)
 
@@ -57,14 +58,17 @@ def convolve(
       f"{what}: {groups} groups and a kernel {kernel.shape} do not fit {inputs} input channels"
     )
   axes = geometry.fit_image(x.shape[1:3], kernel.shape[:2], stride, padding, dilation, fit, what)
-  return lax.conv_general_dilated(
+  return native.convolve(
     x,
     kernel,
-    geometry.pair(stride, "stride"),
-    [(axis.low, axis.high) for axis in axes],
-    rhs_dilation=geometry.pair(dilation, "dilation"),
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=groups,
+    native.Geometry(
+      image=x.shape[1:],
+      kernel=kernel.shape,
+      strides=geometry.pair(stride, "stride"),
+      padding=tuple((axis.low, axis.high) for axis in axes),
+      dilation=geometry.pair(dilation, "dilation"),
+      groups=groups,
+    ),
   )
 
 
@@ -96,7 +100,7 @@ class Conv(nn.Module):
   dilation: int | Sequence[int] = 1
   groups: int = 1
   use_bias: bool = True
-  dtype: Any = None
+  dtype: DType = None
   fit: str = "exact"
   kernel_init: Initializer = kaiming_fan_out()
   bias_init: Initializer = nn.initializers.zeros

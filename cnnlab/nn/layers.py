@@ -124,7 +124,7 @@ def _norm_factory(
   averaged: Options = {"use_running_average": not train, "momentum": momentum, "dtype": dtype}
   plain: Options = {"epsilon": epsilon, "dtype": dtype}
   factories: dict[str, LayerFactory] = {
-    "batch": partial(nn.BatchNorm, epsilon=epsilon, **averaged),
+    "batch": partial(norms.BatchNorm, epsilon=epsilon, **averaged),
     "frozen_batch": partial(norms.FrozenBatchNorm, **plain),
     "layer": partial(norms.LayerNorm, **plain),
     "instance": partial(norms.GroupNorm, groups="channels", **plain),

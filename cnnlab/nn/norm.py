@@ -20,6 +20,8 @@ from flax.typing import Collection, VariableDict
 from jax import lax
 
 from cnnlab.errors import ConfigError, ShapeError, unknown
+from cnnlab.native import batch_norm as native
+from cnnlab.native import computes
 from cnnlab.nn.init import Initializer
 from cnnlab.nn.types import DType
 
@@ -43,6 +45,36 @@ def group_count(channels: int, groups: int = 32) -> int:
   """
   most = max(min(groups, channels // 2), 1)
   return next(count for count in range(most, 0, -1) if channels % count == 0)
+
+
+class BatchNorm(nn.BatchNorm):
+  """Flax's batch norm over all axes but the last; on a CPU its statistics are native.
+
+  Parameters `scale` and `bias`, variables `mean` and `var` in `batch_stats`: as of `nn.BatchNorm`.
+  """
+
+  @nn.compact
+  def __call__(
+    self,
+    x: jax.Array,
+    use_running_average: bool | None = None,
+    *,
+    mask: jax.Array | None = None,
+  ) -> jax.Array:
+    """Normalizes [..., channels] by the batch's statistics or, in evaluation, by their averages."""
+    averaged = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
+    if averaged or mask is not None or not computes(x):
+      return super().__call__(x, use_running_average, mask=mask)
+    channels = x.shape[-1:]
+    average_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+    average_var = self.variable("batch_stats", "var", jnp.ones, channels)
+    scale = self.param("scale", self.scale_init, channels)
+    bias = self.param("bias", self.bias_init, channels)
+    y, mean, var = native.batch_norm(x, scale, bias, self.epsilon, self.dtype or x.dtype)
+    if not self.is_initializing():
+      for average, value in ((average_mean, mean), (average_var, var)):
+        average.value = self.momentum * average.value + (1 - self.momentum) * value
+    return y
 
 
 class GroupNorm(nn.Module):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import jax
 from flax import linen as nn
-from jax import lax
 
 from cnnlab.errors import ConfigError
+from cnnlab.native import convolution as native
 from cnnlab.nn import geometry
 from cnnlab.nn.conv import affine, check_groups, kernel_shape, require_images
 from cnnlab.nn.init import Initializer, kaiming_fan_out
@@ -59,40 +59,50 @@ class ConvTranspose(nn.Module):
     shape = kernel_shape(x, self.kernel_size, self.features, self.groups)
     strides = geometry.pair(self.stride, "stride")
     dilation = geometry.pair(self.dilation, "dilation")
-    borders = self._borders(shape[:2], dilation, what)
+    padding = self._padding(shape[:2], dilation, what)
+    size = tuple(
+      (x.shape[1 + axis] - 1) * strides[axis] + dilation[axis] * (shape[axis] - 1) + 1 - sum(pads)
+      for axis, pads in enumerate(padding)
+    )
+    outputs = self.features // self.groups
 
     def apply(images: jax.Array, kernel: jax.Array) -> jax.Array:
-      return lax.conv_general_dilated(
+      # The convolution of which this is the gradient has its in and out channels exchanged.
+      split = kernel.reshape(*kernel.shape[:3], self.groups, outputs)
+      exchanged = split.transpose(0, 1, 4, 3, 2).reshape(*shape[:2], outputs, x.shape[3])
+      return native.convolve_transposed(
         images,
-        kernel[::-1, ::-1],
-        (1, 1),
-        borders,
-        lhs_dilation=strides,
-        rhs_dilation=dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=self.groups,
+        exchanged,
+        native.Geometry(
+          image=(*size, self.features),
+          kernel=exchanged.shape,
+          strides=strides,
+          padding=padding,
+          dilation=dilation,
+          groups=self.groups,
+        ),
       )
 
     return affine(self, x, shape, apply)
 
-  def _borders(
+  def _padding(
     self, window: Sequence[int], dilation: geometry.Pair, what: str
-  ) -> list[geometry.Pair]:
-    """Returns the zeros that the equivalent convolution adds before and after each axis."""
+  ) -> tuple[geometry.Pair, geometry.Pair]:
+    """Returns the zeros around the output in the convolution of which this is the gradient."""
     strides = geometry.pair(self.stride, "stride")
     extras = geometry.pair(self.output_padding, "output_padding", 0)
     pads = geometry.padding_pairs(self.padding)
-    borders = []
+    found = []
     for axis in (0, 1):
-      reach, extra = dilation[axis] * (window[axis] - 1), extras[axis]
+      extra = extras[axis]
       if extra and extra >= max(strides[axis], dilation[axis]):
         raise ConfigError(
           f"{what}: output_padding={self.output_padding!r} is not less than the stride or dilation"
         )
       if isinstance(pads, str):
-        surplus = reach + 1 - strides[axis]
+        surplus = dilation[axis] * (window[axis] - 1) + 1 - strides[axis]
         low, high = max(surplus, 0) // 2, surplus - max(surplus, 0) // 2
       else:
         low, high = pads[axis]
-      borders.append((reach - low, reach - high + extra))
-    return borders
+      found.append((low, high - extra))
+    return found[0], found[1]

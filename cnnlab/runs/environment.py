@@ -13,13 +13,15 @@ from cnnlab.types import Json
 
 PACKAGES = (
   "cnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy",
-  "grain", "tensorflow-datasets", "array-record", "pillow", "opencv-python-headless", "scikit-learn",
+  "grain", "onednn-cpu-gomp", "tensorflow-datasets", "array-record", "pillow", "opencv-python-headless", "scikit-learn",
 )  # fmt: skip
 
 
 def describe_environment() -> Json:
   """Returns the content of environment.json; starts JAX to name the devices."""
   import jax
+
+  from cnnlab import native
 
   devices = jax.devices()
   return {
@@ -33,6 +35,7 @@ def describe_environment() -> Json:
       "count": len(devices),
       "processes": jax.process_count(),
     },
+    "convolutions": native.describe(),
     "git": git_state(),
     "command": sys.argv,
   }

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-from pathlib import Path
-
 import jax
 
-from cnnlab.cache_root import cache_root
+from cnnlab.cache_root import cache_root, processor
 
 
 def enable_compile_cache() -> None:
@@ -21,7 +17,7 @@ def enable_compile_cache() -> None:
     if root is None:
       return
     # A home folder may be shared by machines; code compiled for one processor can crash another.
-    directory = root / "xla" / _processor()
+    directory = root / "xla" / processor()
     try:
       directory.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -30,12 +26,3 @@ def enable_compile_cache() -> None:
   # Some fifty small programs are compiled at start-up; all are worth keeping.
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def _processor() -> str:
-  try:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-  except OSError:
-    lines = []
-  flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-  return f"{platform.machine()}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"

@@ -31,6 +31,7 @@ class RunSettings:
   dtype: str = "float32"
   ema_decay: float = 0.0
   parallel: str = "jit"
+  native: str = "auto"
   accumulate: int = 1
   log_every_steps: int = 50
   eval_every_epochs: float = 1.0

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jax import Array
 from ml_collections import ConfigDict
 
-from cnnlab import data, metrics, tasks
+from cnnlab import data, metrics, native, tasks
 from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.nn.cost import count_parameters, multiply_adds
@@ -74,6 +74,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
   """
   settings = Settings.read(config)
   run = settings.run
+  native.select(run.native)
   parallel = Parallel(run.parallel, run.batch_size)
   eval_batch_size = parallel.round_up(run.eval_batch_size)
   loaded = data.load(

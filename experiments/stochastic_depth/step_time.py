@@ -16,13 +16,13 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cnnlab.bench.step import BenchSpec, bench
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.report import FIGURES
 from cnnlab.models import model_options
 from cnnlab.nn import survival_probabilities
 from cnnlab.plot_style import BLUE, STYLE, VERMILION, page, save, ticks_of_decades
-from cnnlab.train.bench import BenchSpec, bench
 
 COLUMNS = ("variant", "blocks", "computed", "step_ms", "low_ms", "high_ms", "device", "jax")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from flax import linen as nn
 
+from cnnlab import native
+from cnnlab.bench.timing import peak_memory, repeat, speed
 from cnnlab.data import Preprocess
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.tasks import Classification, Task
@@ -64,7 +66,8 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
   Returns:
     `model`, `batch_size`, `image_size`, `dtype`, `devices`, `compile_s`, `step_ms` (median,
     min and max of the repeats' means), `images_per_s` (of the median), `gmacs_per_image` and
-    `gflops_per_image` (forward pass; a multiply-add is 2 FLOPs), `parameters`, versions.
+    `gflops_per_image` (forward pass; a multiply-add is 2 FLOPs), `gbytes_per_step` (XLA's estimate
+    of what is read and written), `peak_memory_mb`, `parameters`, versions.
 
   Raises:
     ConfigError, ShapeError: unknown names, or images too small for the network.
@@ -85,17 +88,14 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
   loss.block_until_ready()
   compile_s = time.perf_counter() - started
 
-  def run(steps: int) -> float:
+  def run(steps: int) -> None:
     nonlocal state
-    started = time.perf_counter()
     for _ in range(steps):
       state, loss = step(state, {}, batch, key)
     loss.block_until_ready()
-    return (time.perf_counter() - started) / steps
 
-  steps = max(1, round(spec.seconds / min(run(1), run(2))))
-  times = np.array([run(steps) for _ in range(spec.repeats)])
-  median = float(np.median(times))
+  steps, times = repeat(run, spec.seconds, spec.repeats)
+  statistics = jax.local_devices()[0].memory_stats() or {}
   return {
     "model": spec.model,
     "batch_size": spec.batch_size,
@@ -103,18 +103,22 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
     "dtype": spec.dtype,
     "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "compile_s": round(compile_s, 2),
-    "step_ms": {
-      "median": round(median * 1e3, 3),
-      "min": round(float(times.min()) * 1e3, 3),
-      "max": round(float(times.max()) * 1e3, 3),
-    },
-    "images_per_s": round(spec.batch_size / median, 2),
+    **speed(times, spec.batch_size),
     "gmacs_per_image": macs / 1e9,
     "gflops_per_image": 2 * macs / 1e9,
+    "gbytes_per_step": _bytes_accessed(step, state, batch, key) / 1e9,
+    "peak_memory_mb": round(statistics.get("peak_bytes_in_use", peak_memory()) / 2**20),
     "parameters": parameters,
     "steps": steps * spec.repeats,
+    "convolutions": native.describe(),
     "jax": jax.__version__,
   }
+
+
+def _bytes_accessed(step: Callable[..., Any], state: Any, batch: Any, key: Any) -> float:
+  """Returns the bytes that the compiled step reads and writes, as XLA estimates them."""
+  costs = step.lower(state, {}, batch, key).compile().cost_analysis()  # type: ignore[attr-defined]
+  return float((costs or {}).get("bytes accessed", 0.0))
 
 
 def _program(spec: BenchSpec, task: Task, model: nn.Module, shape: tuple[int, int, int]) -> Program:

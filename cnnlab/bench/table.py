@@ -1,0 +1,60 @@
+"""The suite's results as a table."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from cnnlab.bench.suite import CNNLAB
+from cnnlab.types import Json
+
+
+def suite_table(report: Json, dtype: str) -> Table:
+  """Returns the table of a report of `cnnlab bench --suite`; its caption explains the columns."""
+  environment, packages = report["environment"], report["environment"]["packages"]
+  devices = environment["devices"]
+  caption = (
+    f"{devices['count']} x {devices['kind']} ({environment['cpu_count']} cores), "
+    f"{environment['platform']}, Python {environment['python']}, jax {packages['jax']}; "
+    f"convolutions of cnnlab: {environment['convolutions']}. "
+    "Images/s: median of the repeats (lowest to highest). cnnlab x: how many times as fast cnnlab "
+    "is. FLOP/s: share of the fastest matrix product, "
+    f"{report['peak_flops'] / 1e9:,.0f} GFLOP/s. Bytes/s: share of the fastest copy, "
+    f"{report['peak_bytes'] / 1e9:,.0f} GB/s. First: seconds until the first step is done."
+  )
+  table = Table(title=f"Training step in {dtype}, synthetic images", caption=caption)
+  table.add_column("net")
+  table.add_column("by")
+  for name in ("batch", "images/s", "cnnlab x", "FLOP/s", "bytes/s", "first", "memory"):
+    table.add_column(name, justify="right")
+  previous = ""
+  for result in report["results"]:
+    model, contender = result["model"], result["contender"]
+    if previous and model != previous:
+      table.add_section()
+    shown = model if model != previous else ""
+    previous = model
+    if "error" in result:
+      table.add_row(shown, contender, str(result["batch_size"]), result["error"])
+      continue
+    table.add_row(
+      shown,
+      contender,
+      str(result["batch_size"]),
+      _speed(result),
+      "" if contender == CNNLAB else str(report["ratios"].get(model, {}).get(contender, "")),
+      _share(result.get("flops_share")),
+      _share(result.get("bytes_share")),
+      f"{result['compile_s']:.1f} s",
+      f"{result['peak_memory_mb']:,} MB",
+    )
+  return table
+
+
+def _speed(result: Json) -> str:
+  batch, times = result["batch_size"], result["step_ms"]
+  slowest, fastest = 1e3 * batch / times["max"], 1e3 * batch / times["min"]
+  return f"{result['images_per_s']:.4g} ({slowest:.4g} to {fastest:.4g})"
+
+
+def _share(value: float | None) -> str:
+  return "" if value is None else f"{100 * value:.0f} %"

@@ -1,0 +1,131 @@
+"""Compiles the native library once for this machine, and finds what it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+
+from cnnlab.cache_root import cache_root, processor
+
+SOURCE = Path(__file__).parent
+# oneDNN as packaged for pip: the library, and its headers.
+WHEELS = ("onednn-cpu-gomp", "onednn-devel-cpu-gomp")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp-simd", "-fPIC", "-shared", "-w")
+TIMEOUT_S = 300
+
+
+class CannotBuild(Exception):
+  """The library cannot be built here; the message says why."""
+
+
+def build() -> Path:
+  """Returns the path of the compiled library; compiles it if the cache does not have it.
+
+  Raises:
+    CannotBuild: no compiler, no oneDNN, or a compilation error.
+  """
+  if platform.system() != "Linux":
+    raise CannotBuild(f"it is built on Linux only, and this is {platform.system()}")
+  command = [*_compiler(), *FLAGS, *_includes(), *sorted(map(str, SOURCE.glob("*.cc")))]
+  libraries = _libraries()
+  path = _folder() / f"cnnlab-{_key([*command, *libraries])}.so"
+  if not path.exists():
+    _compile(command, libraries, path)
+  return path
+
+
+def _compiler() -> list[str]:
+  """Returns the C++ compiler's command: $CXX, or the first that is found."""
+  given = os.environ.get("CXX", "")
+  candidates = [shlex.split(given)] if given else [["c++"], ["g++"], ["clang++"]]
+  for candidate in candidates:
+    if shutil.which(candidate[0]):
+      return candidate
+  names = f"$CXX is {given}" if given else "none of c++, g++ and clang++ is installed"
+  raise CannotBuild(f"there is no C++ compiler: {names}")
+
+
+def _includes() -> list[str]:
+  folders = [jax.ffi.include_dir()]
+  header = _wheel_file(WHEELS[1], "oneapi/dnnl/dnnl.hpp")
+  if header:
+    folders.append(str(header.parents[2]))
+  return [f"-I{folder}" for folder in folders]
+
+
+def _libraries() -> list[str]:
+  """Returns the linker's arguments: pip's oneDNN if it is installed, else the system's."""
+  openmp = "-l:libgomp.so.1"
+  library = _wheel_file(WHEELS[0], "libdnnl.so.3")
+  if library is None:
+    return ["-ldnnl", openmp]
+  return [str(library), f"-Wl,-rpath,{library.parent}", openmp]
+
+
+def _wheel_file(package: str, ending: str) -> Path | None:
+  try:
+    files = importlib.metadata.files(package) or []
+  except importlib.metadata.PackageNotFoundError:
+    return None
+  found = [Path(str(file.locate())).resolve() for file in files if str(file).endswith(ending)]
+  return next((file for file in found if file.exists()), None)
+
+
+def _folder() -> Path:
+  root = cache_root()
+  if root is not None:
+    folder = root / "native"
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+      pass  # a read-only home folder: compile anew in each process
+    else:
+      if os.access(folder, os.W_OK):
+        return folder
+  return Path(tempfile.mkdtemp(prefix="cnnlab-native-"))
+
+
+def _key(command: list[str]) -> str:
+  """Returns a hash of all that the library depends on."""
+  digest = hashlib.sha256(processor().encode())
+  for argument in command:
+    digest.update(argument.encode() + b"\0")
+  for path in sorted([*SOURCE.glob("*.cc"), *SOURCE.glob("*.h")]):
+    digest.update(path.read_bytes())
+  digest.update(importlib.metadata.version("jaxlib").encode())
+  return digest.hexdigest()[:16]
+
+
+def _compile(command: list[str], libraries: list[str], path: Path) -> None:
+  # Several processes may build at once: each writes its own file, and the last one stays.
+  with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so", delete=False) as file:
+    temporary = Path(file.name)
+  try:
+    done = subprocess.run(
+      [*command, "-o", str(temporary), *libraries],
+      capture_output=True,
+      text=True,
+      timeout=TIMEOUT_S,
+      check=False,
+    )
+    if done.returncode:
+      raise CannotBuild(f"{command[0]} failed: {_first_error(done.stderr)}")
+    temporary.replace(path)
+  except (OSError, subprocess.TimeoutExpired) as error:
+    raise CannotBuild(f"{command[0]} failed: {error}") from error
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def _first_error(output: str) -> str:
+  lines = [line for line in output.splitlines() if "error" in line or "cannot find" in line]
+  return (lines or output.splitlines() or ["no output"])[0]
