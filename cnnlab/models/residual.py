@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, pool, scaled
+from cnnlab.native.keep import keep
 from cnnlab.nn import StochasticDepth, global_avg_pool, survival_probabilities
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
@@ -91,7 +92,7 @@ class Block(nn.Module):
         y = drop.skip(self, branch, x, like=shortcut, train=train) + shortcut
       else:
         y = drop(branch(self, x), train=train) + shortcut
-    return y if self.preact else act(y)
+    return keep(y if self.preact else act(y))
 
   def _branch(self, x: jax.Array, train: bool) -> jax.Array:
     norm, act = self.layers.norm, self.layers.act

@@ -21,6 +21,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import scaled
+from cnnlab.native.keep import keep
 from cnnlab.nn import StochasticDepth, check_image, make_layers, survival_probabilities
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
@@ -60,13 +61,13 @@ class EncoderBlock(nn.Module):
     layers = self.layers
     y = self._attention(layers.norm(name="norm1")(x), train)
     y = dropped(y, self.dropout, "dropout1")
-    x = x + StochasticDepth(**self.drop, name="drop1")(y, train=train)
+    x = keep(x + StochasticDepth(**self.drop, name="drop1")(y, train=train))
     y = layers.norm(name="norm2")(x)
     y = layers.dense(self.mlp_features, kernel_init=xavier, bias_init=nearly_zero, name="mlp1")(y)
     y = dropped(layers.act(y), self.dropout, "dropout2")
     y = layers.dense(x.shape[-1], kernel_init=xavier, bias_init=nearly_zero, name="mlp2")(y)
     y = dropped(y, self.dropout, "dropout3")
-    return x + StochasticDepth(**self.drop, name="drop2")(y, train=train)
+    return keep(x + StochasticDepth(**self.drop, name="drop2")(y, train=train))
 
   def _attention(self, x: jax.Array, train: bool) -> jax.Array:
     batch, tokens, features = x.shape

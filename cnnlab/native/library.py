@@ -28,6 +28,7 @@ HANDLERS = (
   "cnnlab_conv_kernel_gradient",
   "cnnlab_moments",
   "cnnlab_batch_norm_gradient",
+  "cnnlab_keep",
 )
 
 _mode: str | None = None  # None: the environment decides

@@ -22,6 +22,7 @@ def native_primitive(
   *,
   multiple: bool = False,
   handler: bool = True,
+  in_place: bool = False,
 ) -> core.Primitive:
   """Returns a primitive with abstract values, evaluation, lowering and batching.
 
@@ -32,11 +33,13 @@ def native_primitive(
     attributes: from the primitive's parameters to the handler's attributes.
     multiple: whether `function` returns a tuple.
     handler: whether there is a handler; without one, only the derivatives are native.
+    in_place: whether the result takes the memory of the first operand.
   """
   primitive = core.Primitive(name)
   primitive.multiple_results = multiple
   xla_rule = mlir.lower_fun(lambda *a, **p: _several(function(*a, **p)), multiple_results=True)
-  native_rule = jax.ffi.ffi_lowering(name)
+  aliases = {0: 0} if in_place else None
+  native_rule = jax.ffi.ffi_lowering(name, operand_output_aliases=aliases)
 
   def lower(context: Any, *operands: Any, **params: Any) -> Any:
     rule = xla_rule
