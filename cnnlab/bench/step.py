@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from cnnlab.errors import ConfigError, unknown
 from cnnlab.tasks import Classification, Task
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.optim import Sgd, create_optimizer
-from cnnlab.train.parallel import Parallel
+from cnnlab.train.parallel import Parallel, steps_in_flight
 from cnnlab.train.settings import DTYPES
 from cnnlab.train.setup import measure_model
 from cnnlab.train.step import Program
@@ -90,8 +91,12 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
 
   def run(steps: int) -> None:
     nonlocal state
+    running: deque[jax.Array] = deque()
     for _ in range(steps):
       state, loss = step(state, {}, batch, key)
+      running.append(loss)
+      if len(running) > steps_in_flight():  # as in the training loop; more would only take memory
+        running.popleft().block_until_ready()
     loss.block_until_ready()
 
   steps, times = repeat(run, spec.seconds, spec.repeats)

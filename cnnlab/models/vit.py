@@ -73,13 +73,15 @@ class EncoderBlock(nn.Module):
     batch, tokens, features = x.shape
     each = features // self.heads
     packed = self.layers.dense(3 * features, kernel_init=xavier, name="attention_qkv")(x)
-    query, key, value = jnp.moveaxis(packed.reshape(batch, tokens, 3, self.heads, each), 2, 0)
-    scores = jnp.einsum("bqhc,bkhc->bhqk", query, key) * each**-0.5
+    split = packed.reshape(batch, tokens, 3, self.heads, each)
+    query, key, value = jnp.moveaxis(split, (2, 3), (0, 2))  # each [B,heads,N,C/heads]
+    scores = jnp.einsum("bhqc,bhkc->bhqk", query, key) * each**-0.5
     weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)  # [B,heads,N,N]
     weights = nn.Dropout(self.attention_dropout, deterministic=not train, name="dropout_attention")(
       weights
     )
-    mixed = jnp.einsum("bhqk,bkhc->bqhc", weights, value).reshape(x.shape)
+    mixed = jnp.einsum("bhqk,bhkc->bhqc", weights, value)
+    mixed = jnp.moveaxis(mixed, 1, 2).reshape(x.shape)
     return self.layers.dense(features, kernel_init=xavier, name="attention_out")(mixed)
 
 

@@ -50,19 +50,14 @@ def _normalize(
   return ((x - mean) * (lax.rsqrt(variance + epsilon) * scale) + bias).astype(dtype)
 
 
-def _tangent(
-  dx: Array,
-  dscale: Array,
-  dbias: Array,
-  x: Array,
-  mean: Array,
-  variance: Array,
-  scale: Array,
-  *,
-  epsilon: float,
-  dtype: Any,
-) -> Array:
-  """Returns the tangent of the result; mean and variance are the moments of `x`."""
+def _tangent(*operands: Array, epsilon: float, dtype: Any) -> Array:
+  """Returns the tangent of the result.
+
+  Args:
+    *operands: tangents of `x`, scale and bias; `x`, its moments mean and variance, and scale.
+    epsilon, dtype: as of `batch_norm`.
+  """
+  dx, dscale, dbias, x, mean, variance, scale = operands
   inverse = lax.rsqrt(variance + epsilon)
   rows, normalized = _rows(dx), (_rows(x) - mean) * inverse
   projected = rows - rows.mean(0) - normalized * (rows * normalized).mean(0)

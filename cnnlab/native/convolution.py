@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array, lax
 from jax.extend import core
 from jax.interpreters import ad, batching
+from jax.typing import DTypeLike
 
 from cnnlab.native import library
 from cnnlab.native.primitives import batch_by_xla, native_primitive
@@ -64,6 +65,28 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
   if _is_native(x, kernel, geometry):
     return _forward_p.bind(x, kernel, geometry=geometry)
   return convolve_by_xla(x, kernel, geometry)
+
+
+def dot_general(
+  lhs: Array,
+  rhs: Array,
+  dimension_numbers: lax.DotDimensionNumbers,
+  precision: lax.PrecisionLike = None,
+  preferred_element_type: DTypeLike | None = None,
+) -> Array:
+  """Computes `lax.dot_general`; a dense layer over the tokens of many examples is a 1x1 convolution.
+
+  XLA:CPU transposes its operands for the gradient of such a layer, which oneDNN does not.
+  """
+  dense = dimension_numbers == (((lhs.ndim - 1,), (0,)), ((), ()))
+  if not (dense and lhs.ndim == 3 and rhs.ndim == 2 and preferred_element_type is None):
+    return lax.dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
+  image, kernel = (lhs.shape[1], 1, lhs.shape[2]), (1, 1, *rhs.shape)
+  geometry = Geometry(image, kernel, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+  x, weights = lhs[:, :, None], rhs[None, None]
+  if not _is_native(x, weights, geometry):
+    return lax.dot_general(lhs, rhs, dimension_numbers, precision)
+  return _forward_p.bind(x, weights, geometry=geometry)[:, :, 0]
 
 
 def convolve_transposed(outputs: Array, kernel: Array, geometry: Geometry) -> Array:

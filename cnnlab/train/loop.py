@@ -26,6 +26,7 @@ from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import evaluate
 from cnnlab.train.init_from import start_from
 from cnnlab.train.interrupt import Interrupted, Interrupts
+from cnnlab.train.parallel import steps_in_flight
 from cnnlab.train.pictures import draw_predictions
 from cnnlab.train.setup import Setup, prepare
 from cnnlab.train.state import State
@@ -34,8 +35,6 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 OnRow = Callable[[dict[str, Any]], None]
-
-IN_FLIGHT = 2  # steps the host may be ahead of the device: enough to hide its own work
 
 
 def train(
@@ -121,13 +120,14 @@ class Session:
           state = self._hooks(state, step)
         batches = self.setup.data.train.train_batches(step)
         running: deque[Array] = deque()
+        ahead = steps_in_flight()
         while step < plan.total_steps:
           if interrupts.received is not None:
             self._stop(state, step, interrupts.received)
           batch = self.setup.parallel.put_batch(next(batches))
           state, loss = self.step_fn(state, self.constants, batch, self.key)
           running.append(loss)
-          if len(running) > IN_FLIGHT:
+          if len(running) > ahead:
             running.popleft().block_until_ready()
           step, self.window_steps = step + 1, self.window_steps + 1
           state = self._hooks(state, step)

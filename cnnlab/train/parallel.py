@@ -17,6 +17,14 @@ AXIS = "data"
 MODES = ("jit", "pmap")
 
 
+def steps_in_flight() -> int:
+  """Returns how many steps the host may be ahead of the devices: enough to hide its own work.
+
+  On a CPU it is none: host and device share the cores, and each step in flight takes its memory.
+  """
+  return 0 if jax.default_backend() == "cpu" else 2
+
+
 class Parallel:
   """A mesh of all devices, and the steps compiled for it.
 
