@@ -1,9 +1,9 @@
-"""Executes one run of a sweep in a launcher's worker: trains it and returns the outcome."""
+"""Executes runs of a sweep in a launcher's worker: trains them and returns their outcomes."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cnnlab.errors import RunError
@@ -16,7 +16,9 @@ from cnnlab.runs.loading import read_json_lines
 from cnnlab.runs.table import declared_metrics, main_metric
 from cnnlab.types import JsonMapping
 
-EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # where launchers' workers import it from
+# Where launchers' workers import them from.
+EXECUTE_RUN = "cnnlab.lab.execute:execute_run"
+EXECUTE_TOGETHER = "cnnlab.lab.execute:execute_together"
 
 
 def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[str, str]:
@@ -30,26 +32,54 @@ def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[s
     `status`: as in status.json, `leased` (another process is training it) or `refused` (the
     directory cannot be used); `reason`: empty if all is well; `result`: the last metric, as text.
   """
-  from cnnlab.train import Interrupted, train
+  from cnnlab.train import train
 
   directory = Path(spec["directory"])
   try:
     peak_before = _peak_memory()
     train(resolve(spec), directory, asked=spec["overrides"], progress=report)
-  except (Interrupted, RunError) as error:
+  except Exception as error:  # an error in one run must not stop the sweep
+    return _outcome(directory, error)
+  _record_memory(directory, peak_before)
+  return _outcome(directory, None)
+
+
+def execute_together(
+  specs: Sequence[JsonMapping], report: Callable[[int, int], None]
+) -> dict[str, dict[str, str]]:
+  """Trains or resumes runs as one compiled program and returns the outcome of each by its name.
+
+  Args:
+    specs: `RunSpec.to_dict()` of runs that `cnnlab.lab.plan.groups` puts in one group.
+    report: called with (step, total steps) of the run that is furthest behind.
+  """
+  from cnnlab.train.together import Run, train_together
+
+  runs = [Run(resolve(s), Path(s["directory"]), tuple(s["overrides"])) for s in specs]
+  errors = train_together(runs, report)
+  return {
+    spec["name"]: _outcome(run.directory, error)
+    for spec, run, error in zip(specs, runs, errors, strict=True)
+  }
+
+
+def _outcome(directory: Path, error: Exception | None) -> dict[str, str]:
+  """Returns the outcome of a run that is done, or that an error ended."""
+  from cnnlab.train import Interrupted
+
+  if error is None:
+    return {"status": run_state(directory), "reason": "", "result": _last_metric(directory)}
+  if isinstance(error, (Interrupted, RunError)):
     # A RunError means that the directory belongs to another config or process: write nothing there.
     status = "interrupted" if isinstance(error, Interrupted) else "refused"
     status = "leased" if isinstance(error, LeasedError) else status
     return {"status": status, "reason": str(error), "result": ""}
-  except Exception as error:  # an error in one run must not stop the sweep
-    traceback.print_exc()
-    if not (directory / "config.json").exists():
-      # The run never started; otherwise training has recorded the error.
-      record_failure(directory, error)
-    reason = f"{type(error).__name__}: {error}"
-    return {"status": run_state(directory), "reason": reason, "result": ""}
-  _record_memory(directory, peak_before)
-  return {"status": run_state(directory), "reason": "", "result": _last_metric(directory)}
+  traceback.print_exception(error)
+  if not (directory / "config.json").exists():
+    # The run never started; otherwise training has recorded the error.
+    record_failure(directory, error)
+  reason = f"{type(error).__name__}: {error}"
+  return {"status": run_state(directory), "reason": reason, "result": ""}
 
 
 def _peak_memory() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from cnnlab.config import apply_overrides, load_page, to_plain
+from cnnlab.config import apply_overrides, flatten, load_page, to_plain
 from cnnlab.errors import ConfigError, RunError, unknown
 from cnnlab.lab.experiment import FILE, Experiment, read_experiment
 from cnnlab.lab.variants import Overrides
@@ -25,6 +26,7 @@ from cnnlab.runs.status import FINISHED, effective_status
 from cnnlab.types import Json, JsonMapping
 
 REFUSED = "other config"
+SCALARS = ("seed", "optim.learning_rate")  # keys in which the runs of a compiled program may differ
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,48 @@ def plan(
       where = str(directory.absolute())
       specs.append(RunSpec(name, label, seed, where, experiment.config, overrides, state))
   return specs
+
+
+def groups(specs: Sequence[RunSpec]) -> tuple[list[list[RunSpec]], dict[str, str]]:
+  """Returns the runs in groups that can be trained as one compiled program.
+
+  A group holds the runs whose configs differ in `SCALARS` alone. Whether `data.placement='auto'`
+  puts the data set on the device is decided when the group starts; if it does not, the runs of
+  the group are trained one after the other.
+
+  Args:
+    specs: runs of a sweep, in any state.
+
+  Returns:
+    (the groups in the order of their first runs, {name: reason} of runs that are trained alone).
+
+  Raises:
+    ConfigError: a config cannot be resolved.
+  """
+  together: dict[str, list[RunSpec]] = {}
+  alone = {}
+  for spec in specs:
+    config = flatten(to_plain(resolve(spec)))
+    reason = _alone(config)
+    if reason:
+      alone[spec.name] = reason
+    shared = {key: value for key, value in config.items() if key not in SCALARS}
+    key = spec.name if reason else json.dumps(shared, sort_keys=True, default=str)
+    together.setdefault(key, []).append(spec)
+  for group in together.values():
+    if len(group) == 1:
+      reason = f"no other run differs from it in {' and '.join(SCALARS)} alone"
+      alone.setdefault(group[0].name, reason)
+  return list(together.values()), alone
+
+
+def _alone(config: JsonMapping) -> str:
+  """Returns why runs with this config cannot share a compiled program; empty if they can."""
+  if config["parallel"] != "jit":
+    return f"parallel is {config['parallel']!r}"
+  if config["data.placement"] == "stream":
+    return "data.placement is 'stream'"
+  return ""
 
 
 def open_sweep(

@@ -1,0 +1,119 @@
+"""One run of a group that is trained as one compiled program: its directory, logs and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Iterator
+
+from tensorboardX import SummaryWriter
+
+from cnnlab.errors import DivergedError
+from cnnlab.runs.directory import RunDirectory, record_failure, write_json
+from cnnlab.runs.environment import describe_environment
+from cnnlab.train.interrupt import Interrupted
+from cnnlab.train.loop import Session
+from cnnlab.train.pictures import draw_predictions
+from cnnlab.train.setup import Setup
+from cnnlab.train.state import State
+
+Metrics = dict[str, float | None]
+
+
+class Member(Session):
+  """One run of a group: restored, logged, saved and ended as if it were alone.
+
+  Attributes:
+    step, state: where it stands; while the group trains it, the state is in the stack.
+    running: whether it is to be trained further.
+    error: what ended it before it was done.
+  """
+
+  state: State | None
+
+  def __init__(self, setup: Setup, run: RunDirectory):
+    self._closing = contextlib.ExitStack()
+    self._closing.callback(run.close)
+    super().__init__(setup, run, None, None)
+    self._closing.callback(self.checkpoints.close)
+    self.step, self.state = 0, None
+    self.running = True
+    self.error: Exception | None = None
+    self.rate = float(setup.resolved["derived"]["learning_rate"])
+
+  @contextlib.contextmanager
+  def on_its_own(self) -> Iterator[None]:
+    """Ends this run alone if an error is raised inside the block."""
+    try:
+      yield
+    except Exception as error:
+      self.fail(error)
+
+  def begin(self) -> None:
+    """Restores or initializes the run, unless it is finished."""
+    with self.on_its_own():
+      status = self.run.read_status()
+      if status.get("status") == "diverged":
+        raise DivergedError(f"{self.run.path}: {status['reason']}")
+      if status.get("status") == "done":
+        self._end()
+        return
+      write_json(self.run.path / "environment.json", describe_environment())
+      self.run.set_status("running", total_steps=self.plan.total_steps)
+      self.state = self._restore_or_init()
+      self.step = int(self.state.step)
+      self.writer = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=self.step + 1)
+      self._closing.callback(self.writer.close)
+
+  def begin_window(self) -> None:
+    """Starts the clock of the next row's images per second."""
+    self.window_started, self.window_steps = time.perf_counter(), 0
+
+  def missed_hooks(self) -> bool:
+    """Returns whether the run was interrupted between its step and the row that belongs to it."""
+    return bool(self.step) and self._hooks_missing(self.step)
+
+  def hooks(self, state: State, step: int, metrics: Callable[[], Metrics], waited: float) -> State:
+    """Logs, evaluates and saves what is due.
+
+    Args:
+      state, step: the run's.
+      metrics: returns the metrics of its evaluation.
+      waited: seconds since the step that went into the other runs.
+    """
+    self.evaluate = lambda state: metrics()
+    self.window_started += waited
+    return self._hooks(state, step)
+
+  def save_and_stop(self, signum: int) -> None:
+    """Saves the run at its step, and ends it as interrupted."""
+    with self.on_its_own():
+      self._stop(self._own_state(), self.step, signum)
+
+  def finish(self) -> None:
+    """Ends the run as done."""
+    with self.on_its_own():
+      self.checkpoints.wait()
+      draw_predictions(self.setup, self._own_state(), self.run.path / "pictures")
+      self.run.set_status("done", step=self.step, seconds=self._seconds(), metrics=self.row)
+      self._end()
+
+  def fail(self, error: BaseException) -> None:
+    """Ends the run by an error, which is recorded in its directory."""
+    if not self.running:
+      return
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+      error = self.checkpoints.write_error(f"to {self.run.path}", error)
+    self.error = error if isinstance(error, Exception) else None
+    if not isinstance(error, Interrupted):
+      record_failure(self.run.path, error)
+    self._end()
+
+  def _own_state(self) -> State:
+    assert self.state is not None, "the state is in the stack of the group"
+    return self.state
+
+  def _end(self) -> None:
+    self.running, self.state = False, None
+    self._closing.close()
