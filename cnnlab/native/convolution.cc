@@ -33,6 +33,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kMostPlans = 2048;
+constexpr int64_t kRange = 1 << 16;  // elements that are worth a thread of their own
 
 enum Kind : int64_t { kForward, kImages, kKernel };
 
@@ -241,6 +242,20 @@ void Convolve(const Problem& p, const Plan& plan, char* images, char* outputs, c
                                       {DNNL_ARG_SCRATCHPAD, scratch}});
 }
 
+// Adds the parts' kernels, each `bytes` after the one before, to the first; always in this order.
+void AddUp(ffi::ThreadPool& pool, char* partial, size_t bytes, int64_t parts) {
+  const int64_t elements = bytes / sizeof(float);
+  const int64_t ranges = std::min(cnnlab::Threads(pool), (elements + kRange - 1) / kRange);
+  cnnlab::ParallelFor(pool, ranges, [&](int64_t range) {
+    const int64_t low = elements * range / ranges, high = elements * (range + 1) / ranges;
+    float* __restrict total = reinterpret_cast<float*>(partial);
+    for (int64_t part = 1; part < parts; ++part) {
+      const float* __restrict other = reinterpret_cast<float*>(partial + bytes * part);
+      for (int64_t i = low; i < high; ++i) total[i] += other[i];
+    }
+  });
+}
+
 void Run(ffi::ThreadPool& pool, Problem p, char* images, char* outputs, char* kernel) {
   const int64_t item = p.bf16 ? 2 : 4;
   const int64_t image = p.height * p.width * p.in * item;
@@ -257,7 +272,7 @@ void Run(ffi::ThreadPool& pool, Problem p, char* images, char* outputs, char* ke
     char* own = kernel;
     if (plan.reorders) Reorder(plan, kernel, own = KernelBuffer().Get(bytes), false);
     cnnlab::ParallelFor(pool, parts, [&](int64_t index) {
-    omp_set_num_threads(threads_each);
+      omp_set_num_threads(threads_each);
       const int64_t start = division->Start(index);
       Convolve(p, division->PlanOf(index), images + start * image, outputs + start * output, own);
     });
@@ -270,12 +285,7 @@ void Run(ffi::ThreadPool& pool, Problem p, char* images, char* outputs, char* ke
     Convolve(p, division->PlanOf(index), images + start * image, outputs + start * output,
              partial + bytes * index);
   });
-  float* total = reinterpret_cast<float*>(partial);
-  const int64_t elements = plan.kernel.get_size() / 4;
-  for (int64_t index = 1; index < parts; ++index) {
-    const float* other = reinterpret_cast<float*>(partial + bytes * index);
-    for (int64_t i = 0; i < elements; ++i) total[i] += other[i];
-  }
+  AddUp(pool, partial, bytes, parts);
   if (plan.reorders) {
     Reorder(plan, partial, kernel, true);
   } else {
