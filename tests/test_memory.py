@@ -30,7 +30,7 @@ def measure(**environment):
   clean = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
   done = subprocess.run(
     [sys.executable, "-c", CODE],
-    env=clean | environment,
+    env=clean | {"NUMPY_MADVISE_HUGEPAGE": "0"} | environment,
     capture_output=True,
     text=True,
     check=True,
