@@ -11,14 +11,14 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from rich.console import Console
 
-from cnnlab.lab.execute import EXECUTE_RUN
-from cnnlab.lab.plan import RunSpec
+from cnnlab.lab.execute import EXECUTE_RUN, EXECUTE_TOGETHER
+from cnnlab.lab.plan import RunSpec, groups
 from launch import worker as worker_module
 from launch.display import SweepDisplay
 from launch.hardware import Share, shares
@@ -38,6 +38,8 @@ def run_sweep(
   logs: str | os.PathLike[str] | None = None,
   restarts: int = 2,
   settings: Mapping[str, str] | None = None,
+  together: int = 1,
+  execute_together: str = EXECUTE_TOGETHER,
 ) -> SweepResult:
   """Executes all pending runs, several at a time, and returns the outcome of each.
 
@@ -51,20 +53,36 @@ def run_sweep(
     logs: a directory for what the runs print, a file each; None leaves it on the terminal.
     restarts: how often a run whose worker died is tried again.
     settings: this launcher has none.
+    together: the most runs that a worker trains as one compiled program; see
+      `cnnlab.lab.plan.groups`. Their prints go to the log of the first.
+    execute_together: `module:function`, called as `execute_together(spec_dicts, report)` for such
+      runs; returns {name: dict}.
   """
   read_settings("local", settings, {})
   console = console or Console()
   result, todo = opened(specs, console)
   if not todo:
     return result
-  parts = shares(workers, len(todo))
+  sharing = _sharing(todo, together, console)
+  parts = shares(workers, sum(-(-len(group) // together) for group in sharing))
   title = f"{len(parts)} worker{'s' if len(parts) > 1 else ''}"
   with SweepDisplay(console, len(specs), len(result.outcomes), title) as display:
     queue = Queue(todo, result, display, restarts)
-    pool = _Pool(queue, execute, parts, logs, display)
+    pool = _Pool(queue, (execute, execute_together), parts, logs, display, together, sharing)
     with on_signals(pool.stop):
       pool.run()
   return closed(specs, result, console)
+
+
+def _sharing(todo: Sequence[RunSpec], together: int, console: Console) -> list[frozenset[str]]:
+  """Returns the names of the runs in groups that may share a program; prints which are alone."""
+  if together == 1:
+    return [frozenset([spec.name]) for spec in todo]
+  found, alone = groups(todo)
+  for reason in dict.fromkeys(alone.values()):
+    names = ", ".join(name for name in alone if alone[name] == reason)
+    console.print(f"trained alone: {names}: {reason}", markup=False, highlight=False)
+  return [frozenset(spec.name for spec in group) for group in found]
 
 
 @dataclass
@@ -72,25 +90,29 @@ class _Worker:
   process: Any
   connection: Connection
   share: Share
-  spec: RunSpec | None = None
+  specs: list[RunSpec] = field(default_factory=list)  # empty: it is idle
   signalled: bool = False
 
 
 class _Pool:
-  """The worker processes, and which run each of them has."""
+  """The worker processes, and which runs each of them has."""
 
   def __init__(
     self,
     queue: Queue,
-    execute: str,
+    functions: tuple[str, str],
     parts: Sequence[Share],
     logs: str | os.PathLike[str] | None,
     display: SweepDisplay,
+    together: int,
+    sharing: Sequence[frozenset[str]],
   ):
     self._queue = queue
-    self._execute = execute
+    self._functions = functions
     self._logs = logs
     self._display = display
+    self._together = together
+    self._sharing = {name: group for group in sharing for name in group}
     self._context = multiprocessing.get_context("spawn")
     self._stops = 0
     self._workers = [self._start(share) for share in parts]
@@ -102,7 +124,7 @@ class _Pool:
   def run(self) -> None:
     """Returns when every run has its outcome, or when all workers have stopped."""
     try:
-      while self._queue.open or any(w.spec for w in self._workers):
+      while self._queue.open or any(w.specs for w in self._workers):
         if self._stops:
           self._pass_on_stop()
         self._assign()
@@ -112,7 +134,7 @@ class _Pool:
 
   def _start(self, share: Share) -> _Worker:
     ours, theirs = self._context.Pipe()
-    arguments = (theirs, self._execute, share)
+    arguments = (theirs, *self._functions, share)
     process = self._context.Process(target=worker_module.main, args=arguments)
     process.start()
     theirs.close()  # so that the worker's death closes the pipe
@@ -120,13 +142,15 @@ class _Pool:
 
   def _assign(self) -> None:
     for worker in self._workers:
-      if worker.spec is None:
-        worker.spec = spec = self._queue.take()
+      if not worker.specs:
+        spec = self._queue.take()
         if spec is None:
           return
+        others = self._queue.take_among(self._sharing[spec.name], self._together - 1)
+        worker.specs = [spec, *others]
         log = self._logs and str(log_file(self._logs, spec.name))
         with contextlib.suppress(BrokenPipeError):  # it died idle: _listen sees that next
-          worker.connection.send((spec.to_dict(), log))
+          worker.connection.send(([one.to_dict() for one in worker.specs], log))
 
   def _listen(self) -> None:
     """Handles the workers' messages, waiting briefly for them."""
@@ -146,34 +170,37 @@ class _Pool:
     self._display.refresh()
 
   def _hear(self, worker: _Worker, message: tuple) -> None:
-    if worker.spec is None:
-      return
     if message[0] == "progress":
-      self._display.progress(worker.spec.name, message[1], message[2])
+      for spec in worker.specs:
+        self._display.progress(spec.name, message[1], message[2])
     else:
-      spec, worker.spec = worker.spec, None
-      self._queue.end(spec, message[1])
+      specs, worker.specs = worker.specs, []
+      for spec in specs:
+        self._queue.end(spec, message[1][spec.name])
 
   def _bury(self, worker: _Worker) -> None:
-    """Replaces a dead worker and queues its run again."""
+    """Replaces a dead worker and queues its runs again."""
     worker.process.join()
     worker.connection.close()
     self._workers.remove(worker)
-    spec, code = worker.spec, worker.process.exitcode
-    if spec is not None and self._stops:
-      self._queue.end(spec, {"status": "interrupted", "reason": "stopped at once"})
-    elif spec is not None:
-      how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-      self._queue.died(spec, "worker", how)
+    code = worker.process.exitcode
+    for spec in reversed(worker.specs):  # `died` puts each before those that wait
+      if self._stops:
+        self._queue.end(spec, {"status": "interrupted", "reason": "stopped at once"})
+      else:
+        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        self._queue.died(spec, "worker", how)
     if not self._stops and self._queue.open:
       self._workers.append(self._start(worker.share))
 
   def _pass_on_stop(self) -> None:
     self._queue.close()
-    busy = [w for w in self._workers if w.spec]
+    busy = [w for w in self._workers if w.specs]
     fresh = [w for w in busy if not w.signalled]
     if fresh:
-      self._display.note(f"stopping: saving {len(busy)} runs; press Ctrl-C again to stop at once")
+      self._display.note(
+        f"stopping: saving {sum(len(w.specs) for w in busy)} runs; press Ctrl-C again to stop at once"
+      )
     for worker in busy:
       if self._stops > 1:
         worker.process.kill()

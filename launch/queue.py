@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,17 @@ class Queue:
         self._began[spec.name] = time.monotonic()
         return spec
     return None
+
+  def take_among(self, names: Container[str], most: int) -> list[RunSpec]:
+    """Returns further waiting runs that nobody trains, `most` at most, whose names are in `names`."""
+    taken: list[RunSpec] = []
+    for spec in list(self._waiting):
+      if len(taken) < most and spec.name in names:
+        self._waiting.remove(spec)
+        if self._to_do(spec):
+          self._began[spec.name] = time.monotonic()
+          taken.append(spec)
+    return taken
 
   def end(self, spec: RunSpec, outcome: Mapping[str, Any]) -> None:
     """Records the outcome of a run that was taken: `status`, `reason` and `result`."""

@@ -1,4 +1,4 @@
-"""A worker process of the local launcher: executes one run after the other, and reports by a pipe.
+"""A worker process of the local launcher: executes what it is sent, and reports through a pipe.
 
 It imports nothing heavy before it has claimed its share of the machine.
 """
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,14 @@ from launch.hardware import Share
 REPORT_EVERY = 0.1  # seconds: more often, the bar would cost what it shows
 
 
-def main(connection: Connection, execute: str, share: Share) -> None:
+def main(connection: Connection, execute: str, execute_together: str, share: Share) -> None:
   """Executes what the connection brings until it closes.
 
   Args:
-    connection: brings (spec as a dict, log file or None); takes ('progress', step, total) and
-      ('outcome', dict).
+    connection: brings (specs as dicts, log file or None), where several specs are trained together;
+      takes ('progress', step, total) and ('outcomes', {name: dict}).
     execute: `module:function` of `execute(spec, report) -> outcome`.
+    execute_together: `module:function` of `execute_together(specs, report) -> {name: outcome}`.
     share: the part of the machine that is this worker's.
   """
   leave_terminal()
@@ -40,10 +41,14 @@ def main(connection: Connection, execute: str, share: Share) -> None:
   try:
     function = load(execute)
     while True:
-      spec, log = connection.recv()
+      specs, log = connection.recv()
       redirect(log)
-      outcome = execute_once(function, spec, _Reporter(connection))
-      connection.send(("outcome", outcome))
+      report = _Reporter(connection)
+      if len(specs) == 1:
+        outcomes = {specs[0]["name"]: execute_once(function, specs[0], report)}
+      else:
+        outcomes = execute_group(load(execute_together), specs, report)
+      connection.send(("outcomes", outcomes))
   except (EOFError, BrokenPipeError, KeyboardInterrupt):
     return
 
@@ -58,20 +63,50 @@ def execute_once(
     spec: `RunSpec.to_dict()`.
     report: takes (step, total steps).
   """
+  try:
+    return _elsewhere(spec) or dict(function(spec, report))
+  except BaseException as error:
+    return _failure(error)
+
+
+def execute_group(
+  function: Callable[..., Any],
+  specs: Sequence[dict[str, Any]],
+  report: Callable[[int, int], None],
+) -> dict[str, dict[str, Any]]:
+  """Does the same with several runs that are trained together; returns each run's outcome by name.
+
+  Args:
+    function: `execute_together(specs, report) -> {name: outcome}`.
+    specs: `RunSpec.to_dict()` of each run.
+    report: takes (step, total steps).
+  """
+  outcomes: dict[str, dict[str, Any]] = {}
+  try:
+    outcomes = {spec["name"]: found for spec in specs if (found := _elsewhere(spec))}
+    rest = [spec for spec in specs if spec["name"] not in outcomes]
+    return outcomes | (function(rest, report) if rest else {})
+  except BaseException as error:
+    failure = _failure(error)
+    return {spec["name"]: outcomes.get(spec["name"], failure) for spec in specs}
+
+
+def _elsewhere(spec: dict[str, Any]) -> dict[str, Any] | None:
+  """Returns the outcome of a run that is finished or trained by another process, else None."""
   from cnnlab.lab.plan import FINISHED, run_state
 
-  try:
-    state = run_state(Path(spec["directory"]))
-    if state in FINISHED:
-      return {"status": state, "result": "by another launcher"}
-    if state == "running":
-      return {"status": "leased"}
-    return dict(function(spec, report))
-  except KeyboardInterrupt:
+  state = run_state(Path(spec["directory"]))
+  if state in FINISHED:
+    return {"status": state, "result": "by another launcher"}
+  return {"status": "leased"} if state == "running" else None
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+  """Returns the outcome of runs that this error ended, and prints it."""
+  if isinstance(error, KeyboardInterrupt):
     return {"status": "interrupted", "reason": "interrupted"}
-  except BaseException as error:
-    traceback.print_exc()
-    return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+  traceback.print_exception(error)
+  return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
 
 
 class _Reporter:

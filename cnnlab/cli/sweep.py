@@ -57,6 +57,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="runs at the same time (default: depends on the device)",
   )
   parser.add_argument(
+    "--together",
+    type=int,
+    default=1,
+    metavar="N",
+    help="train up to N runs that differ only in seed or optim.learning_rate as one compiled "
+    "program, for accelerators that one run does not fill (default 1: off; slower on a CPU). "
+    "Needs the local launcher, parallel=jit and data on the device; other runs are trained alone. "
+    "Each run has its usual directory. After a kill, runs at older checkpoints first catch up with "
+    "the others",
+  )
+  parser.add_argument(
     "--dry_run", action="store_true", help="print the plan and its cost, and stop"
   )
   parser.add_argument(
@@ -93,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.cli.report import report
 
   chosen = {"on": arguments.on, "workers": arguments.workers, "settings": settings}
+  chosen["together"] = arguments.together
   done = sweep(experiment, arguments.root, **part, **chosen, console=console)
   report(done.directory, console)
   return done.result.exit_code
