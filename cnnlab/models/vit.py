@@ -22,6 +22,7 @@ from flax import linen as nn
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import scaled
 from cnnlab.native.keep import keep
+from cnnlab.native.matmul import matmul
 from cnnlab.nn import StochasticDepth, check_image, make_layers, survival_probabilities
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
@@ -75,13 +76,12 @@ class EncoderBlock(nn.Module):
     packed = self.layers.dense(3 * features, kernel_init=xavier, name="attention_qkv")(x)
     split = packed.reshape(batch, tokens, 3, self.heads, each)
     query, key, value = jnp.moveaxis(split, (2, 3), (0, 2))  # each [B,heads,N,C/heads]
-    scores = jnp.einsum("bhqc,bhkc->bhqk", query, key) * each**-0.5
+    scores = matmul(query, key, transposed_b=True) * each**-0.5
     weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)  # [B,heads,N,N]
     weights = nn.Dropout(self.attention_dropout, deterministic=not train, name="dropout_attention")(
       weights
     )
-    mixed = jnp.einsum("bhqk,bhkc->bhqc", weights, value)
-    mixed = jnp.moveaxis(mixed, 1, 2).reshape(x.shape)
+    mixed = jnp.moveaxis(matmul(weights, value), 1, 2).reshape(x.shape)
     return self.layers.dense(features, kernel_init=xavier, name="attention_out")(mixed)
 
 

@@ -7,32 +7,22 @@
 // on one thread. A second pool (OpenMP's) would compete with XLA's for the same cores.
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <new>
 #include <string>
-#include <vector>
 
-#include "oneapi/dnnl/dnnl.hpp"
+#include "onednn.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
-
-// Of the OpenMP runtime that oneDNN is linked to, whatever the compiler's own is.
-extern "C" void omp_set_num_threads(int);
 
 namespace ffi = xla::ffi;
 using dnnl::memory;
 
 namespace {
 
-constexpr size_t kAlignment = 64;
-constexpr size_t kMostPlans = 2048;
+using cnnlab::Engine;
+using cnnlab::Stream;
+using cnnlab::kAlignment;
+
 constexpr int64_t kRange = 1 << 16;  // elements that are worth a thread of their own
 
 enum Kind : int64_t { kForward, kImages, kKernel };
@@ -41,10 +31,6 @@ enum Kind : int64_t { kForward, kImages, kKernel };
 struct Problem {
   int64_t kind, bf16, batch, height, width, in, out, window_h, window_w, out_h, out_w;
   int64_t stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w, groups, threads;
-
-  bool operator<(const Problem& other) const {
-    return std::memcmp(this, &other, sizeof(Problem)) < 0;
-  }
 };
 
 // The primitives of a problem, which any thread may execute.
@@ -56,45 +42,9 @@ struct Plan {
   bool reorders;
 };
 
-dnnl::engine& Engine() {
-  static dnnl::engine* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
-  return *engine;
-}
-
-dnnl::stream& Stream() {
-  thread_local dnnl::stream stream(Engine());
-  return stream;
-}
-
-// Memory that a thread keeps between calls; as large as the largest request so far.
-class Arena {
- public:
-  ~Arena() { std::free(data_); }
-
-  char* Get(size_t size) {
-    if (size > size_) {
-      std::free(data_);
-      size_ = 0;
-      size_t rounded = (size + kAlignment - 1) / kAlignment * kAlignment;
-      data_ = std::aligned_alloc(kAlignment, rounded);
-      if (data_ == nullptr) throw std::bad_alloc();
-      size_ = rounded;
-    }
-    return static_cast<char*>(data_);
-  }
-
- private:
-  void* data_ = nullptr;
-  size_t size_ = 0;
-};
-
-Arena& Scratch() {
-  thread_local Arena arena;
-  return arena;
-}
-
-Arena& KernelBuffer() {
-  thread_local Arena arena;
+// For the kernel in oneDNN's own layout, or the parts' gradients of it.
+cnnlab::Arena& KernelBuffer() {
+  thread_local cnnlab::Arena arena;
   return arena;
 }
 
@@ -132,8 +82,7 @@ Plan MakePlan(const Problem& p, const memory::desc* layout) {
   const memory::dims after{
       PadAfter(p.height, p.window_h, p.out_h, p.stride_h, p.dilation_h, p.pad_h),
       PadAfter(p.width, p.window_w, p.out_w, p.stride_w, p.dilation_w, p.pad_w)};
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const dnnl::primitive_attr attributes = cnnlab::UserScratch();
   // Partial gradients of a bfloat16 kernel are summed in float32.
   const auto kernel_type = p.kind == kKernel ? memory::data_type::f32 : Type(p);
   const memory::desc kernel = layout ? *layout : KernelDesc(p, kernel_type, true);
@@ -184,43 +133,26 @@ struct Division {
   }
 };
 
-std::shared_ptr<Division> Divide(const Problem& p) {
-  auto division = std::make_shared<Division>();
-  division->batch = p.batch;
-  division->parts = std::min(p.threads, p.batch);
+Division Divide(const Problem& p) {
+  Division division;
+  division.batch = p.batch;
+  division.parts = std::min(p.threads, p.batch);
   Problem part = p;
-  part.batch = (p.batch + division->parts - 1) / division->parts;
-  division->large = division->small = MakePlan(part, nullptr);
-  if (p.batch % division->parts) {
+  part.batch = (p.batch + division.parts - 1) / division.parts;
+  division.large = division.small = MakePlan(part, nullptr);
+  if (p.batch % division.parts) {
     --part.batch;
-    division->small = MakePlan(part, &division->large.kernel);
+    division.small = MakePlan(part, &division.large.kernel);
   }
   return division;
 }
 
-std::shared_ptr<Division> DivisionOf(const Problem& p) {
-  static std::mutex* mutex = new std::mutex;
-  static auto* divisions = new std::map<Problem, std::shared_ptr<Division>>;
-  {
-    std::lock_guard<std::mutex> lock(*mutex);
-    auto found = divisions->find(p);
-    if (found != divisions->end()) return found->second;
-  }
-  auto division = Divide(p);
-  std::lock_guard<std::mutex> lock(*mutex);
-  if (divisions->size() >= kMostPlans) divisions->clear();
-  return divisions->emplace(p, division).first->second;
-}
-
 void Reorder(const Plan& plan, void* from, void* to, bool to_plain) {
-  memory scratch({{static_cast<int64_t>(plan.reorder_scratch)}, memory::data_type::u8,
-                  memory::format_tag::a},
-                 Engine(), Scratch().Get(std::max<size_t>(plan.reorder_scratch, 1)));
   memory source(to_plain ? plan.kernel : plan.plain_kernel, Engine(), from);
   memory target(to_plain ? plan.plain_kernel : plan.kernel, Engine(), to);
   plan.reorder.execute(Stream(), {{DNNL_ARG_FROM, source},
                                   {DNNL_ARG_TO, target},
-                                  {DNNL_ARG_SCRATCHPAD, scratch}});
+                                  {DNNL_ARG_SCRATCHPAD, cnnlab::Scratch(plan.reorder_scratch)}});
 }
 
 struct Names {
@@ -233,13 +165,10 @@ void Convolve(const Problem& p, const Plan& plan, char* images, char* outputs, c
       {DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS},
       {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS}};
   const Names& names = kNames[p.kind];
-  memory scratch(
-      {{static_cast<int64_t>(plan.scratch)}, memory::data_type::u8, memory::format_tag::a},
-      Engine(), Scratch().Get(std::max<size_t>(plan.scratch, 1)));
   plan.convolution.execute(Stream(), {{names.images, memory(plan.images, Engine(), images)},
                                       {names.outputs, memory(plan.outputs, Engine(), outputs)},
                                       {names.kernel, memory(plan.kernel, Engine(), kernel)},
-                                      {DNNL_ARG_SCRATCHPAD, scratch}});
+                                      {DNNL_ARG_SCRATCHPAD, cnnlab::Scratch(plan.scratch)}});
 }
 
 // Adds the parts' kernels, each `bytes` after the one before, to the first; always in this order.
@@ -264,7 +193,7 @@ void Run(ffi::ThreadPool& pool, Problem p, char* images, char* outputs, char* ke
   // With fewer images than threads, oneDNN divides each image between several threads.
   const int64_t threads_each = std::max<int64_t>(p.threads / p.batch, 1);
   omp_set_num_threads(threads_each);  // oneDNN divides the work when a primitive is made
-  const auto division = DivisionOf(p);
+  const auto division = cnnlab::Cached(p, Divide);
   const Plan& plan = division->large;
   const int64_t parts = division->parts;
   const size_t bytes = (plan.kernel.get_size() + kAlignment - 1) / kAlignment * kAlignment;
@@ -308,15 +237,8 @@ ffi::Error Handle(Kind kind, ffi::ThreadPool pool, ffi::AnyBuffer& images, ffi::
   p.dilation_h = dilation[0], p.dilation_w = dilation[1];
   p.pad_h = padding[0], p.pad_w = padding[1];
   p.groups = groups;
-  try {
-    const auto data = [](ffi::AnyBuffer& buffer) { return static_cast<char*>(buffer.untyped_data()); };
-    Run(pool, p, data(images), data(outputs), data(kernel));
-  } catch (const dnnl::error& error) {
-    return ffi::Error::Internal(std::string("oneDNN: ") + error.what());
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(error.what());
-  }
-  return ffi::Error::Success();
+  return cnnlab::Guarded(
+      [&] { Run(pool, p, cnnlab::Data(images), cnnlab::Data(outputs), cnnlab::Data(kernel)); });
 }
 
 ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer images, ffi::AnyBuffer kernel,

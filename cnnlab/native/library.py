@@ -29,6 +29,7 @@ HANDLERS = (
   "cnnlab_moments",
   "cnnlab_batch_norm_gradient",
   "cnnlab_keep",
+  "cnnlab_matmul",
 )
 
 _mode: str | None = None  # None: the environment decides
