@@ -26,6 +26,9 @@ def default_config() -> ConfigDict:
   config.accumulate = 1  # micro-batches whose gradients are added up to make one step
   # convolutions on a CPU by the native library: auto (if it can be built), off, require
   config.native = "auto"
+  # training steps compiled as one program: for accelerators, where the host is too slow to start
+  # each step; slow on a CPU. Logs, evaluations and checkpoints come at the same steps as with 1.
+  config.steps_per_call = 1
   config.parallel = "jit"  # jit: batch statistics over the global batch; pmap: per device
 
   config.log_every_steps = 50

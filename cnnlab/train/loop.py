@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def train(
     config: a page with overrides applied.
     workdir: the run's directory.
     asked: dotted keys that were overridden (each must be read by something).
-    progress: called with (finished steps, total steps) after every step.
+    progress: called with (finished steps, total steps) after every step, or after every
+      `steps_per_call` of them.
     report: called with every row of metrics.
 
   Returns:
@@ -95,6 +97,7 @@ class Session:
     program, parallel = setup.program, setup.parallel
     self.constants = parallel.put(setup.data.train.constants)
     self.step_fn = parallel.train(program)
+    self.steps_fn = parallel.train_many(program)
     self.evaluate = evaluate(setup)
     self.key = parallel.put(setup.key)
     self.best = program.task.best_by
@@ -124,12 +127,12 @@ class Session:
         while step < plan.total_steps:
           if interrupts.received is not None:
             self._stop(state, step, interrupts.received)
-          batch = self.setup.parallel.put_batch(next(batches))
-          state, loss = self.step_fn(state, self.constants, batch, self.key)
+          count = plan.next_call(step)
+          state, loss = self._call(state, batches, count)
           running.append(loss)
           if len(running) > ahead:
             running.popleft().block_until_ready()
-          step, self.window_steps = step + 1, self.window_steps + 1
+          step, self.window_steps = step + count, self.window_steps + count
           state = self._hooks(state, step)
           self.progress(step, plan.total_steps)
       self.checkpoints.wait()
@@ -143,6 +146,15 @@ class Session:
     finally:
       self.checkpoints.close()
       self.writer.close()
+
+  def _call(self, state: State, batches: Iterator[Any], count: int) -> tuple[State, Array]:
+    """Starts the next `count` steps in one call; returns the state after them and their losses."""
+    parallel = self.setup.parallel
+    if count == 1:
+      batch = parallel.put_batch(next(batches))
+      return self.step_fn(state, self.constants, batch, self.key)
+    group = parallel.put_batches(list(itertools.islice(batches, count)))
+    return self.steps_fn(state, self.constants, group, self.key)
 
   def _restore_or_init(self) -> State:
     """Returns the newest good checkpoint's state, else a fresh one; drops rows written after it."""

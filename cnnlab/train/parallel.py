@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnnlab.errors import ConfigError, unknown
+from cnnlab.train.state import State
 from cnnlab.train.step import Program, eval_step, init_state, train_step
 
 AXIS = "data"
@@ -51,6 +53,7 @@ class Parallel:
     self.mesh = Mesh(np.array(devices), (AXIS,))
     self.replicated = NamedSharding(self.mesh, PartitionSpec())
     self.sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
+    self.stacked = NamedSharding(self.mesh, PartitionSpec(None, AXIS))
 
   def round_up(self, batch_size: int) -> int:
     """Returns the next batch size that the devices can share evenly."""
@@ -61,11 +64,16 @@ class Parallel:
 
     With several hosts, `batch` is this host's part of the global batch.
     """
+    return self._put(batch, self.sharded)
+
+  def put_batches(self, batches: Sequence[Any]) -> Any:
+    """Returns the batches stacked along a new first axis; each is split as by `put_batch`."""
+    return self._put(jax.tree.map(lambda *parts: np.stack(parts), *batches), self.stacked)
+
+  def _put(self, tree: Any, sharding: NamedSharding) -> Any:
     if jax.process_count() > 1:
-      return jax.tree.map(
-        lambda part: jax.make_array_from_process_local_data(self.sharded, part), batch
-      )
-    return jax.device_put(batch, self.sharded)
+      return jax.tree.map(lambda part: jax.make_array_from_process_local_data(sharding, part), tree)
+    return jax.device_put(tree, sharding)
 
   def put(self, tree: Any) -> Any:
     """Returns the arrays, whole, on every device."""
@@ -82,18 +90,38 @@ class Parallel:
     return jax.jit(partial(init_state, program), out_shardings=self.replicated)
 
   def train(self, program: Program) -> Callable:
-    """Returns the compiled `(state, constants, batch, key) -> (state, loss)`; it takes over the state's memory."""
+    """Returns the compiled `(state, constants, batch, key) -> (state, loss)`.
+
+    It takes over the state's memory.
+    """
+    return self._compiled(self._step(program))
+
+  def train_many(self, program: Program) -> Callable:
+    """Returns the compiled `(state, constants, batches, key) -> (state, losses [n])`.
+
+    It trains one step on each of the n batches that `put_batches` has stacked, as `train` does
+    one by one, and takes over the state's memory as well. Each n is compiled anew.
+    """
+    step = self._step(program)
+
+    def steps(state: State, constants: Any, batches: Any, key: Array) -> tuple[State, Array]:
+      return jax.lax.scan(lambda state, batch: step(state, constants, batch, key), state, batches)
+
+    return self._compiled(steps)
+
+  def _step(self, program: Program) -> Callable:
     if self.mode == "jit":
-      step = partial(train_step, program)
-    else:
-      whole, split = PartitionSpec(), PartitionSpec(AXIS)
-      step = jax.shard_map(
-        partial(train_step, program, axis=AXIS),
-        mesh=self.mesh,
-        in_specs=(whole, whole, split, whole),
-        out_specs=(whole, whole),
-        check_vma=False,  # the averaged outputs are equal on all devices by construction
-      )
+      return partial(train_step, program)
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    return jax.shard_map(
+      partial(train_step, program, axis=AXIS),
+      mesh=self.mesh,
+      in_specs=(whole, whole, split, whole),
+      out_specs=(whole, whole),
+      check_vma=False,  # the averaged outputs are equal on all devices by construction
+    )
+
+  def _compiled(self, step: Callable) -> Callable:
     return jax.jit(step, donate_argnums=0, out_shardings=self.replicated)
 
   def evaluate(self, program: Program) -> Callable:

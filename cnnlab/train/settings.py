@@ -30,6 +30,7 @@ class RunSettings:
   max_steps: int = 0
   dtype: str = "float32"
   ema_decay: float = 0.0
+  steps_per_call: int = 1
   parallel: str = "jit"
   native: str = "auto"
   accumulate: int = 1
@@ -47,6 +48,7 @@ class RunSettings:
       "log_every_steps",
       "checkpoint_keep",
       "accumulate",
+      "steps_per_call",
     ):
       self._require(key, getattr(self, key) >= 1, "1 and more")
     for key in (

@@ -25,7 +25,14 @@ from cnnlab.train.step import Program
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """When a run does what, in steps; 0 means at the end only."""
+  """When a run does what, in steps; 0 means at the end only.
+
+  Attributes:
+    total_steps, steps_per_epoch: of the training.
+    log_every, eval_every, checkpoint_every: steps between two logs, evaluations, checkpoints.
+    checkpoint_keep: newest checkpoints that are kept.
+    steps_per_call: steps compiled as one program.
+  """
 
   total_steps: int
   steps_per_epoch: int
@@ -33,6 +40,18 @@ class Plan:
   eval_every: int
   checkpoint_every: tuple[int, ...]
   checkpoint_keep: int
+  steps_per_call: int = 1
+
+  def next_call(self, step: int) -> int:
+    """Returns how many steps the next call trains after this many: `steps_per_call`, or 1.
+
+    A call ends at the latest at the next step that logs, evaluates or saves. Where fewer than
+    `steps_per_call` steps are left until then, they are called one by one, so that no other
+    length is compiled.
+    """
+    every = (self.log_every, self.eval_every, *self.checkpoint_every)
+    due = min(self.total_steps, *((step // n + 1) * n for n in every if n))
+    return self.steps_per_call if due - step >= self.steps_per_call else 1
 
   def logs(self, step: int) -> bool:
     """Returns whether training metrics are written after this many steps."""
@@ -223,14 +242,18 @@ def _plan(settings: Settings, train_examples: int) -> tuple[Plan, int]:
   total = min(total, run.max_steps) if run.max_steps else total
   if not total:
     raise ConfigError(f"config key 'epochs' is {run.epochs}: nothing to train; allowed: over 0")
-  every = (steps(run.checkpoint_every_epochs), run.checkpoint_every_steps)
+  saves = (steps(run.checkpoint_every_epochs), run.checkpoint_every_steps)
+  checkpoint_every = tuple(n for n in saves if n)
+  eval_every = steps(run.eval_every_epochs)
+  apart = (n for n in (run.log_every_steps, eval_every, *checkpoint_every, total) if n)
   plan = Plan(
     total_steps=total,
     steps_per_epoch=per_epoch,
     log_every=run.log_every_steps,
-    eval_every=steps(run.eval_every_epochs),
-    checkpoint_every=tuple(n for n in every if n),
+    eval_every=eval_every,
+    checkpoint_every=checkpoint_every,
     checkpoint_keep=run.checkpoint_keep,
+    steps_per_call=min(run.steps_per_call, *apart),  # a longer call would never fit
   )
   return plan, steps(settings.schedule.warmup_epochs)
 

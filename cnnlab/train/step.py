@@ -143,7 +143,7 @@ def _gradients(
       part_key = jax.random.fold_in(key, index)
     rngs = {name: named_key(part_key, name, state.step) for name in program.task.streams}
     # The divisor is applied before differentiation if it is known there.
-    found = _backward(program, state.params, model_state, part, rngs, axis if whole else "")
+    found = _backward(program, state.params, model_state, part, rngs, axis, mean=whole)
     model_state = found[2]
     parts.append(found)
   (total, weight), gradients, _, sums = (
@@ -164,14 +164,22 @@ def _summed(part: tuple) -> tuple:
 
 
 def _backward(
-  program: Program, params: Any, model_state: Any, batch: Batch, rngs: Any, axis: str | None
+  program: Program,
+  params: Any,
+  model_state: Any,
+  batch: Batch,
+  rngs: Any,
+  axis: str | None,
+  *,
+  mean: bool,
 ) -> tuple[tuple[Array, Any], Any, Any, Any]:
   """Returns (total, weight), gradients, model state and metric sums of one micro-batch.
 
   Args:
     program, params, model_state, batch, rngs: what the forward pass takes.
-    axis: gradients are of the mean over this device axis (None: over the batch); '' leaves the
-      division to the caller, and they are of the total.
+    axis: name of the device axis over which the batch is split, or None.
+    mean: the gradients are of the mean loss over the batch on all devices; else of this batch's
+      total, and the caller divides.
   """
   task = program.task
 
@@ -185,11 +193,10 @@ def _backward(
         rngs=rngs,
       )
     total, weight = task.loss(out, feats, batch, params)
-    if axis == "":
-      divided = total
-    else:
-      divided = total / (weight if axis is None else jax.lax.psum(weight, axis))
-    return divided, ((total, weight), out, dict(new_state))
+    objective = total
+    if mean:
+      objective = total / (weight if axis is None else jax.lax.psum(weight, axis))
+    return objective, ((total, weight), out, dict(new_state))
 
   gradients, (loss, out, model_state) = jax.grad(loss_of, has_aux=True)(params)
   if program.freeze:

@@ -39,6 +39,7 @@ from tests.train.conftest import tiny
     ({"data.centering": "chanel"}, (ConfigError, DataError), ["'chanel'", "'channel'"]),
     ({"optim.groups": ({"pattern": "blok1*"},)}, ConfigError, ["'blok1*'", "'block1_conv1'"]),
     ({"accumulate": 3}, ConfigError, ["'accumulate' is 3", "a divisor of batch_size"]),
+    ({"steps_per_call": 0}, ConfigError, ["'steps_per_call' is 0", "1 and more"]),
     ({"data.transforms": ("flp",)}, DataError, ["'flp'", "did you mean 'flip'"]),
     ({"data.mix": ("mixup(alpha=0.0)",)}, DataError, ["alpha is 0.0"]),
     ({"batch_size": 5000}, DataError, ["5000", "1438"]),
