@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cnnlab.errors import CnnlabError, DataError
@@ -31,7 +32,7 @@ from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.interrupt import Interrupted, Interrupts
 from cnnlab.train.loop import Progress, train
 from cnnlab.train.member import Member, Metrics
-from cnnlab.train.parallel import Parallel, steps_in_flight
+from cnnlab.train.parallel import AXIS, Parallel, steps_in_flight
 from cnnlab.train.schedules import create_schedule
 from cnnlab.train.settings import Settings
 from cnnlab.train.setup import Setup, prepare
@@ -197,7 +198,14 @@ class _Group:
 
     compiled = functools.partial(jax.jit, out_shardings=self.parallel.replicated)
     evaluate = functools.partial(eval_step, self.program)
-    self.step = compiled(jax.vmap(step, in_axes=(0, None, 0, 0, 0)), donate_argnums=0)
+    steps = jax.vmap(step, in_axes=(0, None, 0, 0, 0))
+    self.step = compiled(steps, donate_argnums=0)
+    self.many_steps = compiled(
+      lambda stack, constants, batches, *rest: jax.lax.scan(
+        lambda stack, batch: steps(stack, constants, batch, *rest), stack, batches
+      ),
+      donate_argnums=0,
+    )
     self.eval_step = compiled(jax.vmap(evaluate, in_axes=(0, None, None, 0)), donate_argnums=3)
     self.stack = compiled(lambda states: jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
     self.take = compiled(lambda stack, i: jax.tree.map(lambda leaf: leaf[i], stack))
@@ -235,19 +243,34 @@ class _Group:
     while step < until and self.interrupts.received is None:
       if not any(member.running for member in part):
         return
-      batch = self.parallel.put_batches([next(own) for own in batches])
-      stack, loss = self.step(stack, self.constants, batch, keys, rates)
+      count = self.plan.next_call(step)
+      count = count if step + count <= until else 1
+      call = self.step if count == 1 else self.many_steps
+      stack, loss = call(stack, self.constants, self._batch(batches, count), keys, rates)
       running.append(loss)
       if len(running) > steps_in_flight():
         running.popleft().block_until_ready()
-      step += 1
+      step += count
       for member in part:
-        member.window_steps += 1
+        member.window_steps += count
       stack = self._hooks(stack, step, part, part)
       self.progress(step, self.plan.total_steps)
     for index, member in enumerate(part):
       if member.running:
         member.step, member.state = step, self.take(stack, index)
+
+  def _batch(self, batches: Sequence[Iterator[Any]], count: int) -> Any:
+    """Returns the runs' next batches on the device: [runs, batch], or [count, runs, batch]."""
+    stacked = [
+      jax.tree.map(lambda *parts: np.stack(parts), *map(next, batches)) for _ in range(count)
+    ]
+    if count == 1:
+      return jax.device_put(stacked[0], self._sharding(None, AXIS))
+    whole = jax.tree.map(lambda *parts: np.stack(parts), *stacked)
+    return jax.device_put(whole, self._sharding(None, None, AXIS))
+
+  def _sharding(self, *axes: str | None) -> NamedSharding:
+    return NamedSharding(self.parallel.mesh, PartitionSpec(*axes))
 
   def _hooks(self, stack: State, step: int, part: Sequence[Member], due: Sequence[Member]) -> State:
     """Logs, evaluates and saves the runs `due`, if the step asks for it; returns the new stack.
