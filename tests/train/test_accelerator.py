@@ -95,8 +95,7 @@ def stateful_program():
   return program(norm="batch", ema_decay=0.9, plateau=plateau)
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize(("mode", "steps"), [("jit", 1), ("pmap", 2)])
 def test_each_array_of_the_state_is_updated_in_place(mode, steps):
   parallel, net = Parallel(mode, 12), stateful_program()
   shapes = jax.eval_shape(parallel.init(net), {}, BATCH, KEY)

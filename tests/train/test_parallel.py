@@ -23,7 +23,7 @@ from cnnlab.train.parallel import Parallel
 from cnnlab.train.step import Program
 
 enable_compile_cache()
-mode, devices, first, last, steps, augment = sys.argv[1], *map(int, sys.argv[2:-1])
+mode, devices, first, last, steps, augment, one_call = sys.argv[1], *map(int, sys.argv[2:-1])
 assert jax.device_count() == devices
 preprocess = Preprocess(
   mean=np.full(3, 100, np.float32), scale=np.full(3, 50, np.float32),
@@ -41,9 +41,13 @@ batch = {"image": images[first:last], "label": labels[first:last]}
 parallel = Parallel(mode, last - first)
 key = parallel.put(jax.random.key(0))
 state = parallel.init(program)({}, parallel.put_batch(batch), key)
-step = parallel.train(program)
-for _ in range(steps):
-  state, loss = step(state, {}, parallel.put_batch(batch), key)
+if one_call:
+  batches = parallel.put_batches([batch] * steps)
+  state, losses = parallel.train_many(program)(state, {}, batches, key)
+else:
+  step = parallel.train(program)
+  for _ in range(steps):
+    state, loss = step(state, {}, parallel.put_batch(batch), key)
 sums = {n: jnp.zeros(()) for n in ("cross_entropy", "top1", "top5", "count")}
 masked = parallel.put_batch(batch | {"mask": np.arange(last - first) < last - first - 1})
 sums, _ = parallel.evaluate(program)(state, {}, masked, parallel.put(sums))
@@ -57,10 +61,10 @@ print(json.dumps({
 
 
 @functools.cache
-def run(mode, devices, examples=(0, 8), steps=2, augment=1, norm="batch"):
+def run(mode, devices, examples=(0, 8), steps=2, augment=1, norm="batch", one_call=0):
   """Trains on some of eight images in a process with that many devices."""
   environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-  arguments = [mode, *map(str, (devices, *examples, steps, augment)), norm]
+  arguments = [mode, *map(str, (devices, *examples, steps, augment, one_call)), norm]
   done = subprocess.run(
     [sys.executable, "-c", SCRIPT, *arguments],
     capture_output=True, text=True, check=False, timeout=300, env=environment,
@@ -96,3 +100,9 @@ def test_augmentation_does_not_depend_on_the_number_of_devices():
   one, two = run("jit", 1, norm="none"), run("pmap", 2, norm="none")
   np.testing.assert_allclose(two["params"], one["params"], atol=2e-5)
   assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-4)
+
+
+def test_several_devices_share_each_batch_of_a_call_of_several_steps():
+  calls, call = run("pmap", 2, norm="none"), run("pmap", 2, norm="none", one_call=1)
+  np.testing.assert_allclose(call["params"], calls["params"], atol=1e-6)
+  assert call["metrics"] == pytest.approx(calls["metrics"], rel=1e-5)

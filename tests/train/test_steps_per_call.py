@@ -73,8 +73,7 @@ def test_a_run_gives_the_same_however_many_steps_a_call_has(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("mode", "accumulate", "with_native"),
-  [("jit", 2, True), ("pmap", 1, True), ("pmap", 2, True), ("jit", 1, False)],
+  ("mode", "accumulate", "with_native"), [("pmap", 2, True), ("jit", 1, False)]
 )
 def test_a_call_of_several_steps_equals_as_many_calls_of_one(mode, accumulate, with_native):
   parallel = Parallel(mode, 12)
