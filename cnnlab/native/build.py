@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 
 from cnnlab.cache_root import cache_root, processor
+
+log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).parent
 # oneDNN as packaged for pip: the library, and its headers.
@@ -39,8 +45,21 @@ def build() -> Path:
   libraries = _libraries()
   path = _folder() / f"cnnlab-{_key([*command, *libraries])}.so"
   if not path.exists():
-    _compile(command, libraries, path)
+    with _locked(path.with_suffix(".lock")):
+      if not path.exists():  # another process may have been faster
+        _compile(command, libraries, path)
   return path
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+  """Holds a lock between processes, where the file system has locks."""
+  import fcntl  # on Unix only
+
+  with path.open("w") as file:
+    with contextlib.suppress(OSError):
+      fcntl.flock(file, fcntl.LOCK_EX)
+    yield
 
 
 def _compiler() -> list[str]:
@@ -91,7 +110,9 @@ def _folder() -> Path:
     else:
       if os.access(folder, os.W_OK):
         return folder
-  return Path(tempfile.mkdtemp(prefix="cnnlab-native-"))
+  folder = Path(tempfile.mkdtemp(prefix="cnnlab-native-"))
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  return folder
 
 
 def _key(command: list[str]) -> str:
@@ -106,7 +127,8 @@ def _key(command: list[str]) -> str:
 
 
 def _compile(command: list[str], libraries: list[str], path: Path) -> None:
-  # Several processes may build at once: each writes its own file, and the last one stays.
+  log.info("compiling the native library for this machine: once, in some seconds")
+  # Without locks, several processes may do so: each writes its own file, and the last one stays.
   with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so", delete=False) as file:
     temporary = Path(file.name)
   try:
