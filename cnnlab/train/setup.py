@@ -31,7 +31,7 @@ class Plan:
     total_steps, steps_per_epoch: of the training.
     log_every, eval_every, checkpoint_every: steps between two logs, evaluations, checkpoints.
     checkpoint_keep: newest checkpoints that are kept.
-    steps_per_call: steps compiled as one program.
+    steps_per_call: steps compiled as one program; no more than the shortest of the intervals.
   """
 
   total_steps: int
