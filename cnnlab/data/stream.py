@@ -76,7 +76,11 @@ class Batches:
 
 
 class StreamSplit(Split):
-  """Batches arrive from the host as uint8 images; nothing stays on the device."""
+  """Batches arrive from the host as uint8 images; nothing stays on the device.
+
+  Attributes:
+    source: what the batches are read from.
+  """
 
   def __init__(
     self, source: Source, size: Size, channels: int, workers: int, max_bad: int, plan: BatchOrder
@@ -86,7 +90,7 @@ class StreamSplit(Split):
     `max_bad` unreadable images are skipped; `skipped` names those met so far.
     """
     super().__init__(len(source), [], plan)
-    self._source = source
+    self.source = source
     self._format = (size, channels)
     self._workers = workers
     self._max_bad = max_bad
@@ -127,11 +131,11 @@ class StreamSplit(Split):
     if bad:
       self._bad |= bad
       self.skipped = [self._bad[index] for index in sorted(self._bad)]
-      check_skipped(self.skipped, self._max_bad, self._source.name)
+      check_skipped(self.skipped, self._max_bad, self.source.name)
     return batch
 
   def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
-    batches = Batches(self._source, *self._format, self.plan, training=True, start=start_step)
+    batches = Batches(self.source, *self._format, self.plan, training=True, start=start_step)
     for batch in self._iterate("train", batches, repeat=False):
       yield self._checked(batch)
 
@@ -139,7 +143,7 @@ class StreamSplit(Split):
     # One endless iterator serves every evaluation, so that workers are started once; one that was
     # broken off is in the middle of a round, and is replaced.
     if "eval" not in self._open or not self._round_done:
-      batches = Batches(self._source, *self._format, self.plan, training=False)
+      batches = Batches(self.source, *self._format, self.plan, training=False)
       self._iterate("eval", batches, repeat=True)
     iterator = self._open["eval"]
     self._round_done = False
