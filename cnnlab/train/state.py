@@ -44,8 +44,8 @@ def named_key(key: Array, name: str, step: Array | int | None = None) -> Array:
   return key if step is None else jax.random.fold_in(key, step)
 
 
-def init_variables(model: nn.Module, task: Task, key: Array, batch: Any) -> tuple[Any, Any]:
-  """Returns (params, model_state) of a network.
+def init_variables(model: nn.Module, task: Task, key: Array, batch: Any) -> tuple[Any, Any, Any]:
+  """Returns the parameters and the state of a network, and its output of the batch in training.
 
   Args:
     model: the network.
@@ -56,6 +56,8 @@ def init_variables(model: nn.Module, task: Task, key: Array, batch: Any) -> tupl
   """
   rngs = {"params": named_key(key, "params")}
   rngs |= {name: named_key(key, f"init_{name}") for name in task.streams}
-  variables = dict(model.init(rngs, *task.inputs(batch, train=True), train=True))
+  inputs = task.inputs(batch, train=True)
+  (out, _), variables = model.init_with_output(rngs, *inputs, train=True)
+  variables = dict(variables)
   params = variables.pop("params")
-  return params, variables
+  return params, variables, out

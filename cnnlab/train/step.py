@@ -60,15 +60,9 @@ def init_state(program: Program, constants: Any, batch: Batch, key: Array) -> St
   """Returns the state before the first step; `batch` is the first training batch."""
   task = program.task
   batch = program.preprocess.eval(program.gather(constants, batch))
-  params, model_state = init_variables(program.model, task, key, batch)
+  params, model_state, out = init_variables(program.model, task, key, batch)
   sums: Any = {"count": jnp.float32(0)}
   if task.measures_training:
-    out, _ = jax.eval_shape(
-      lambda p: program.model.apply(
-        {"params": p, **model_state}, *task.inputs(batch, train=False), train=False
-      ),
-      params,
-    )
     sums = jax.eval_shape(task.metric_sums, out, batch, jnp.ones(num_examples(batch)))
   return State(
     step=jnp.int32(0),
