@@ -1,5 +1,6 @@
 """Fixtures that every test shares."""
 
+import gc
 import os
 import pathlib
 
@@ -13,6 +14,20 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Compiled programs and decoded images of tests stay with the checkout, out of the user's cache.
 os.environ.setdefault("CNNLAB_CACHE", str(PROJECT / ".pytest_cache" / "cnnlab"))
+# Traces hold many objects and almost no cycles: a quarter of the time of tracing a deep net would
+# be spent collecting garbage.
+gc.set_threshold(100_000, 50, 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache() -> None:
+  """Programs are compiled once, whichever test asks first; the same tests start at once next time.
+
+  Training turns this cache on as well, but only from its first call on.
+  """
+  from cnnlab.train.compile_cache import enable_compile_cache
+
+  enable_compile_cache()
 
 
 @pytest.fixture(scope="session")
