@@ -17,7 +17,7 @@ RNGS = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
 def prepared(name, side, size, **options):
   """A net with variables away from their initial values, its sliding form, and larger images."""
   net = create_model(name, num_classes=5, **options)
-  variables = net.init(RNGS, jnp.ones((1, side, side, 3)), train=False)
+  variables = jax.jit(lambda x: net.init(RNGS, x, train=False))(jnp.ones((1, side, side, 3)))
   leaves, tree = jax.tree.flatten(variables)
   keys = jax.random.split(jax.random.key(2), len(leaves))
   moved = [
@@ -40,23 +40,24 @@ def test_without_padding_the_map_is_what_the_net_gives_on_each_crop(options):
   net, variables, sliding, images = prepared(
     "convnet", side, (side + 4, side + 8), padding="valid", features=(4, 6), **options
   )
-  found = sliding(variables, images)
+  found = jax.jit(sliding)(variables, images)
   assert found.shape == (2, 2, 3, 5)
+  logits = jax.jit(lambda v, x: net.apply(v, x, train=False)[0])
   for i in range(2):
     for j in range(3):
       top, left = STRIDE * i, STRIDE * j
       crop = images[:, top : top + side, left : left + side]
-      alone = net.apply(variables, crop, train=False)[0]
-      np.testing.assert_allclose(found[:, i, j], alone, rtol=1e-4, atol=1e-5)
+      np.testing.assert_allclose(found[:, i, j], logits(variables, crop), rtol=1e-4, atol=1e-5)
 
 
 def test_with_padding_the_head_is_what_it_is_on_each_window_of_the_last_map():
   """A pre-activation net, whose head is a norm, an activation, average pooling and a classifier."""
   options = {"width": 0.25, "blocks": 1, "preact": True, "output_stride": 4}
   net, variables, sliding, images = prepared("resnet20", 8, (16, 8), **options)
-  found = sliding(variables, images)
+  found = jax.jit(sliding)(variables, images)
   assert found.shape == (2, 3, 1, 5)
-  maps = net.apply(variables, images, train=False)[1]["stage3"]
+  apply = jax.jit(lambda v, x: net.apply(v, x, train=False))
+  maps = apply(variables, images)[1]["stage3"]
   norm, head = variables["params"]["norm_last"], variables["params"]["head"]
   kept = variables["batch_stats"]["norm_last"]
   normed = (maps - kept["mean"]) / jnp.sqrt(kept["var"] + 1e-5) * norm["scale"] + norm["bias"]
@@ -65,8 +66,8 @@ def test_with_padding_the_head_is_what_it_is_on_each_window_of_the_last_map():
     alone = pooled @ head["kernel"] + head["bias"]
     np.testing.assert_allclose(found[:, i, 0], alone, rtol=1e-4, atol=1e-5)
   # Beside an image of a crop's size there is nothing: the net itself.
-  own = net.apply(variables, images[:, :8], train=False)[0]
-  np.testing.assert_allclose(sliding(variables, images[:, :8])[:, 0, 0], own, rtol=1e-4, atol=1e-5)
+  own, alone = apply(variables, images[:, :8])[0], jax.jit(sliding)(variables, images[:, :8])
+  np.testing.assert_allclose(alone[:, 0, 0], own, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -99,17 +100,16 @@ def test_fully_connected_layers_are_convolutions_of_the_last_map():
     train=False,
   )[1]["block2"]
   hidden = jax.nn.relu(conv(maps, params["hidden1"], (4, 4)))
-  np.testing.assert_allclose(
-    sliding(variables, images), conv(hidden, params["head"], (1, 1)), rtol=1e-4, atol=1e-5
-  )
+  found = jax.jit(sliding)(variables, images)
+  np.testing.assert_allclose(found, conv(hidden, params["head"], (1, 1)), rtol=1e-4, atol=1e-5)
 
 
 def test_the_average_is_that_of_probabilities():
   _, variables, sliding, images = prepared("convnet", 16, (20, 24), features=(4, 6))
-  found = jax.nn.softmax(sliding.average(variables, images))
-  expected = jax.nn.softmax(sliding(variables, images), axis=-1).mean((1, 2))
-  np.testing.assert_allclose(found, expected, rtol=1e-5)
-  np.testing.assert_allclose(np.exp(sliding.average(variables, images)), expected, rtol=1e-5)
+  average = jax.jit(sliding.average)(variables, images)
+  expected = jax.nn.softmax(jax.jit(sliding)(variables, images), axis=-1).mean((1, 2))
+  np.testing.assert_allclose(jax.nn.softmax(average), expected, rtol=1e-5)
+  np.testing.assert_allclose(np.exp(average), expected, rtol=1e-5)
 
 
 def test_what_cannot_slide():
