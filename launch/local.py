@@ -17,7 +17,8 @@ from typing import Any
 
 from rich.console import Console
 
-from cnnlab.lab.execute import EXECUTE_RUN, EXECUTE_TOGETHER
+from cnnlab.errors import ConfigError
+from cnnlab.lab.execute import EXECUTE_RUN
 from cnnlab.lab.plan import RunSpec, groups
 from launch import worker as worker_module
 from launch.display import SweepDisplay
@@ -39,7 +40,6 @@ def run_sweep(
   restarts: int = 2,
   settings: Mapping[str, str] | None = None,
   together: int = 1,
-  execute_together: str = EXECUTE_TOGETHER,
 ) -> SweepResult:
   """Executes all pending runs, several at a time, and returns the outcome of each.
 
@@ -52,13 +52,17 @@ def run_sweep(
     console: where the bar and a line for each finished run go.
     logs: a directory for what the runs print, a file each; None leaves it on the terminal.
     restarts: how often a run whose worker died is tried again.
-    settings: this launcher has none.
+    settings: may hold `together` as text, which replaces the argument.
     together: the most runs that a worker trains as one compiled program; see
-      `cnnlab.lab.plan.groups`. Their prints go to the log of the first.
-    execute_together: `module:function`, called as `execute_together(spec_dicts, report)` for such
-      runs; returns {name: dict}.
+      `cnnlab.lab.plan.groups`. For these the worker calls `execute_together(spec_dicts, report)`
+      of the same module, which returns {name: dict}. Their prints go to the log of the first.
+
+  Raises:
+    ConfigError: an unknown setting, or `together` is below 1; nothing was started.
   """
-  read_settings("local", settings, {})
+  together = read_settings("local", settings, {"together": together})["together"]
+  if together < 1:
+    raise ConfigError(f"together is {together}; allowed: 1 and more")
   console = console or Console()
   result, todo = opened(specs, console)
   if not todo:
@@ -68,7 +72,7 @@ def run_sweep(
   title = f"{len(parts)} worker{'s' if len(parts) > 1 else ''}"
   with SweepDisplay(console, len(specs), len(result.outcomes), title) as display:
     queue = Queue(todo, result, display, restarts)
-    pool = _Pool(queue, (execute, execute_together), parts, logs, display, together, sharing)
+    pool = _Pool(queue, execute, parts, logs, display, together, sharing)
     with on_signals(pool.stop):
       pool.run()
   return closed(specs, result, console)
@@ -100,7 +104,7 @@ class _Pool:
   def __init__(
     self,
     queue: Queue,
-    functions: tuple[str, str],
+    execute: str,
     parts: Sequence[Share],
     logs: str | os.PathLike[str] | None,
     display: SweepDisplay,
@@ -108,7 +112,7 @@ class _Pool:
     sharing: Sequence[frozenset[str]],
   ):
     self._queue = queue
-    self._functions = functions
+    self._execute = execute
     self._logs = logs
     self._display = display
     self._together = together
@@ -134,7 +138,7 @@ class _Pool:
 
   def _start(self, share: Share) -> _Worker:
     ours, theirs = self._context.Pipe()
-    arguments = (theirs, *self._functions, share)
+    arguments = (theirs, self._execute, share)
     process = self._context.Process(target=worker_module.main, args=arguments)
     process.start()
     theirs.close()  # so that the worker's death closes the pipe

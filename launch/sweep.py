@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -41,7 +41,6 @@ def sweep(
   workers: int | None = None,
   settings: Mapping[str, str] | None = None,
   console: Console | None = None,
-  together: int = 1,
 ) -> Sweep:
   """Trains the unfinished runs of an experiment; repeat the call to resume after an interruption.
 
@@ -53,26 +52,17 @@ def sweep(
     workers: runs at a time; None for the launcher's choice.
     settings: of the launcher: see `SETTINGS` in its module.
     console: where the progress goes.
-    together: the most runs in one compiled program; above 1 for the local launcher alone.
 
   Raises:
-    ConfigError: unknown launcher, setting, variant or config key, or `together` makes no sense;
-      nothing was started.
+    ConfigError: unknown launcher, setting, variant or config key; nothing was started.
     RunError: the directory holds another recipe's sweep, or a run's files are broken.
   """
   if on not in LAUNCHERS:
     raise ConfigError(unknown("launcher", on, LAUNCHERS))
-  if together < 1 or (together > 1 and on != "local"):
-    raise ConfigError(
-      f"together is {together} with the launcher {on!r}; allowed: 1 and more with 'local', "
-      "1 with the others"
-    )
   specs = plan(experiment, root, only, seeds)
   directory = open_sweep(experiment, root, seeds)
   module, _, name = LAUNCHERS[on].partition(":")
   run_sweep = getattr(importlib.import_module(module), name)
-  chosen: dict[str, Any] = {"workers": workers, "console": console, "settings": settings}
-  if together > 1:
-    chosen["together"] = together
+  chosen = {"workers": workers, "console": console, "settings": settings}
   result = run_sweep(specs, logs=directory / "logs", **chosen)
   return Sweep(directory, specs, result)

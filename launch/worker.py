@@ -25,14 +25,14 @@ from launch.hardware import Share
 REPORT_EVERY = 0.1  # seconds: more often, the bar would cost what it shows
 
 
-def main(connection: Connection, execute: str, execute_together: str, share: Share) -> None:
+def main(connection: Connection, execute: str, share: Share) -> None:
   """Executes what the connection brings until it closes.
 
   Args:
     connection: brings (specs as dicts, log file or None), where several specs are trained together;
       takes ('progress', step, total) and ('outcomes', {name: dict}).
-    execute: `module:function` of `execute(spec, report) -> outcome`.
-    execute_together: `module:function` of `execute_together(specs, report) -> {name: outcome}`.
+    execute: `module:function` of `execute(spec, report) -> outcome`; for several specs, the module
+      also has `execute_together(specs, report) -> {name: outcome}`.
     share: the part of the machine that is this worker's.
   """
   leave_terminal()
@@ -47,7 +47,8 @@ def main(connection: Connection, execute: str, execute_together: str, share: Sha
       if len(specs) == 1:
         outcomes = {specs[0]["name"]: execute_once(function, specs[0], report)}
       else:
-        outcomes = execute_group(load(execute_together), specs, report)
+        module, _, _ = execute.partition(":")
+        outcomes = execute_group(load(f"{module}:execute_together"), specs, report)
       connection.send(("outcomes", outcomes))
   except (EOFError, BrokenPipeError, KeyboardInterrupt):
     return

@@ -88,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
 
   console = Console()
   settings = parse_settings(arguments.option)
+  if arguments.together != 1:
+    settings["together"] = str(arguments.together)
   if arguments.on not in LAUNCHERS:
     raise ConfigError(unknown("launcher", arguments.on, LAUNCHERS))
   experiment = load_experiment(arguments.experiment, arguments.recipe)
@@ -104,7 +106,6 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.cli.report import report
 
   chosen = {"on": arguments.on, "workers": arguments.workers, "settings": settings}
-  chosen["together"] = arguments.together
   done = sweep(experiment, arguments.root, **part, **chosen, console=console)
   report(done.directory, console)
   return done.result.exit_code

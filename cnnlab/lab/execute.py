@@ -16,9 +16,7 @@ from cnnlab.runs.loading import read_json_lines
 from cnnlab.runs.table import declared_metrics, main_metric
 from cnnlab.types import JsonMapping
 
-# Where launchers' workers import them from.
-EXECUTE_RUN = "cnnlab.lab.execute:execute_run"
-EXECUTE_TOGETHER = "cnnlab.lab.execute:execute_together"
+EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # where launchers' workers import it from
 
 
 def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[str, str]:

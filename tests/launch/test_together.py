@@ -1,9 +1,12 @@
 """Sweeps whose runs share compiled programs: what is grouped, how it ends, and real training."""
 
+import dataclasses
 import io
 import json
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from cnnlab.lab.experiment import load_experiment
 from cnnlab.lab.plan import RunSpec, groups
 from launch.local import run_sweep
 from launch.sweep import sweep
-from tests.launch.digits import PAGE
+from tests.launch.digits import PAGE, assert_complete, checkpointed, specs
 
 HERE = "tests.launch.test_together"
 
@@ -27,15 +30,15 @@ def spec(root, label, seed, **overrides):
 
 def mixed(root):
   """Two seeds of three variants of which two differ in the learning rate, and three odd ones."""
-  specs = []
+  runs = []
   for seed in (0, 1):
-    specs.append(spec(root, "base", seed))
-    specs.append(spec(root, "fast", seed, optim__learning_rate=0.2))
-    specs.append(spec(root, "decay", seed, optim__weight_decay=0.0))
-  specs.append(spec(root, "pmap", 0, parallel="pmap"))
-  specs.append(spec(root, "stream", 0, data__placement="stream"))
-  specs.append(spec(root, "batch", 0, batch_size=32))
-  return specs
+    runs.append(spec(root, "base", seed))
+    runs.append(spec(root, "fast", seed, optim__learning_rate=0.2))
+    runs.append(spec(root, "decay", seed, optim__weight_decay=0.0))
+  runs.append(spec(root, "pmap", 0, parallel="pmap"))
+  runs.append(spec(root, "stream", 0, data__placement="stream"))
+  runs.append(spec(root, "batch", 0, batch_size=32))
+  return runs
 
 
 def execute(given, report):
@@ -75,7 +78,6 @@ def test_a_group_whose_worker_is_killed_is_tried_again_as_a_group(tmp_path):
   result = run_sweep(
     mixed(tmp_path),
     f"{HERE}:execute",
-    execute_together=f"{HERE}:execute_together",
     together=3,
     workers=1,
     console=Console(file=text, width=200),
@@ -91,28 +93,42 @@ def test_a_group_whose_worker_is_killed_is_tried_again_as_a_group(tmp_path):
   assert "trained alone: pmap/seed0: parallel is 'pmap'" in text.getvalue()
 
 
-def test_real_runs_of_a_sweep(tmp_path):
+def kill_when_saved(directory):
+  """Kills the process that trains in a sweep's directory once a run has a checkpoint."""
+  deadline = time.monotonic() + 60
+  while not checkpointed(directory):
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+  (status, *_) = directory.glob("*/seed*/status.json")
+  os.kill(json.loads(status.read_text())["pid"], signal.SIGKILL)
+
+
+def test_real_runs_of_a_sweep_whose_worker_is_killed(tmp_path):
+  experiment = load_experiment("downsampling_digits", "tiny")
+  overrides = specs(tmp_path, "max")[0].overrides
+  shared = {key: value for key, value in overrides.items() if key != "seed"}
+  experiment = dataclasses.replace(experiment, overrides={**experiment.overrides, **shared})
+  killer = threading.Thread(target=kill_when_saved, args=[tmp_path / experiment.name])
+  killer.start()
   text = io.StringIO()
+  console = Console(file=text, width=200)
   done = sweep(
-    load_experiment("downsampling_digits", "tiny"),
-    tmp_path,
-    only="max",
-    seeds=2,
-    together=4,
-    console=Console(file=text, width=200),
+    experiment, tmp_path, only="max", seeds=2, settings={"together": "4"}, console=console
   )
+  killer.join()
   assert done.result.exit_code == 0, text.getvalue()
+  processes = set()
   for one in done.specs:
-    status = json.loads((Path(one.directory) / "status.json").read_text())
-    assert (status["status"], status["step"]) == ("done", 2)
-    assert f"{one.name}  test error " in text.getvalue()
-  assert (
-    len({json.loads((Path(s.directory) / "status.json").read_text())["pid"] for s in done.specs})
-    == 1
-  )
+    if one.label == "max":
+      assert f"the worker of {one.name} died by signal 9" in text.getvalue()
+      assert_complete(Path(one.directory))
+      processes.add(json.loads((Path(one.directory) / "status.json").read_text())["pid"])
+  assert len(processes) == 1
 
 
-@pytest.mark.parametrize(("together", "on"), [(0, "local"), (2, "slurm")])
-def test_together_is_for_the_local_launcher(tmp_path, together, on):
-  with pytest.raises(ConfigError, match="together is"):
-    sweep(load_experiment("downsampling_digits", "tiny"), tmp_path, together=together, on=on)
+def test_together_is_an_option_of_the_local_launcher(tmp_path):
+  experiment = load_experiment("downsampling_digits", "tiny")
+  with pytest.raises(ConfigError, match="together is 0; allowed: 1 and more"):
+    sweep(experiment, tmp_path, settings={"together": "0"})
+  with pytest.raises(ConfigError, match="unknown option of launcher 'slurm' 'together'"):
+    sweep(experiment, tmp_path, on="slurm", settings={"together": "2"})
