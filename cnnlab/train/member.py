@@ -55,7 +55,9 @@ class Member(Session):
     with self.on_its_own():
       status = self.run.read_status()
       if status.get("status") == "diverged":
-        raise DivergedError(f"{self.run.path}: {status['reason']}")
+        raise DivergedError(
+          f"{self.run.path}: {status['reason']} (the same config would do so again)"
+        )
       if status.get("status") == "done":
         self._end()
         return
