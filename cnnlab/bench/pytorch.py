@@ -148,7 +148,7 @@ def bench(
     "image_size": image_size,
     "compile_s": round(first_s, 2),
     "peak_memory_mb": round(peak / 2**20),
-    "steps": steps * repeats,
+    "steps": steps * len(times),
     **speed(times, batch_size),
     "by": f"PyTorch {torch.__version__} ({source})",
   }

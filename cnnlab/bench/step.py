@@ -114,7 +114,7 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
     "gbytes_per_step": _bytes_accessed(step, state, batch, key) / 1e9,
     "peak_memory_mb": round(statistics.get("peak_bytes_in_use", peak_memory()) / 2**20),
     "parameters": parameters,
-    "steps": steps * spec.repeats,
+    "steps": steps * len(times),
     "convolutions": native.describe(),
     "jax": jax.__version__,
   }

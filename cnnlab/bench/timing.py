@@ -16,7 +16,7 @@ def repeat(run: Callable[[int], None], seconds: float, repeats: int) -> tuple[in
   Args:
     run: runs that many steps.
     seconds: about how long each repeat takes.
-    repeats: how many.
+    repeats: how many; fewer, but two, if a single step takes longer than `seconds`.
 
   Returns:
     The number of steps in a repeat, and for each repeat the mean seconds of a step [repeats].
@@ -27,7 +27,11 @@ def repeat(run: Callable[[int], None], seconds: float, repeats: int) -> tuple[in
     run(steps)
     return (time.perf_counter() - started) / steps
 
-  steps = max(1, round(seconds / min(timed(1), timed(2))))
+  first = timed(1)
+  if first > seconds:
+    repeats = min(repeats, max(2, round(repeats * seconds / first)))
+    return 1, np.array([timed(1) for _ in range(repeats)])
+  steps = max(1, round(seconds / min(first, timed(2))))
   return steps, np.array([timed(steps) for _ in range(repeats)])
 
 
