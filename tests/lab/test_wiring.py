@@ -7,6 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
+from cnnlab.cache_root import cache_root
 from cnnlab.cli.main import main
 from cnnlab.lab.cost import estimate_cost
 from cnnlab.lab.experiment import load_experiment
@@ -32,7 +33,13 @@ def experiment():
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path_factory, monkeypatch):
-  monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+  """A cache that holds no results, only compiled programs and the native library."""
+  empty = tmp_path_factory.mktemp("cache")
+  for compiled in ("native", "xla"):
+    known = cache_root() / compiled
+    known.mkdir(parents=True, exist_ok=True)
+    (empty / compiled).symlink_to(known)
+  monkeypatch.setenv("CNNLAB_CACHE", str(empty))
 
 
 def fingerprints(experiment, variants):
