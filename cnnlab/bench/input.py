@@ -1,12 +1,12 @@
 """The loader, the training step and both together, in images per second, for `cnnlab bench --input`.
 
 Each is timed as the training loop runs it, one after the other in each of several rounds, so that
-whatever else the machine does slows all of them down. Before each, the loader's workers are brought
-into the state that they are in during the whole of it: without batches in store, or with all that
-they may hold.
+other work on the machine slows all of them down. Before the loader is timed, the batches that its
+workers hold ready are used up; before the step and both, the workers get time to fill their buffers
+again.
 
-On a CPU, loader and step share the cores. Together they reach 1 / (1 / loader + 1 / step) at most
-where both keep all cores busy.
+On a CPU, loader and step share the cores. If each alone keeps all cores busy, both together reach at
+most 1 / (1 / loader + 1 / step).
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def usable_cores() -> int:
 
 
 def input_page(name: str) -> ConfigDict:
-  """Returns the config page of that name; or, for a data set's name, one that loads it.
+  """Returns the config page of that name, or a page that loads the data set of that name.
 
   Args:
-    name: `PAGE.py[:FORM]`, `folder:<path>` or `tfds:<name>`. Images of the latter two are padded by
-      4 pixels, cropped at random and flipped.
+    name: `PAGE.py[:FORM]`, `folder:<path>` or `tfds:<name>`. For the latter two, images are padded
+      by 4 pixels, cropped at random and flipped.
 
   Raises:
     ConfigError: there is no such page.
@@ -72,14 +72,16 @@ def input_page(name: str) -> ConfigDict:
 
 
 def input_config(page: ConfigDict, overrides: Mapping[str, Any]) -> ConfigDict:
-  """Returns the page with overrides, streamed, decoded by all usable cores unless told otherwise.
+  """Returns the page with overrides, for streamed data that all usable cores decode.
+
+  An override of `data.workers` sets another number of processes.
 
   Raises:
     ConfigError: an override that the page does not take, or another placement.
   """
-  forced = {"data.placement": "stream"}
+  forced: dict[str, Any] = {"data.placement": "stream"}
   if "data.workers" not in overrides:
-    forced["data.workers"] = usable_cores()  # type: ignore[assignment]
+    forced["data.workers"] = usable_cores()
   if overrides.get("data.placement", "stream") != "stream":
     raise ConfigError(
       f"config key 'data.placement' is {overrides['data.placement']!r}; --input times 'stream'"
@@ -103,10 +105,10 @@ def bench_input(
 
   Returns:
     `loader`, `step`, `both` and `pytorch`, each with `images_per_s` and `batch_ms` (median, min and
-    max of the rounds); `pytorch` may have `error` instead. `both_share` is the median over the
-    rounds of both over the smaller of the two, `shared_limit` the same for cores that loader and
-    step share and both keep busy; `loader_over_pytorch` may be None. `cores_used` is how many cores
-    the loader kept busy.
+    max of the rounds); `pytorch` may have `error` instead, and `loader_over_pytorch` is None then.
+    `both_share` is the median over the rounds of both over the smaller of the two. `shared_limit`
+    is the most that it can be where loader and step each keep all shared cores busy. `cores_used`
+    is how many cores the loader keeps busy.
 
   Raises:
     ConfigError, DataError, ShapeError: as `cnnlab.train.setup.prepare`, and for bad arguments.
@@ -173,7 +175,7 @@ class _Rounds:
     before, started = _cpu_seconds(), time.perf_counter()
     loader = time_batches(self._load, seconds, self._finish)
     self.busy.append((_cpu_seconds() - before) / (time.perf_counter() - started))
-    filling = self._drain()  # as long as it takes to fill the store again
+    filling = self._drain()  # the workers need as long to fill their buffers again
     time_batches(self._step_alone, filling, self._finish)
     step = time_batches(self._step_alone, seconds, self._finish)
     filling = self._drain()
@@ -269,7 +271,7 @@ def _pytorch(setup: Setup, config: ConfigDict, seconds: float, repeats: int) -> 
 
 
 def _files(source: Source) -> Json | None:
-  """Returns the arguments of `Job` that tell which examples a source has; None: it cannot."""
+  """Returns the arguments of `Job` that describe a source; None if PyTorch cannot read it."""
   indices: np.ndarray | None = None
   while isinstance(source, Subset):
     indices = source.indices if indices is None else source.indices[indices]
