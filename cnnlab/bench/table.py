@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from cnnlab.bench.suite import CNNLAB
@@ -16,15 +17,21 @@ def suite_table(report: Json, dtype: str) -> Table:
     f"{devices['count']} x {devices['kind']} ({environment['cpu_count']} cores), "
     f"{environment['platform']}, Python {environment['python']}, jax {packages['jax']}; "
     f"convolutions of cnnlab: {environment['convolutions']}. "
-    "Images/s: median of the repeats (lowest to highest). cnnlab x: how many times as fast cnnlab "
-    "is. FLOP/s: share of the fastest matrix product, "
+    "Images/s: median of the repeats; ± %: half the distance of the fastest and the slowest. "
+    "cnnlab x: how many times as fast cnnlab is. FLOP/s: share of the fastest matrix product, "
     f"{report['peak_flops'] / 1e9:,.0f} GFLOP/s. Bytes/s: share of the fastest copy, "
     f"{report['peak_bytes'] / 1e9:,.0f} GB/s. First: seconds until the first step is done."
   )
-  table = Table(title=f"Training step in {dtype}, synthetic images", caption=caption)
-  table.add_column("net")
+  table = Table(
+    title=f"Training step in {dtype}, synthetic images",
+    caption=caption,
+    box=SIMPLE_HEAD,
+    pad_edge=False,
+    padding=(0, 1, 0, 0),
+  )
+  table.add_column("net", no_wrap=True)
   table.add_column("by")
-  for name in ("batch", "images/s", "cnnlab x", "FLOP/s", "bytes/s", "first", "memory"):
+  for name in ("batch", "images/s", "± %", "cnnlab x", "FLOP/s", "bytes/s", "first", "memory"):
     table.add_column(name, justify="right")
   previous = ""
   for result in report["results"]:
@@ -40,20 +47,20 @@ def suite_table(report: Json, dtype: str) -> Table:
       shown,
       contender,
       str(result["batch_size"]),
-      _speed(result),
+      f"{result['images_per_s']:.4g}",
+      _spread(result),
       "" if contender == CNNLAB else str(report["ratios"].get(model, {}).get(contender, "")),
       _share(result.get("flops_share")),
       _share(result.get("bytes_share")),
-      f"{result['compile_s']:.1f} s",
-      f"{result['peak_memory_mb']:,} MB",
+      f"{result['compile_s']:.1f}s",
+      f"{result['peak_memory_mb'] / 1024:.1f}GB",
     )
   return table
 
 
-def _speed(result: Json) -> str:
-  batch, times = result["batch_size"], result["step_ms"]
-  slowest, fastest = 1e3 * batch / times["max"], 1e3 * batch / times["min"]
-  return f"{result['images_per_s']:.4g} ({slowest:.4g} to {fastest:.4g})"
+def _spread(result: Json) -> str:
+  times = result["step_ms"]
+  return f"{50 * (times['max'] - times['min']) / times['median']:.0f}"
 
 
 def _share(value: float | None) -> str:

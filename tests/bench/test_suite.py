@@ -56,7 +56,7 @@ def test_table_shows_every_result_and_every_error():
   console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
   console.print(suite_table(report, "float32"))
   text = console.export_text()
-  for shown in ("600 (512 to 673.7)", "1.5", "72 %", "50 %", "No module named 'x'", "200 GFLOP/s"):
+  for shown in (" 600 ", " 15 ", "1.5", "72 %", "50 %", "No module named 'x'", "200 GFLOP/s"):
     assert shown in text
 
 
