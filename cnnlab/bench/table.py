@@ -17,10 +17,10 @@ def suite_table(report: Json, dtype: str) -> Table:
     f"{devices['count']} x {devices['kind']} ({environment['cpu_count']} cores), "
     f"{environment['platform']}, Python {environment['python']}, jax {packages['jax']}; "
     f"convolutions of cnnlab: {environment['convolutions']}. "
-    "Images/s: median of the repeats; ± %: half the distance of the fastest and the slowest. "
-    "cnnlab x: how many times as fast cnnlab is. FLOP/s: share of the fastest matrix product, "
-    f"{report['peak_flops'] / 1e9:,.0f} GFLOP/s. Bytes/s: share of the fastest copy, "
-    f"{report['peak_bytes'] / 1e9:,.0f} GB/s. First: seconds until the first step is done."
+    "Img/s: images per second, median of the repeats; ± %: half the distance of the fastest and "
+    "the slowest. Ratio: how many times as fast cnnlab is. FLOP/s: share of the fastest matrix product, "
+    f"{report['peak_flops'] / 1e9:,.0f} GFLOP/s. B/s: share of the fastest copy, "
+    f"{report['peak_bytes'] / 1e9:,.0f} GB/s. First: seconds until the first step is done. GB: peak memory."
   )
   table = Table(
     title=f"Training step in {dtype}, synthetic images",
@@ -30,8 +30,8 @@ def suite_table(report: Json, dtype: str) -> Table:
     padding=(0, 1, 0, 0),
   )
   table.add_column("net", no_wrap=True)
-  table.add_column("by")
-  for name in ("batch", "images/s", "± %", "cnnlab x", "FLOP/s", "bytes/s", "first", "memory"):
+  table.add_column("by", no_wrap=True)
+  for name in ("batch", "img/s", "± %", "ratio", "FLOP/s", "B/s", "first", "GB"):
     table.add_column(name, justify="right")
   previous = ""
   for result in report["results"]:
@@ -53,7 +53,7 @@ def suite_table(report: Json, dtype: str) -> Table:
       _share(result.get("flops_share")),
       _share(result.get("bytes_share")),
       f"{result['compile_s']:.1f}s",
-      f"{result['peak_memory_mb'] / 1024:.1f}GB",
+      f"{result['peak_memory_mb'] / 1024:.1f}",
     )
   return table
 
