@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -41,7 +41,7 @@ DTYPES = ("float32", "bfloat16")
 def gelu(x: jax.Array) -> jax.Array:
   """Returns x times the normal distribution function of x (arXiv:1606.08415)."""
   # jax.nn.gelu computes erfc, which takes three passes over the array on a CPU.
-  return 0.5 * x * (1 + lax.erf(x * np.sqrt(0.5).astype(x.dtype)))
+  return 0.5 * x * (1 + lax.erf(jnp.asarray(x) * math.sqrt(0.5)))
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
