@@ -22,7 +22,7 @@ lint: $(STAMP)
 	$(BIN)/mypy cnnlab configs experiments launch
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
