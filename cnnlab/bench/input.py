@@ -1,12 +1,12 @@
-"""The loader, the training step and both together, in images per second, for `cnnlab bench --input`.
+"""The loader, the training step and both together, timed for `cnnlab bench --input`.
 
 Each is timed as the training loop runs it, one after the other in each of several rounds, so that
 other work on the machine slows all of them down. Before the loader is timed, the batches that its
 workers hold ready are used up; before the step and both, the workers get time to fill their buffers
 again.
 
-On a CPU, loader and step share the cores. If each alone keeps all cores busy, both together reach at
-most 1 / (1 / loader + 1 / step).
+On a CPU, loader and step share the cores. If each alone keeps all cores busy, both together reach
+1 / (1 / loader + 1 / step) images per second at most.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -29,6 +27,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from cnnlab import native
+from cnnlab.bench.process import run_program
 from cnnlab.bench.pytorch_input import HELD, Job, summary, time_batches
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.data.folder import FolderSource
@@ -257,17 +256,9 @@ def _pytorch(setup: Setup, config: ConfigDict, seconds: float, repeats: int) -> 
     seconds=seconds,
     repeats=repeats,
   )
-  done = subprocess.run(
-    [sys.executable, "-m", "cnnlab.bench.pytorch_input"],
-    input=json.dumps(dataclasses.asdict(job)),
-    capture_output=True,
-    text=True,
-    check=False,
+  return run_program(
+    ["-m", "cnnlab.bench.pytorch_input"], stdin=json.dumps(dataclasses.asdict(job))
   )
-  lines = done.stdout.strip().splitlines()
-  if done.returncode or not lines:
-    return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
-  return json.loads(lines[-1])
 
 
 def _files(source: Source) -> Json | None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+from cnnlab.bench.process import run_program
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.types import Json
 
@@ -81,7 +79,7 @@ def contenders(platform: str) -> tuple[str, ...]:
 def run_suite(suite: Suite, platform: str) -> Iterator[Json]:
   """Yields the result of each net and contender as it is measured.
 
-  Each is timed in a process of its own: the threads of one framework would slow down the other.
+  Each is timed in a process of its own.
 
   Args:
     suite: what to compare.
@@ -115,17 +113,7 @@ def _measure(contender: str, suite: Suite, entry: Entry, batch_size: int) -> Jso
     if contender == XLA:
       environment["CNNLAB_NATIVE"] = "off"
   flags = [f"--{name}={value}" for name, value in options.items()]
-  done = subprocess.run(
-    [sys.executable, *command, *flags],
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  lines = done.stdout.strip().splitlines()
-  if done.returncode or not lines:
-    return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
-  return json.loads(lines[-1])
+  return run_program([*command, *flags], environment=environment)
 
 
 def with_shares(results: Iterable[Json], peaks: Json) -> list[Json]:

@@ -20,7 +20,7 @@ VERBS = {
   "models": "list the models, or the options of one model",
   "describe": "show output, cost, receptive field and memory of each layer of a model",
   "convert": "make a run directory from torchvision's weights",
-  "bench": "time the training step on synthetic data",
+  "bench": "time the training step, seven networks beside PyTorch, or the input pipeline",
   "sweep": "train all variants and seeds of an experiment, then report",
   "report": "rebuild an experiment's tables and plots from its run directories",
   "runs": "show a table of all runs in a directory tree",

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.stages import Wrapped
 
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.train.state import State
@@ -89,14 +90,14 @@ class Parallel:
     """Returns the compiled `(constants, batch, key) -> State`."""
     return jax.jit(partial(init_state, program), out_shardings=self.replicated)
 
-  def train(self, program: Program) -> Callable:
+  def train(self, program: Program) -> Wrapped:
     """Returns the compiled `(state, constants, batch, key) -> (state, loss)`.
 
     It takes over the state's memory.
     """
     return self._compiled(self._step(program))
 
-  def train_many(self, program: Program) -> Callable:
+  def train_many(self, program: Program) -> Wrapped:
     """Returns the compiled `(state, constants, batches, key) -> (state, losses [n])`.
 
     It trains one step on each of the n batches that `put_batches` has stacked, as `train` does
@@ -121,7 +122,7 @@ class Parallel:
       check_vma=False,  # the averaged outputs are equal on all devices by construction
     )
 
-  def _compiled(self, step: Callable) -> Callable:
+  def _compiled(self, step: Callable) -> Wrapped:
     return jax.jit(step, donate_argnums=0, out_shardings=self.replicated)
 
   def evaluate(self, program: Program) -> Callable:
