@@ -7,8 +7,10 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from cnnlab.data.splits import Split
 from cnnlab.errors import DataError
-from cnnlab.tasks.base import flat_metrics
+from cnnlab.tasks import Task
+from cnnlab.tasks.base import Accumulator, HostSums, flat_metrics
 from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
 from cnnlab.train.step import evaluation_zeros
@@ -34,13 +36,30 @@ def evaluate(setup: Setup) -> Callable[[State], dict[str, float | None]]:
       if accumulator is not None:
         keep = np.asarray(host_batch["mask"])
         accumulator.add({name: row[keep] for name, row in jax.device_get(rows).items()})
-    metrics = program.task.summarize(jax.device_get(sums))
-    if metrics["count"] != split.num_readable:
-      raise DataError(
-        f"evaluation counted {metrics['count']} examples of a split that has {split.num_readable}"
-      )
-    if accumulator is not None:
-      metrics |= accumulator.result()
-    return {f"eval/{name}": value for name, value in flat_metrics(metrics).items()}
+    return split_metrics(program.task, split, jax.device_get(sums), accumulator)
 
   return run
+
+
+def split_metrics(
+  task: Task, split: Split, sums: HostSums, accumulator: Accumulator | None
+) -> dict[str, float | None]:
+  """Returns the metrics of a whole split, named `eval/...`.
+
+  Args:
+    task: defines the metrics.
+    split: what was evaluated.
+    sums: of all its batches.
+    accumulator: what the task has collected of its examples.
+
+  Raises:
+    DataError: the sums are of fewer or more examples than the split has.
+  """
+  metrics = task.summarize(sums)
+  if metrics["count"] != split.num_readable:
+    raise DataError(
+      f"evaluation counted {metrics['count']} examples of a split that has {split.num_readable}"
+    )
+  if accumulator is not None:
+    metrics |= accumulator.result()
+  return {f"eval/{name}": value for name, value in flat_metrics(metrics).items()}

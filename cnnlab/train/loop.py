@@ -69,12 +69,8 @@ def train(
   setup = prepare(config, asked)
   run = RunDirectory(workdir, setup.resolved)
   try:
-    status = run.read_status()
-    if status.get("status") == "done":
-      return status["metrics"]
-    if status.get("status") == "diverged":
-      raise DivergedError(f"{run.path}: {status['reason']} (the same config would do so again)")
-    return Session(setup, run, progress, report).run_to_end()
+    row = finished_row(run)
+    return Session(setup, run, progress, report).run_to_end() if row is None else row
   except Interrupted:
     raise
   except BaseException as error:
@@ -83,6 +79,18 @@ def train(
   finally:
     run.close()
     setup.data.close()
+
+
+def finished_row(run: RunDirectory) -> dict[str, Any] | None:
+  """Returns the last row of a run that is done, None if it is not.
+
+  Raises:
+    DivergedError: it has diverged.
+  """
+  status = run.read_status()
+  if status.get("status") == "diverged":
+    raise DivergedError(f"{run.path}: {status['reason']} (the same config would do so again)")
+  return status["metrics"] if status.get("status") == "done" else None
 
 
 class Session:
@@ -110,13 +118,8 @@ class Session:
 
   def run_to_end(self) -> dict[str, Any]:
     """Trains until the last step; returns the last row of metrics."""
-    plan, run = self.plan, self.run
-    write_json(run.path / "environment.json", describe_environment())
-    run.set_status("running", total_steps=plan.total_steps)
-    state = self._restore_or_init()
-    step = int(state.step)
-    self.writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
-    self.started = self.window_started = time.perf_counter()
+    plan = self.plan
+    state, step = self._begin()
     try:
       with Interrupts() as interrupts:
         if step and self._hooks_missing(step):
@@ -135,17 +138,31 @@ class Session:
           step, self.window_steps = step + count, self.window_steps + count
           state = self._hooks(state, step)
           self.progress(step, plan.total_steps)
-      self.checkpoints.wait()
-      draw_predictions(self.setup, state, run.path / "pictures")
-      run.set_status("done", step=step, seconds=self._seconds(), metrics=self.row)
+      self._finish(state, step)
       return self.row
     except OSError as error:
       if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         raise
-      raise self.checkpoints.write_error(f"to {run.path}", error) from error
+      raise self.checkpoints.write_error(f"to {self.run.path}", error) from error
     finally:
       self.checkpoints.close()
       self.writer.close()
+
+  def _begin(self) -> tuple[State, int]:
+    """Records that the run has started; returns the state that it starts from, and its step."""
+    write_json(self.run.path / "environment.json", describe_environment())
+    self.run.set_status("running", total_steps=self.plan.total_steps)
+    state = self._restore_or_init()
+    step = int(state.step)
+    self.writer = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step + 1)
+    self.started = self.window_started = time.perf_counter()
+    return state, step
+
+  def _finish(self, state: State, step: int) -> None:
+    """Draws the task's pictures, and records that the run is done."""
+    self.checkpoints.wait()
+    draw_predictions(self.setup, state, self.run.path / "pictures")
+    self.run.set_status("done", step=step, seconds=self._seconds(), metrics=self.row)
 
   def _call(self, state: State, batches: Iterator[Any], count: int) -> tuple[State, Array]:
     """Starts the next `count` steps in one call; returns the state after them and their losses."""

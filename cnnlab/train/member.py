@@ -7,14 +7,9 @@ import errno
 import time
 from collections.abc import Callable, Iterator
 
-from tensorboardX import SummaryWriter
-
-from cnnlab.errors import DivergedError
-from cnnlab.runs.directory import RunDirectory, record_failure, write_json
-from cnnlab.runs.environment import describe_environment
+from cnnlab.runs.directory import RunDirectory, record_failure
 from cnnlab.train.interrupt import Interrupted
-from cnnlab.train.loop import Session
-from cnnlab.train.pictures import draw_predictions
+from cnnlab.train.loop import Session, finished_row
 from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
 
@@ -53,19 +48,10 @@ class Member(Session):
   def begin(self) -> None:
     """Restores or initializes the run, unless it is finished."""
     with self.on_its_own():
-      status = self.run.read_status()
-      if status.get("status") == "diverged":
-        raise DivergedError(
-          f"{self.run.path}: {status['reason']} (the same config would do so again)"
-        )
-      if status.get("status") == "done":
+      if finished_row(self.run) is not None:
         self._end()
         return
-      write_json(self.run.path / "environment.json", describe_environment())
-      self.run.set_status("running", total_steps=self.plan.total_steps)
-      self.state = self._restore_or_init()
-      self.step = int(self.state.step)
-      self.writer = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=self.step + 1)
+      self.state, self.step = self._begin()
       self._closing.callback(self.writer.close)
 
   def begin_window(self) -> None:
@@ -96,9 +82,7 @@ class Member(Session):
   def finish(self) -> None:
     """Ends the run as done."""
     with self.on_its_own():
-      self.checkpoints.wait()
-      draw_predictions(self.setup, self._own_state(), self.run.path / "pictures")
-      self.run.set_status("done", step=self.step, seconds=self._seconds(), metrics=self.row)
+      self._finish(self._own_state(), self.step)
       self._end()
 
   def fail(self, error: BaseException) -> None:

@@ -25,10 +25,10 @@ from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from cnnlab.errors import CnnlabError, DataError
+from cnnlab.errors import CnnlabError
 from cnnlab.runs.directory import RunDirectory, record_failure
-from cnnlab.tasks.base import flat_metrics
 from cnnlab.train.compile_cache import enable_compile_cache
+from cnnlab.train.evaluate import split_metrics
 from cnnlab.train.interrupt import Interrupted, Interrupts
 from cnnlab.train.loop import Progress, train
 from cnnlab.train.member import Member, Metrics
@@ -312,18 +312,13 @@ class _Group:
       for index, accumulator in enumerate(accumulators):
         if accumulator is not None:
           accumulator.add({name: row[index][keep] for name, row in host_rows.items()})
-    found, host_sums = [], jax.device_get(sums)
-    for index, accumulator in enumerate(accumulators):
-      metrics = task.summarize(jax.tree.map(lambda leaf, i=index: leaf[i], host_sums))
-      if metrics["count"] != self.split.num_readable:
-        raise DataError(
-          f"evaluation counted {metrics['count']} examples of a split that has "
-          f"{self.split.num_readable}"
-        )
-      if accumulator is not None:
-        metrics |= accumulator.result()
-      found.append({f"eval/{name}": value for name, value in flat_metrics(metrics).items()})
-    return found
+    host_sums = jax.device_get(sums)
+    return [
+      split_metrics(
+        task, self.split, jax.tree.map(lambda leaf, i=index: leaf[i], host_sums), accumulator
+      )
+      for index, accumulator in enumerate(accumulators)
+    ]
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
