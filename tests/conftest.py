@@ -43,3 +43,14 @@ def shared() -> pathlib.Path:
   if not folder.is_dir():
     pytest.skip(f"needs the shared data and fixtures at {folder} (or $CNNLAB_SHARED)")
   return folder
+
+
+def keep_compiled(cache: pathlib.Path) -> None:
+  """Makes an empty cache use the compiled programs and the native library of this one."""
+  from cnnlab.cache_root import cache_root
+
+  root = cache_root()
+  for compiled in ("native", "xla") if root else ():
+    known = root / compiled
+    known.mkdir(parents=True, exist_ok=True)
+    (cache / compiled).symlink_to(known)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cnnlab.data import DataSettings
+from tests.conftest import keep_compiled
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -14,6 +15,7 @@ CLASSES = ("ant", "bee", "cat")
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
   place = tmp_path_factory.mktemp("cache")
+  keep_compiled(place)
   before = os.environ.get("CNNLAB_CACHE")
   os.environ["CNNLAB_CACHE"] = str(place)
   yield place

@@ -7,13 +7,13 @@ import json
 import pytest
 from rich.console import Console
 
-from cnnlab.cache_root import cache_root
 from cnnlab.cli.main import main
 from cnnlab.lab.cost import estimate_cost
 from cnnlab.lab.experiment import load_experiment
 from cnnlab.lab.plan import plan
 from cnnlab.lab.wiring import Examined, examine, unwired
 from launch.sweep import sweep as run_sweep
+from tests.conftest import keep_compiled
 
 STRIDE = {"model.downsample": "stride"}
 VARIANTS = {
@@ -35,10 +35,7 @@ def experiment():
 def empty_cache(tmp_path_factory, monkeypatch):
   """A cache that holds no results, only compiled programs and the native library."""
   empty = tmp_path_factory.mktemp("cache")
-  for compiled in ("native", "xla"):
-    known = cache_root() / compiled
-    known.mkdir(parents=True, exist_ok=True)
-    (empty / compiled).symlink_to(known)
+  keep_compiled(empty)
   monkeypatch.setenv("CNNLAB_CACHE", str(empty))
 
 
