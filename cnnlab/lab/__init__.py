@@ -1,21 +1,26 @@
 """The lab: an experiment's question, its runs, their statistics, and the report."""
 
-from cnnlab.lab.experiment import Claim, Experiment, Published, load_experiment
+from cnnlab.lab.claim import Claim, Condition
+from cnnlab.lab.experiment import Experiment, Published
+from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import RunSpec, open_sweep, plan
 from cnnlab.lab.results import collect
+from cnnlab.lab.tuning import Tuning
 from cnnlab.lab.variants import grid, joined, values, zipped
 
 __all__ = [
   "Claim",
+  "Condition",
   "Experiment",
   "Published",
   "RunSpec",
+  "Tuning",
   "collect",
   "grid",
   "joined",
   "load_experiment",
-  "plan",
   "open_sweep",
+  "plan",
   "values",
   "zipped",
 ]

@@ -6,47 +6,25 @@ its runs as `<root>/<name>/experiment.json`, from which every report is rebuilt.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Literal
 
 from cnnlab import metrics
 from cnnlab.errors import ConfigError, RunError, unknown
+from cnnlab.lab.claim import Claim, Condition
+from cnnlab.lab.tuning import Tuning
 from cnnlab.lab.variants import Overrides
 from cnnlab.types import Json, JsonMapping
 
 FILE = "experiment.json"
 COST_FILE = "cost.json"  # in a run's directory: costs that `cnnlab.lab.execute` measured
-RELATIONS = ("<=", "<", ">=", ">")
+MOST_LETTERS = 100  # of a label: file systems take 255 bytes of a name
+LARGEST_SEED = 2**31 - 1
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*")
-_PROJECT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Claim:
-  """An inequality between two variants' means: metric(left) `relation` metric(right) + margin.
-
-  Attributes:
-    text: the claim in words, as the source states it.
-    left, right: labels of the two variants.
-    relation: one of `<=`, `<`, `>=`, `>`.
-    source: paper and table, section or page.
-    metric: empty for the experiment's metric; or another metric in metrics.jsonl, at a run's last
-      step; or a cost: `parameters`, `multiply_adds`, `ms_per_step`, `seconds`.
-    margin: in the metric's unit (errors are fractions in [0, 1]). A margin above 0 with `<=` claims
-      that `left` exceeds `right` by no more than the margin.
-  """
-
-  text: str
-  left: str
-  relation: str
-  right: str
-  source: str
-  metric: str = ""
-  margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,17 +47,24 @@ class Experiment:
     variants: {label: {dotted.config.key: value}}; a label is also the name of a folder.
     base: the variant that the others are compared with, seed by seed.
     seeds: every variant is trained with each of them.
+    tuning: hyperparameters that every variant tries first; None for none.
+    tuned: {label: overrides that tuning chose}; filled by a sweep, not by hand.
+    regime: what the runs must show for the claims to be tested.
+    pairing: `seeds` compares variants seed by seed; `none` takes the seeds of two variants for
+      independent. To be chosen before the runs.
     metric: the metric that compares variants, by its value at a run's last evaluation.
     mode: `min` or `max`, whether low or high values are better; empty for what the metric declares.
     claims: what the sources claim.
+    confirmed_by: seeds on which the claims, as they were before, are tested once more by themselves.
     paper: {label: figure published for that variant}.
     recipe: name of this form of the experiment, such as `quick`; see `experiments.recipes`.
     note: how this form differs from the published one.
     overrides: {dotted.config.key: value} for all variants, applied to the page before their own.
     declared: metrics of the task, as its runs declare them; not part of experiment.json.
+    file: the file that defines it; empty if it was made in a program.
 
   Raises:
-    ConfigError: a name, label, base, mode, relation or seed cannot be used.
+    ConfigError: a name, label, base, mode or seed cannot be used.
   """
 
   name: str
@@ -95,28 +80,37 @@ class Experiment:
   recipe: str = ""
   note: str = ""
   overrides: Overrides = field(default_factory=dict)
+  tuning: Tuning | None = None
+  tuned: Mapping[str, Overrides] = field(default_factory=dict)
+  regime: tuple[Condition, ...] = ()
+  pairing: Literal["seeds", "none"] = "seeds"
+  confirmed_by: tuple[int, ...] = ()
   declared: tuple[metrics.Metric, ...] = ()
+  file: str = ""
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
+    """Raises ConfigError, as the class says."""
     where = f"experiment {self.name!r}"
     for what, text in (("name", self.name), *(("variant label", v) for v in self.variants)):
-      if not _LABEL.fullmatch(text):
+      if not isinstance(text, str) or not _LABEL.fullmatch(text) or len(text) > MOST_LETTERS:
         raise ConfigError(
-          f"{where}: {what} {text!r} must match {_LABEL.pattern}, because it names a folder"
+          f"{where}: {what} {text!r} names a folder; allowed: text that matches {_LABEL.pattern}, "
+          f"up to {MOST_LETTERS} letters"
         )
     for what, label in self._labels_used():
       if label not in self.variants:
         raise ConfigError(f"{where}: " + unknown(f"variant as {what}", label, self.variants))
     if self.mode not in ("", "min", "max"):
       raise ConfigError(f"{where}: " + unknown("mode", self.mode, ("min", "max")))
-    for claim in self.claims:
-      if claim.relation not in RELATIONS:
-        raise ConfigError(f"{where}: " + unknown("relation", claim.relation, RELATIONS))
-    if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-      raise ConfigError(f"{where}: seeds must be distinct and at least one, not {self.seeds}")
+    if self.pairing not in ("seeds", "none"):
+      raise ConfigError(f"{where}: " + unknown("pairing", self.pairing, ("seeds", "none")))
+    check_seeds(self.seeds, where)
     for label, overrides in {**self.variants, "(all)": self.overrides}.items():
       if "seed" in overrides:
         raise ConfigError(f"{where}: variant {label!r} sets 'seed'; use `seeds` instead")
+      twice = sorted(set(overrides) & set(self.tuning.keys)) if self.tuning else []
+      if twice and label != "(all)":
+        raise ConfigError(f"{where}: variant {label!r} sets {twice[0]!r}, which is tuned")
 
   def better(self, metric: str) -> str:
     """Returns `min` or `max`: whether low or high values of a metric are better."""
@@ -125,8 +119,8 @@ class Experiment:
     return metrics.find(metric, self.declared).better
 
   def settings(self, label: str) -> dict[str, object]:
-    """Returns the overrides of a variant: the shared ones, then its own."""
-    return {**self.overrides, **self.variants[label]}
+    """Returns the overrides of a variant: the shared ones, its own, then those that tuning chose."""
+    return {**self.overrides, **self.variants[label], **self.tuned.get(label, {})}
 
   def _labels_used(self) -> list[tuple[str, str]]:
     claimed = [("side of a claim", side) for c in self.claims for side in (c.left, c.right)]
@@ -139,6 +133,16 @@ class Experiment:
     return json.loads(json.dumps(fields_of))
 
 
+def check_seeds(seeds: Iterable[int], where: str) -> None:
+  """Raises ConfigError unless the seeds are distinct whole numbers that JAX takes, at least one."""
+  given = tuple(seeds)
+  whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in given)
+  if not given or not whole or len(set(given)) != len(given):
+    raise ConfigError(f"{where}: seeds must be distinct whole numbers, at least one, not {given}")
+  if min(given) < 0 or max(given) > LARGEST_SEED:
+    raise ConfigError(f"{where}: seeds are {given}; allowed: 0 to {LARGEST_SEED}")
+
+
 def from_json(value: JsonMapping) -> Experiment:
   """Returns the experiment saved by `to_json`; keys added by a later version are ignored.
 
@@ -149,10 +153,18 @@ def from_json(value: JsonMapping) -> Experiment:
   given = {key: value[key] for key in value if key in known}
   try:
     given["seeds"] = tuple(given["seeds"])
+    given["confirmed_by"] = tuple(given.get("confirmed_by", ()))
     given["claims"] = tuple(Claim(**claim) for claim in given.get("claims", ()))
     given["paper"] = {k: Published(**figure) for k, figure in given.get("paper", {}).items()}
+    given["regime"] = tuple(
+      Condition(**one | {"variants": tuple(one["variants"])}) for one in given.get("regime", ())
+    )
+    if given.get("tuning"):
+      tuning = given["tuning"]
+      keys = {key: tuple(tried) for key, tried in tuning["keys"].items()}
+      given["tuning"] = Tuning(**tuning | {"keys": keys, "seeds": tuple(tuning["seeds"])})
     return Experiment(**given)
-  except (KeyError, TypeError) as error:
+  except (KeyError, TypeError, AttributeError) as error:
     raise ConfigError(f"not an experiment: {error}") from error
 
 
@@ -186,45 +198,3 @@ def _declared(directory: Path) -> tuple[metrics.Metric, ...]:
     if found:
       return found
   return ()
-
-
-def load_experiment(path_or_name: str, recipe: str = "") -> Experiment:
-  """Returns the experiment in a folder or file, or with a name in `experiments/`.
-
-  A relative path is looked up in the working directory, then in the project.
-
-  Args:
-    path_or_name: such as `experiments/all_cnn`, `experiments/all_cnn/experiment.py`, `all_cnn`.
-    recipe: passed to the file's `get_experiment`; empty for its default.
-
-  Raises:
-    ConfigError: the experiment or recipe does not exist (the message names the nearest), or the
-      file does not define `get_experiment`.
-  """
-  file = _find(path_or_name)
-  spec = importlib.util.spec_from_file_location(f"cnnlab_experiment_{file.parent.name}", file)
-  if spec is None or spec.loader is None:
-    raise ConfigError(f"{file}: not a Python file")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, "get_experiment"):
-    raise ConfigError(f"{file}: defines no get_experiment(recipe='')")
-  try:
-    experiment = module.get_experiment(recipe)
-  except KeyError as error:
-    allowed = getattr(module, "RECIPES", ())
-    raise ConfigError(f"{file}: " + unknown("recipe", recipe, allowed)) from error
-  if not isinstance(experiment, Experiment):
-    kind = type(experiment).__name__
-    raise ConfigError(f"{file}: get_experiment returned {kind}, not an Experiment")
-  return experiment
-
-
-def _find(path_or_name: str) -> Path:
-  given = Path(path_or_name)
-  for base in (Path(), _PROJECT, _PROJECT / "experiments"):
-    for candidate in (base / given, base / given / "experiment.py"):
-      if candidate.is_file() and candidate.suffix == ".py":
-        return candidate.resolve()
-  names = [f"experiments/{p.parent.name}" for p in _PROJECT.glob("experiments/*/experiment.py")]
-  raise ConfigError(unknown("experiment", path_or_name, names))

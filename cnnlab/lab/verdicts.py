@@ -23,11 +23,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cnnlab.lab.experiment import Claim, Experiment
+from cnnlab.lab.claim import EXACT as EXACT_METRICS
+from cnnlab.lab.claim import Claim
+from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.statistics import LEVEL, by_seed, estimate
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive"
-EXACT_METRICS = ("parameters", "multiply_adds")  # the same for every seed of a variant
+
 POWER = 0.8  # probability of a decision with `more_seeds` more seeds
 MOST_SEEDS = 1000  # if more are needed, `more_seeds` is infinite
 

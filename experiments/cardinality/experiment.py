@@ -9,7 +9,7 @@ of its CIFAR nets (section 5.3): 29 layers, 300 epochs, batches of 128, learning
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab import Claim, Experiment, Published
 from cnnlab.lab.variants import Overrides
 from experiments.recipes import choose
 

@@ -8,7 +8,7 @@ of arXiv:1512.03385 with a fifth of its learning rate.
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment
+from cnnlab.lab import Claim, Experiment
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")

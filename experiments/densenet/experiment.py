@@ -9,7 +9,7 @@ a ResNet with 32.
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab import Claim, Experiment, Published
 from cnnlab.lab.variants import Overrides, Variants
 from experiments.recipes import choose
 

@@ -11,7 +11,7 @@ and 4-pixel shifts. The CIFAR nets of the highway papers have other widths (`hig
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab import Claim, Experiment, Published
 from cnnlab.lab.variants import Variants
 from experiments.recipes import choose
 

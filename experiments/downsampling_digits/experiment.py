@@ -8,7 +8,7 @@ the number of layers (the paper's All-CNN).
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment
+from cnnlab.lab import Claim, Experiment
 
 RECIPES = ("", "tiny")
 

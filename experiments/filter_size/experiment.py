@@ -8,7 +8,7 @@ Hyperparameters of arXiv:1512.03385.
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment
+from cnnlab.lab import Claim, Experiment
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")

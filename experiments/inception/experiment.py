@@ -7,7 +7,7 @@ gives no figures for it. Hyperparameters of the CIFAR ResNets (arXiv:1512.03385,
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment
+from cnnlab.lab import Claim, Experiment
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")

@@ -8,7 +8,7 @@ size.
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab import Claim, Experiment, Published
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")

@@ -12,7 +12,7 @@ of the last epoch. Where the size changes, the paper's shortcuts pool and ours s
 
 from __future__ import annotations
 
-from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab import Claim, Experiment, Published
 from cnnlab.lab.variants import Variants
 from experiments.recipes import choose
 

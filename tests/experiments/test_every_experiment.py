@@ -9,7 +9,8 @@ import pytest
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
 from cnnlab.lab.execute import execute_run
-from cnnlab.lab.experiment import from_json, load_experiment
+from cnnlab.lab.experiment import from_json
+from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import open_sweep, plan, resolve
 from cnnlab.lab.results import collect
 from cnnlab.lab.verdicts import judge

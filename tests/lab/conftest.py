@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnlab.lab.experiment import Claim, Experiment, Published
+from cnnlab.lab import Claim, Experiment, Published
 from cnnlab.lab.plan import open_sweep
 from tests.runs.synthetic import write_run
 

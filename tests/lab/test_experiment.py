@@ -3,7 +3,9 @@ import json
 import pytest
 
 from cnnlab.errors import ConfigError, RunError
-from cnnlab.lab.experiment import Claim, Published, from_json, load_experiment, read_experiment
+from cnnlab.lab.claim import Claim
+from cnnlab.lab.experiment import Published, from_json, read_experiment
+from cnnlab.lab.files import load_experiment
 from tests.lab.conftest import make_experiment
 
 
@@ -29,7 +31,11 @@ def test_json_of_a_later_version_is_read():
     ({"variants": {"base": {"seed": 3}, "better": {}}}, "sets 'seed'"),
     ({"variants": {"base": {}, "../up": {}}}, "names a folder"),
     ({"name": "a/b"}, "names a folder"),
-    ({"claims": (Claim("c", "better", "=<", "base", "s"),)}, "unknown relation '=<'"),
+    ({"seeds": (-1,)}, "allowed: 0 to"),
+    ({"seeds": (0.5,)}, "whole numbers"),
+    ({"variants": {"base": {}, 3: {}}}, "variant label 3 names a folder"),
+    ({"variants": {"base": {}, "x" * 300: {}}}, "up to 100 letters"),
+    ({"pairing": "images"}, "unknown pairing"),
     ({"claims": (Claim("c", "betta", "<", "base", "s"),)}, "did you mean 'better'"),
     ({"paper": {"bse": Published(0.1, "s")}}, "paper's figure 'bse'"),
   ],
@@ -37,6 +43,24 @@ def test_json_of_a_later_version_is_read():
 def test_what_cannot_be_used_is_named(changes, message):
   with pytest.raises(ConfigError, match=message):
     make_experiment(**changes)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"relation": "=<"}, "unknown relation '=<'"),
+    ({"right": "a"}, "both sides are 'a'"),
+    ({"margin": float("nan")}, "margin is nan"),
+    ({"relation": "=="}, "'==' needs a margin over 0"),
+    ({"factor": 0}, "factor is 0"),
+    ({"equal": "parameter"}, "did you mean 'parameters'"),
+    ({"metric": "eval/error@epoch=3"}, "cannot read the metric 'eval/error@epoch=3'"),
+  ],
+)
+def test_a_claim_that_cannot_be_used_is_named(changes, message):
+  fields = {"text": "c", "left": "a", "relation": "<", "right": "b", "source": "s"}
+  with pytest.raises(ConfigError, match=f"claim 'c'.*{message}|{message}"):
+    Claim(**fields | changes)
 
 
 def test_incomplete_json():
@@ -80,9 +104,33 @@ def test_unknown_experiment_and_recipe_name_the_nearest():
   [
     ("x = 1", "defines no get_experiment"),
     ("def get_experiment(recipe=''): return 3", "returned int"),
+    ("def get_experiment(recipe=''):\n  return 1 / 0", r"experiment\.py, line 2: ZeroDivisionError"),
+    ("def get_experiment(recipe='')\n  pass", r"experiment\.py, line 1: SyntaxError"),
+    ("import helper_that_is_missing", r"line 1: ModuleNotFoundError"),
   ],
 )
 def test_file_that_gives_no_experiment(tmp_path, code, message):
   (tmp_path / "experiment.py").write_text(code)
   with pytest.raises(ConfigError, match=message):
     load_experiment(str(tmp_path))
+
+
+EXPERIMENT = """
+from cnnlab.lab import Experiment
+from helper_of_this_test import VARIANTS
+
+def get_experiment(recipe=""):
+  return Experiment(
+    name="mine", question="Does it?", config="page.py:small", variants=VARIANTS, base="a", recipe="")
+"""
+
+
+def test_modules_and_pages_beside_a_file_are_found(tmp_path):
+  (tmp_path / "experiment.py").write_text(EXPERIMENT)
+  (tmp_path / "helper_of_this_test.py").write_text("VARIANTS = {'a': {}, 'b': {'epochs': 1.0}}")
+  (tmp_path / "page.py").write_text("")
+  experiment = load_experiment(str(tmp_path))
+  assert experiment.config == f"{tmp_path / 'page.py'}:small"
+  assert experiment.file == str(tmp_path / "experiment.py")
+  with pytest.raises(ConfigError, match="recipe 'quick' was asked for"):
+    load_experiment(str(tmp_path), "quick")

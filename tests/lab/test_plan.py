@@ -7,7 +7,8 @@ import pytest
 
 from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, RunError
-from cnnlab.lab.experiment import load_experiment, read_experiment
+from cnnlab.lab.experiment import read_experiment
+from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import open_sweep, plan, resolve
 from cnnlab.lab.results import collect
 from tests.runs.synthetic import write_json

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from cnnlab.errors import ConfigError
-from cnnlab.lab.experiment import Claim
+from cnnlab.lab.claim import Claim
 from cnnlab.lab.results import collect
 from cnnlab.lab.verdicts import holm, judge, seeds_needed
 from tests.lab.conftest import make_experiment

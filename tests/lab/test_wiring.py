@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cnnlab.cli.main import main
 from cnnlab.lab.cost import estimate_cost
-from cnnlab.lab.experiment import load_experiment
+from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import plan
 from cnnlab.lab.wiring import Examined, examine, unwired
 from launch.sweep import sweep as run_sweep
@@ -147,7 +147,7 @@ def test_an_estimate_uses_measured_rates(experiment, sweep, tmp_path):
 
 EXPERIMENT = """
 import dataclasses
-from cnnlab.lab.experiment import load_experiment
+from cnnlab.lab.files import load_experiment
 
 def get_experiment(recipe=""):
   toy = load_experiment("downsampling_digits", "tiny")

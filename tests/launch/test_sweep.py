@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cnnlab.errors import ConfigError
-from cnnlab.lab.experiment import load_experiment
+from cnnlab.lab.files import load_experiment
 from cnnlab.lab.report import write_report
 from launch.settings import parse_settings
 from launch.sweep import sweep

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from cnnlab.errors import ConfigError
-from cnnlab.lab.experiment import load_experiment
+from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import RunSpec, groups
 from launch.local import run_sweep
 from launch.sweep import sweep
