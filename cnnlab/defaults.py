@@ -33,6 +33,8 @@ def default_config() -> ConfigDict:
 
   config.log_every_steps = 50
   config.eval_every_epochs = 1.0  # 0 = at the end only
+  # at the end, the training set is evaluated too, without augmentation: metrics `trainset/...`
+  config.eval_trainset = False
   config.checkpoint_every_epochs = 1.0  # 0 = at the end only
   config.checkpoint_every_steps = 0  # where > 0, also at every multiple of this
   config.checkpoint_keep = 2  # newest ones; the best by the task's main metric is kept as well
@@ -60,6 +62,9 @@ def _data() -> ConfigDict:
   data.eval_fraction = 0.2  # held out for evaluation where the set has one split only
   data.train_examples = 0  # a class-balanced subset of this size; 0 = all
   data.eval_examples = 0
+  # where > 0, this fraction of the training examples is held out and evaluated in place of the
+  # evaluation split: to choose hyperparameters without the test set
+  data.validation = 0.0
   # of the network's input in pixels: side or (height, width); 0 = the set's own
   data.image_size = 0
   # of stored images in pixels, before cropping: short side or (height, width); 0 = image_size

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-SPLITS = {"eval": "test", "train": "training"}
+SPLITS = {"eval": "test", "train": "training", "trainset": "training-set"}
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,10 @@ def load(
   plan = order.BatchOrder(seed, batch_size, eval_batch_size, process_index, process_count)
   opened = _open(settings)
   train = _first(opened.train, settings.train_examples, "data.train_examples")
-  evaluation = _first(opened.eval, settings.eval_examples, "data.eval_examples")
+  if settings.validation:
+    train, evaluation = _held_out(train, settings.validation)
+  else:
+    evaluation = _first(opened.eval, settings.eval_examples, "data.eval_examples")
   stored_size, image_size = _sizes(train, evaluation, settings.image_size, settings.resize)
   channels = settings.channels or image_channels(train)
   if channels not in (1, 3):
@@ -169,7 +172,7 @@ def load(
 
 def _without_effect(settings: DataSettings) -> list[str]:
   """Returns keys that have no effect because of the values of others."""
-  unused = []
+  unused = ["eval_examples"] if settings.validation else []
   if not settings.crop_padding:
     unused.append("pad_mode")
   if settings.centering in ("symmetric", "none"):
@@ -240,8 +243,13 @@ def _split(
   """Returns both splits; of a single source, `data.eval_fraction` is held out."""
   if isinstance(opened, tuple):
     return Opened(*opened, unused=(*unused, "eval_fraction"))
-  train, evaluation = sources.holdout(_strata(opened), settings.eval_fraction)
-  return Opened(Subset(opened, train), Subset(opened, evaluation), unused)
+  return Opened(*_held_out(opened, settings.eval_fraction), unused)
+
+
+def _held_out(source: Source, fraction: float) -> tuple[Source, Source]:
+  """Returns a source without an evenly divided fraction of its examples, and that fraction."""
+  rest, part = sources.holdout(_strata(source), fraction)
+  return Subset(source, rest), Subset(source, part)
 
 
 def _first(source: Source, count: int, key: str) -> Source:

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 # Locations and reader counts: they change no result, so a run may be moved.
 PLACES = ("data.dir", "data.workers")
 STATUSES = ("queued", "running", "interrupted", "done", "diverged", "failed")
+PER_EXAMPLE = "per_example.npz"  # results of each evaluated example at the end of a run
 _RETRY_PAUSES = (0.2, 1.0)  # seconds before another attempt to record a failure
 
 
@@ -45,10 +46,15 @@ def write_json(path: Path, value: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
   """Replaces a text file atomically, and only once its bytes are on the disk."""
+  write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+  """Replaces a file atomically, and only once its bytes are on the disk."""
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   try:
-    with temporary.open("w", encoding="utf-8") as file:
-      file.write(text)
+    with temporary.open("wb") as file:
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -194,6 +194,14 @@ class Task(abc.ABC):
     """Returns arrays [batch, ...] that `accumulator` needs of each evaluated example; traceable."""
     return {}
 
+  def example_metrics(self, out: Output, batch: Batch) -> dict[str, Array]:
+    """Returns what is kept of each evaluated example, as arrays [batch, ...]; traceable.
+
+    A metric that is a mean over examples has its name there, so that intervals can be made over
+    the examples too.
+    """
+    return {}
+
   def accumulator(self) -> Accumulator | None:
     """Returns a fresh host accumulator for a split, None where device sums suffice."""
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 
 import jax
 import numpy as np
@@ -15,35 +15,70 @@ from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
 from cnnlab.train.step import evaluation_zeros
 
+Metrics = dict[str, float | None]
+Examples = dict[str, np.ndarray]
+TRAINSET = "trainset"  # the training set as it is evaluated: without augmentation
 
-def evaluate(setup: Setup) -> Callable[[State], dict[str, float | None]]:
-  """Returns a function from a state to the evaluation's metrics, named `eval/...`.
 
-  Sums stay on the device until the last batch; what a task's accumulator needs of each example
-  comes to the host batch by batch. The count of examples is checked.
+class Evaluation:
+  """Evaluates states of a run on one of its splits.
+
+  Args:
+    setup: the run.
+    split: `eval`, or `trainset` for the training examples without augmentation; metrics are named
+      by it.
   """
-  split, parallel, program = setup.data.eval, setup.parallel, setup.program
-  constants = parallel.put(split.constants)
-  step = parallel.evaluate(program)
 
-  def run(state: State) -> dict[str, float | None]:
-    sums, accumulator = None, program.task.accumulator()
-    for host_batch in split.eval_batches():
-      batch = parallel.put_batch(host_batch)
+  def __init__(self, setup: Setup, split: str = "eval"):
+    program, parallel = setup.program, setup.parallel
+    self._name, self._parallel = split, parallel
+    self._split = setup.data.eval
+    if split == TRAINSET:
+      self._split = setup.data.train
+      program = dataclasses.replace(program, eval_gather=program.gather)
+    self._program = program
+    self._constants = parallel.put(self._split.constants)
+    self._step = parallel.evaluate(program)
+
+  def __call__(self, state: State) -> Metrics:
+    """Returns the metrics of the whole split."""
+    return self._run(state, None)
+
+  def with_examples(self, state: State) -> tuple[Metrics, Examples]:
+    """Returns the metrics, and the arrays [n, ...] of `Task.example_metrics` in the split's order."""
+    kept: list[Examples] = []
+    metrics = self._run(state, kept)
+    return metrics, {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+
+  def _run(self, state: State, examples: list[Examples] | None) -> Metrics:
+    """Sums stay on the device until the last batch; what is kept of each example does not."""
+    sums, accumulator = None, self._program.task.accumulator()
+    for host_batch in self._split.eval_batches():
+      batch = self._parallel.put_batch(host_batch)
       if sums is None:
-        sums = parallel.put(evaluation_zeros(program, state, constants, batch))
-      sums, rows = step(state, constants, batch, sums)
+        zeros = evaluation_zeros(self._program, state, self._constants, batch)
+        sums = self._parallel.put(zeros)
+      sums, rows = self._step(state, self._constants, batch, sums)
+      keep = np.asarray(host_batch["mask"])
       if accumulator is not None:
-        keep = np.asarray(host_batch["mask"])
-        accumulator.add({name: row[keep] for name, row in jax.device_get(rows).items()})
-    return split_metrics(program.task, split, jax.device_get(sums), accumulator)
+        accumulator.add(_kept(rows["collected"], keep))
+      if examples is not None:
+        examples.append(_kept(rows["examples"], keep))
+    task = self._program.task
+    return split_metrics(task, self._split, jax.device_get(sums), accumulator, self._name)
 
-  return run
+
+def _kept(rows: dict[str, jax.Array], keep: np.ndarray) -> Examples:
+  return {name: row[keep] for name, row in jax.device_get(rows).items()}
 
 
 def split_metrics(
-  task: Task, split: Split, sums: HostSums, accumulator: Accumulator | None
-) -> dict[str, float | None]:
+  task: Task,
+  split: Split,
+  sums: HostSums,
+  accumulator: Accumulator | None,
+  name: str = "eval",
+) -> Metrics:
   """Returns the metrics of a whole split, named `eval/...`.
 
   Args:
@@ -51,6 +86,7 @@ def split_metrics(
     split: what was evaluated.
     sums: of all its batches.
     accumulator: what the task has collected of its examples.
+    name: first part of the metrics' names.
 
   Raises:
     DataError: the sums are of fewer or more examples than the split has.
@@ -62,4 +98,4 @@ def split_metrics(
     )
   if accumulator is not None:
     metrics |= accumulator.result()
-  return {f"eval/{name}": value for name, value in flat_metrics(metrics).items()}
+  return {f"{name}/{metric}": value for metric, value in flat_metrics(metrics).items()}

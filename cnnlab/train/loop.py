@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import logging
 import math
@@ -20,11 +21,17 @@ from tensorboardX import SummaryWriter
 
 from cnnlab.errors import DivergedError
 from cnnlab.runs.checkpoint import Checkpoints
-from cnnlab.runs.directory import RunDirectory, record_failure, write_json
+from cnnlab.runs.directory import (
+  PER_EXAMPLE,
+  RunDirectory,
+  record_failure,
+  write_bytes,
+  write_json,
+)
 from cnnlab.runs.environment import describe_environment
 from cnnlab.tasks.base import flat_metrics, zeros_like_sums
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.evaluate import evaluate
+from cnnlab.train.evaluate import TRAINSET, Evaluation, Examples, Metrics
 from cnnlab.train.init_from import start_from
 from cnnlab.train.interrupt import Interrupted, Interrupts
 from cnnlab.train.parallel import steps_in_flight
@@ -106,7 +113,7 @@ class Session:
     self.constants = parallel.put(setup.data.train.constants)
     self.step_fn = parallel.train(program)
     self.steps_fn = parallel.train_many(program)
-    self.evaluate = evaluate(setup)
+    self.evaluate = Evaluation(setup)
     self.key = parallel.put(setup.key)
     self.best = program.task.best_by
     self.checkpoints = Checkpoints(run.path, keep=self.plan.checkpoint_keep, best=self.best)
@@ -213,6 +220,8 @@ class Session:
     if evaluates:
       evaluation = self._evaluate(state, step)
       row |= evaluation
+      if step == plan.total_steps and self.setup.resolved["eval_trainset"]:
+        row |= Evaluation(self.setup, TRAINSET)(state)
       state = self._plateau(state, evaluation)
     if row:
       self._write(step, row, speed)
@@ -225,12 +234,20 @@ class Session:
     return max(time.perf_counter() - self.window_started, 1e-9)
 
   def _evaluate(self, state: State, step: int) -> dict[str, float | None]:
-    metrics = self.evaluate(state)
+    metrics, examples = self._measure(state, step == self.plan.total_steps)
+    if examples:
+      content = io.BytesIO()
+      np.savez_compressed(content, **examples)  # type: ignore[arg-type]
+      write_bytes(self.run.path / PER_EXAMPLE, content.getvalue())
     if not all(value is None or math.isfinite(value) for value in metrics.values()):
       raise DivergedError(
         f"at step {step} the evaluation gave {metrics}; the last good checkpoint is {self._last_saved()}"
       )
     return metrics
+
+  def _measure(self, state: State, last: bool) -> tuple[Metrics, Examples]:
+    """Returns the metrics of an evaluation; of the last one, also what is kept of each example."""
+    return self.evaluate.with_examples(state) if last else (self.evaluate(state), {})
 
   def _training_metrics(self, state: State, step: int) -> dict[str, float | None]:
     """Returns the means over the steps since the last logged one.

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from cnnlab.runs.directory import RunDirectory, record_failure
+from cnnlab.train.evaluate import Examples, Metrics
 from cnnlab.train.interrupt import Interrupted
 from cnnlab.train.loop import Session, finished_row
 from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
-
-Metrics = dict[str, float | None]
 
 
 class Member(Session):
@@ -70,9 +69,13 @@ class Member(Session):
       metrics: returns the metrics of its evaluation.
       waited: seconds since the step that went into the other runs.
     """
-    self.evaluate = lambda state: metrics()
+    self._metrics = metrics
     self.window_started += waited
     return self._hooks(state, step)
+
+  def _measure(self, state: State, last: bool) -> tuple[Metrics, Examples]:
+    """Returns the metrics that the group has measured; what is kept of each example is measured here."""
+    return self._metrics(), self.evaluate.with_examples(state)[1] if last else {}
 
   def save_and_stop(self, signum: int) -> None:
     """Saves the run at its step, and ends it as interrupted."""

@@ -19,7 +19,7 @@ from cnnlab.errors import ConfigError
 from cnnlab.runs import checkpoint
 from cnnlab.tasks.base import Prediction
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.evaluate import evaluate
+from cnnlab.train.evaluate import Evaluation
 from cnnlab.train.setup import prepare
 
 EVAL_KEYS = ("data.", "eval_batch_size")
@@ -65,7 +65,7 @@ def evaluate_run(
     state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     kept = {name: saved["state"][name] for name in ("params", "model_state", "ema")}
     state = setup.parallel.put(state.replace(**kept))
-    return {"step": saved["step"], **evaluate(setup)(state)}
+    return {"step": saved["step"], **Evaluation(setup)(state)}
   finally:
     setup.data.close()
 

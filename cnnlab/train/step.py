@@ -234,10 +234,10 @@ def _average(program: Program, state: State, params: Any) -> Any:
 def eval_step(
   program: Program, state: State, constants: Any, batch: Batch, sums: Any
 ) -> tuple[Any, Any]:
-  """Returns `sums` plus the metric sums of one batch, and what the task collects of each example.
+  """Returns `sums` plus the metric sums of one batch, and what is kept of each example.
 
-  Examples whose `mask` is False are left out of the sums; the caller drops what was collected of
-  them.
+  The latter are `collected` (for the task's accumulator) and `examples` (`Task.example_metrics`).
+  Examples whose `mask` is False are left out of the sums; the caller drops what is kept of them.
   """
   own, rows = _evaluate(program, state, constants, batch)
   return jax.tree.map(jnp.add, sums, own), rows
@@ -249,7 +249,8 @@ def _evaluate(program: Program, state: State, constants: Any, batch: Batch) -> t
   variables = evaluated_variables(program, state)
   batch = program.eval_gather(constants, batch)
   batch, out = task.evaluate(program.model, variables, program.preprocess, batch)
-  return task.metric_sums(out, batch, mask), task.collect(out, batch)
+  rows = {"collected": task.collect(out, batch), "examples": task.example_metrics(out, batch)}
+  return task.metric_sums(out, batch, mask), rows
 
 
 def evaluated_variables(program: Program, state: State) -> dict[str, Any]:

@@ -28,10 +28,10 @@ from ml_collections import ConfigDict
 from cnnlab.errors import CnnlabError
 from cnnlab.runs.directory import RunDirectory, record_failure
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.evaluate import split_metrics
+from cnnlab.train.evaluate import Metrics, split_metrics
 from cnnlab.train.interrupt import Interrupted, Interrupts
 from cnnlab.train.loop import Progress, train
-from cnnlab.train.member import Member, Metrics
+from cnnlab.train.member import Member
 from cnnlab.train.parallel import AXIS, Parallel, steps_in_flight
 from cnnlab.train.schedules import create_schedule
 from cnnlab.train.settings import Settings
@@ -308,7 +308,7 @@ class _Group:
       sums, rows = self.eval_step(stack, self.eval_constants, batch, sums)
       if accumulators[0] is None:
         continue
-      keep, host_rows = np.asarray(host_batch["mask"]), jax.device_get(rows)
+      keep, host_rows = np.asarray(host_batch["mask"]), jax.device_get(rows["collected"])
       for index, accumulator in enumerate(accumulators):
         if accumulator is not None:
           accumulator.add({name: row[index][keep] for name, row in host_rows.items()})
