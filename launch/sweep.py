@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
 from cnnlab.errors import ConfigError, unknown
-from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.plan import RunSpec, open_sweep, plan
-from launch.outcome import SweepResult
+from cnnlab.lab.directory import open_sweep, save_experiment
+from cnnlab.lab.experiment import Experiment, read_experiment
+from cnnlab.lab.plan import RunSpec, plan, plan_tuning, select
+from cnnlab.lab.tuning import choose
+from launch.outcome import Outcome, SweepResult
 
 # Each is `run_sweep(specs, *, workers, console, logs, settings) -> SweepResult`.
 LAUNCHERS = {
@@ -37,6 +41,7 @@ def sweep(
   *,
   only: str | Iterable[str] | None = None,
   seeds: int | Sequence[int] | None = None,
+  confirm: bool = False,
   on: str = "local",
   workers: int | None = None,
   settings: Mapping[str, str] | None = None,
@@ -44,10 +49,14 @@ def sweep(
 ) -> Sweep:
   """Trains the unfinished runs of an experiment; repeat the call to resume after an interruption.
 
+  Where the experiment asks for tuning, the tuning runs of all variants come first; what they choose
+  is written to experiment.json, and stays.
+
   Args:
     experiment: the experiment.
     root: runs lie at `<root>/<experiment>/<variant>/seed<k>`.
     only, seeds: a part of it, or more seeds: see `cnnlab.lab.plan.plan`.
+    confirm: the seeds are fresh ones that test the claims once more: see `open_sweep`.
     on: the launcher's name.
     workers: runs at a time; None for the launcher's choice.
     settings: of the launcher: see `SETTINGS` in its module.
@@ -59,10 +68,55 @@ def sweep(
   """
   if on not in LAUNCHERS:
     raise ConfigError(unknown("launcher", on, LAUNCHERS))
-  specs = plan(experiment, root, only, seeds)
-  directory = open_sweep(experiment, root, seeds)
+  plan(experiment, root, only, seeds)  # what is wrong with it is said before anything is written
+  directory = open_sweep(experiment, root, seeds, confirm)
   module, _, name = LAUNCHERS[on].partition(":")
-  run_sweep = getattr(importlib.import_module(module), name)
-  chosen = {"workers": workers, "console": console, "settings": settings}
-  result = run_sweep(specs, logs=directory / "logs", **chosen)
-  return Sweep(directory, specs, result)
+  launch = functools.partial(
+    getattr(importlib.import_module(module), name),
+    logs=directory / "logs",
+    workers=workers,
+    console=console,
+    settings=settings,
+  )
+  tuned = dataclasses.replace(experiment, tuned=read_experiment(directory).tuned)
+  specs = plan_tuning(tuned, root, only)
+  result = SweepResult()
+  if specs:
+    tuned, result = _tune(tuned, directory, specs, launch)
+    if result.interrupted or result.named("submitted"):
+      return Sweep(directory, specs, result)
+  labels = [label for label in select(experiment, only) if _is_tuned(tuned, label)]
+  specs = plan(tuned, root, labels, seeds) if labels else []
+  final = launch(specs)
+  final.outcomes |= {o.name: o for o in _untuned(tuned, select(experiment, only))}
+  return Sweep(directory, specs, final)
+
+
+def _tune(
+  experiment: Experiment,
+  directory: Path,
+  specs: Sequence[RunSpec],
+  launch: Callable[[Sequence[RunSpec]], SweepResult],
+) -> tuple[Experiment, SweepResult]:
+  """Executes the tuning runs; returns the experiment with what they chose, and their outcomes."""
+  from cnnlab.lab.results import collect_tuning
+
+  result = launch(specs)
+  asked = experiment.tuning
+  if result.interrupted or asked is None:
+    return experiment, result
+  table = collect_tuning(directory, experiment)
+  chosen = choose(table, asked, experiment.better(experiment.metric))
+  tuned = dataclasses.replace(experiment, tuned={**experiment.tuned, **chosen})
+  saved = read_experiment(directory)
+  save_experiment(directory, dataclasses.replace(saved, tuned={**saved.tuned, **chosen}))
+  return tuned, result
+
+
+def _is_tuned(experiment: Experiment, label: str) -> bool:
+  return experiment.tuning is None or label in experiment.tuned
+
+
+def _untuned(experiment: Experiment, labels: Iterable[str]) -> list[Outcome]:
+  reason = "no setting of its tuning was finished by all of its runs, so it was not trained"
+  return [Outcome(label, "failed", reason) for label in labels if not _is_tuned(experiment, label)]

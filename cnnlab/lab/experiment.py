@@ -55,6 +55,7 @@ class Experiment:
     metric: the metric that compares variants, by its value at a run's last evaluation.
     mode: `min` or `max`, whether low or high values are better; empty for what the metric declares.
     claims: what the sources claim.
+    looks: how often `cnnlab sweep --until decided` has looked at the verdicts.
     confirmed_by: seeds on which the claims, as they were before, are tested once more by themselves.
     paper: {label: figure published for that variant}.
     recipe: name of this form of the experiment, such as `quick`; see `experiments.recipes`.
@@ -85,6 +86,7 @@ class Experiment:
   regime: tuple[Condition, ...] = ()
   pairing: Literal["seeds", "none"] = "seeds"
   confirmed_by: tuple[int, ...] = ()
+  looks: int = 0
   declared: tuple[metrics.Metric, ...] = ()
   file: str = ""
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cnnlab.config import apply_overrides, flatten, load_page, to_plain
-from cnnlab.errors import ConfigError, RunError, unknown
-from cnnlab.lab.experiment import FILE, Experiment, read_experiment
+from cnnlab.errors import ConfigError, unknown
+from cnnlab.lab import tuning
+from cnnlab.lab.experiment import Experiment, check_seeds
 from cnnlab.lab.variants import Overrides
-from cnnlab.runs.directory import PLACES, config_differences, read_json, write_json
+from cnnlab.runs.directory import config_differences, read_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.status import FINISHED, effective_status
 from cnnlab.types import Json, JsonMapping
@@ -34,7 +35,7 @@ class RunSpec:
   """One run of a sweep; all fields are JSON values, so that any launcher can pass it on.
 
   Attributes:
-    name: `<variant>/seed<k>`.
+    name: `<variant>/seed<k>`, or `<variant>/tuning/<setting>/seed<k>`.
     label: the variant.
     seed: the seed.
     directory: the run directory.
@@ -92,23 +93,66 @@ def plan(
   Raises:
     ConfigError: a pattern matches no variant, or a variant's config cannot be used.
   """
-  chosen_seeds = _seeds(experiment, seeds)
-  labels = _select(experiment, only)
-  page = load_page(experiment.config)
-  specs = []
-  for seed in chosen_seeds:
-    for label in labels:
-      overrides = experiment.settings(label) | {"seed": seed}
-      try:
-        config = to_plain(apply_overrides(page, overrides))
-      except ConfigError as error:
-        raise ConfigError(f"experiment {experiment.name!r}, variant {label!r}: {error}") from error
-      directory = Path(root) / experiment.name / label / f"seed{seed}"
-      state = run_state(directory, config)
-      name = f"{label}/seed{seed}"
-      where = str(directory.absolute())
-      specs.append(RunSpec(name, label, seed, where, experiment.config, overrides, state))
-  return specs
+  labels, page = select(experiment, only), load_page(experiment.config)
+  return [
+    _spec(experiment, page, root, label, label, experiment.settings(label) | {"seed": seed})
+    for seed in chosen_seeds(experiment, seeds)
+    for label in labels
+  ]
+
+
+def plan_tuning(
+  experiment: Experiment,
+  root: str | os.PathLike[str],
+  only: str | Iterable[str] | None = None,
+) -> list[RunSpec]:
+  """Returns the tuning runs of the variants that are not tuned yet; none without a tuning.
+
+  Args:
+    experiment, root, only: as of `plan`; the runs are at `<variant>/tuning/<setting>/seed<k>`.
+
+  Raises:
+    ConfigError: as of `plan`.
+  """
+  asked = experiment.tuning
+  labels, page = select(experiment, only), load_page(experiment.config)
+  if asked is None:
+    return []
+  return [
+    _spec(
+      experiment,
+      page,
+      root,
+      label,
+      f"{label}/{tuning.FOLDER}/{setting}",
+      experiment.settings(label) | asked.shared | tried | {"seed": seed},
+    )
+    for seed in asked.seeds
+    for label in labels
+    if label not in experiment.tuned
+    for setting, tried in asked.settings.items()
+  ]
+
+
+def _spec(
+  experiment: Experiment,
+  page: ConfigDict,
+  root: str | os.PathLike[str],
+  label: str,
+  folder: str,
+  overrides: dict[str, object],
+) -> RunSpec:
+  """Returns the run of a variant at `<root>/<experiment>/<folder>/seed<k>`, with its state."""
+  try:
+    config = to_plain(apply_overrides(page, overrides))
+  except ConfigError as error:
+    raise ConfigError(f"experiment {experiment.name!r}, variant {label!r}: {error}") from error
+  seed = int(str(overrides["seed"]))
+  name = f"{folder}/seed{seed}"
+  directory = Path(root) / experiment.name / name
+  state = run_state(directory, config)
+  where = str(directory.absolute())
+  return RunSpec(name, label, seed, where, experiment.config, overrides, state)
 
 
 def groups(specs: Sequence[RunSpec]) -> tuple[list[list[RunSpec]], dict[str, str]]:
@@ -153,38 +197,6 @@ def _alone(config: JsonMapping) -> str:
   return ""
 
 
-def open_sweep(
-  experiment: Experiment, root: str | os.PathLike[str], seeds: int | Sequence[int] | None = None
-) -> Path:
-  """Writes experiment.json to the sweep's directory and returns that directory.
-
-  Seeds of an earlier sweep are kept, so that their runs stay in the report.
-
-  Raises:
-    RunError: the directory holds a sweep with another recipe or other overrides.
-  """
-  directory = Path(root) / experiment.name
-  chosen = set(_seeds(experiment, seeds))
-  if (directory / FILE).is_file():
-    old = read_experiment(directory)
-    if old.recipe != experiment.recipe:
-      raise RunError(
-        f"{directory} holds a sweep with recipe {old.recipe!r}, not {experiment.recipe!r}; "
-        "use another --root"
-      )
-    old_shared, new_shared = (_without_places(e.to_json()["overrides"]) for e in (old, experiment))
-    if old_shared != new_shared:
-      raise RunError(
-        f"{directory} holds a sweep with the overrides {old_shared}, not {new_shared}; "
-        "use another --root"
-      )
-    chosen |= set(old.seeds)
-  directory.mkdir(parents=True, exist_ok=True)
-  merged = dataclasses.replace(experiment, seeds=tuple(sorted(chosen)))
-  write_json(directory / FILE, merged.to_json())
-  return directory
-
-
 def run_state(directory: Path, config: JsonMapping | None = None) -> str:
   """Returns the state of a run, as in `RunSpec.state`.
 
@@ -206,20 +218,25 @@ def run_state(directory: Path, config: JsonMapping | None = None) -> str:
   return "interrupted" if existing.is_file() else "absent"
 
 
-def _without_places(overrides: Overrides) -> dict[str, object]:
-  return {key: value for key, value in overrides.items() if key not in PLACES}
+def chosen_seeds(experiment: Experiment, seeds: int | Sequence[int] | None) -> tuple[int, ...]:
+  """Returns the seeds that `plan` takes: the experiment's, 0 to a count - 1, or the given ones.
 
-
-def _seeds(experiment: Experiment, seeds: int | Sequence[int] | None) -> tuple[int, ...]:
+  Raises:
+    ConfigError: they cannot be used.
+  """
   if seeds is None:
     return tuple(experiment.seeds)
   chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-  if not chosen or len(set(chosen)) != len(chosen):
-    raise ConfigError(f"seeds must be distinct and at least one, not {seeds}")
+  check_seeds(chosen, f"experiment {experiment.name!r}")
   return chosen
 
 
-def _select(experiment: Experiment, only: str | Iterable[str] | None) -> list[str]:
+def select(experiment: Experiment, only: str | Iterable[str] | None) -> list[str]:
+  """Returns the labels of the variants that match shell patterns, as `plan` takes them.
+
+  Raises:
+    ConfigError: a pattern matches none.
+  """
   labels = list(experiment.variants)
   if only is None:
     return labels

@@ -1,8 +1,8 @@
 """Tuning: each variant tries the same grid of hyperparameters on a validation part of the training set.
 
 The tuning runs lie beside the others, at `<variant>/tuning/<setting>/seed<k>`. The setting with the
-best mean of the metric at the last evaluation is chosen; a setting with a run that is not done is
-passed over, and of equal ones the first in the grid is taken. The test set is not read.
+best mean of the metric at the last evaluation is chosen; a setting with a run that has diverged or
+failed is passed over, and of equal ones the first in the grid is taken. The test set is not read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
   import pandas as pd
 
 FOLDER = "tuning"
+ENDED = ("done", "diverged", "failed")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class Tuning:
 
 
 def choose(table: pd.DataFrame, tuning: Tuning, better: str) -> dict[str, Overrides]:
-  """Returns {variant: the overrides chosen for it}; variants without a finished setting are left out.
+  """Returns {variant: the overrides chosen for it}.
+
+  A variant is left out while one of its runs has not ended, and if none of its settings is done.
 
   Args:
     table: of `cnnlab.lab.results.collect_tuning`.
@@ -69,6 +72,8 @@ def choose(table: pd.DataFrame, tuning: Tuning, better: str) -> dict[str, Overri
   settings = tuning.settings
   chosen: dict[str, Overrides] = {}
   for label, part in table.groupby("variant", sort=False):
+    if not part["status"].isin(ENDED).all():
+      continue
     best, best_value = None, math.inf
     for setting, runs in part.groupby("setting", sort=False):
       value = sign * float(runs["value"].mean(skipna=False))

@@ -8,10 +8,11 @@ import pytest
 
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
+from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.execute import execute_run
 from cnnlab.lab.experiment import from_json
 from cnnlab.lab.files import load_experiment
-from cnnlab.lab.plan import open_sweep, plan, resolve
+from cnnlab.lab.plan import plan, resolve
 from cnnlab.lab.results import collect
 from cnnlab.lab.verdicts import judge
 from cnnlab.lab.wiring import examine, unwired

@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.lab import Claim, Experiment, Published
-from cnnlab.lab.plan import open_sweep
+from cnnlab.lab.directory import open_sweep
 from tests.runs.synthetic import write_run
 
 # Last test error of each run by variant and seed; None for a run that is not done.

@@ -7,9 +7,10 @@ import pytest
 
 from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, RunError
+from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.experiment import read_experiment
 from cnnlab.lab.files import load_experiment
-from cnnlab.lab.plan import open_sweep, plan, resolve
+from cnnlab.lab.plan import plan, resolve
 from cnnlab.lab.results import collect
 from tests.runs.synthetic import write_json
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cnnlab.errors import RunError
-from cnnlab.lab.plan import open_sweep
+from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.report import write_report
 from cnnlab.lab.results import collect
 from cnnlab.lab.statistics import summarize

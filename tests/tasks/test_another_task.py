@@ -22,7 +22,8 @@ from cnnlab.config import apply_overrides, load_page
 from cnnlab.data import Feature, from_arrays, register_source
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.lab import Claim, Experiment
-from cnnlab.lab.plan import open_sweep, plan
+from cnnlab.lab.directory import open_sweep
+from cnnlab.lab.plan import plan
 from cnnlab.lab.report import write_report
 from cnnlab.metrics import Metric
 from cnnlab.models import create_model
