@@ -17,6 +17,8 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
   "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
 )  # fmt: skip
 
+WIDTH = 8.0  # of a figure that is as wide as the text of a report, in inches
+
 STYLE: Any = {
   "font.size": 9,
   "axes.titlesize": 10,

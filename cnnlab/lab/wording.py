@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnlab import metrics
+from cnnlab.lab.claim import Measure
 
 if TYPE_CHECKING:
   from cnnlab.lab.verdicts import Verdict
@@ -49,24 +50,43 @@ def describe_metric(name: str, declared: Iterable[metrics.Metric] = ()) -> Shown
   """Returns how a metric such as `eval/error` is shown: `test error (%)`.
 
   Args:
-    name: as in metrics.jsonl; `eval/iou/road` is the metric `iou` of the class `road`.
+    name: as in metrics.jsonl; `eval/iou/road` is the metric `iou` of the class `road`. Or a measure
+      of the curve, as in claims: `eval/error@step=500` is the `test error after 500 steps`.
     declared: metrics of its task.
+
+  Raises:
+    ConfigError: what follows an `@` cannot be read.
   """
-  found = metrics.find(name, declared)
-  split, _, rest = name.partition("/")
+  measure = Measure.parse(name)
+  found = metrics.find(measure.metric, declared)
+  split, _, rest = measure.metric.partition("/")
   prefix = f"{metrics.SPLITS.get(split, split)} " if rest else ""
   one_class = rest.partition("/")[2]
   suffix = f" of {one_class}" if one_class else ""
-  return ShownMetric(prefix + (found.label or found.name) + suffix, found.unit, found.factor)
+  place = {
+    "step": f" after {measure.value:g} steps",
+    "seconds": f" after {measure.value:g} s",
+    "area": ", mean over training",
+  }.get(measure.at, "")
+  label = prefix + (found.label or found.name) + suffix + place
+  return ShownMetric(label, found.unit, found.factor)
 
 
-def inequality(left: str, relation: str, right: str, margin: float, metric: ShownMetric) -> str:
-  """Returns a claim as a formula: `all_cnn <= base + 0.5 points`."""
+def inequality(
+  left: str, relation: str, right: str, margin: float, metric: ShownMetric, times: float = 1.0
+) -> str:
+  """Returns a claim as a formula: `all_cnn <= base + 0.5 points`, `a == b ± 1 points`.
+
+  Args:
+    left, relation, right, margin, times: fields of the claim; `times` is its `factor`.
+    metric: of the claim.
+  """
+  other = right if times == 1 else f"{times:g} x {right}"
   if not margin:
-    return f"{left} {relation} {right}"
+    return f"{left} {relation} {other}"
   unit = f" {metric.difference_unit}" if metric.difference_unit else ""
-  amount = f"{abs(margin) * metric.factor:g}"
-  return f"{left} {relation} {right} {'+' if margin > 0 else '−'} {amount}{unit}"
+  sign = "±" if relation == "==" else "+" if margin > 0 else "−"
+  return f"{left} {relation} {other} {sign} {abs(margin) * metric.factor:g}{unit}"
 
 
 def verdict_cells(found: Verdict, declared: Iterable[metrics.Metric] = ()) -> dict[str, str]:
