@@ -119,9 +119,9 @@ class Queue:
   def _to_do(self, spec: RunSpec) -> bool:
     """Checks a run again before it starts, since others may have trained it since the plan was made."""
     state, reason = _state(spec)
-    if state in (*FINISHED, "broken"):
+    if state in (*FINISHED, "damaged"):
       result = "" if reason else "by another launcher"
-      self._finish(Outcome(spec.name, state.replace("broken", "failed"), reason, result))
+      self._finish(Outcome(spec.name, state.replace("damaged", "failed"), reason, result))
     elif state == "running":
       self._leave(spec)
     else:
@@ -145,8 +145,8 @@ class Queue:
       if state == "running":
         continue
       self._elsewhere.remove(spec)
-      if state in (*FINISHED, "failed", "broken"):
-        status = state.replace("broken", "failed")
+      if state in (*FINISHED, "failed", "damaged"):
+        status = state.replace("damaged", "failed")
         self._finish(Outcome(spec.name, status, reason, "by another launcher"))
       else:
         self._display.note(f"{spec.name} has no owner any more; resuming it here")
@@ -170,5 +170,5 @@ def _state(spec: RunSpec) -> tuple[str, str]:
     failed = state in ("failed", "diverged")
     reason = read_json(directory / "status.json").get("reason") if failed else ""
   except RunError as error:
-    return "broken", str(error)
+    return "damaged", str(error)
   return state, reason or ""

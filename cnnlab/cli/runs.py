@@ -19,7 +19,7 @@ if TYPE_CHECKING:
   from rich.table import Table
 
 # Runs that may need attention come first.
-_ORDER = ("running", "failed", "diverged", "dead", "broken", "interrupted", "queued", "done")
+_ORDER = ("running", "failed", "diverged", "dead", "damaged", "interrupted", "queued", "done")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

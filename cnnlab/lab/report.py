@@ -149,7 +149,7 @@ def _pictures(sweep: Path, runs: pd.DataFrame, folder: Path) -> dict[str, Path]:
 def _curves(sweep: Path, runs: pd.DataFrame) -> dict[str, list[plots.Curve]]:
   curves: dict[str, list[plots.Curve]] = {}
   for row in runs.to_dict("records"):
-    if row["status"] in ("missing", "broken", "other config"):
+    if row["status"] in ("missing", "damaged", "other config"):
       continue
     try:
       metrics = Run(sweep / row["directory"]).metrics

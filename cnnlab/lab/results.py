@@ -96,7 +96,7 @@ def _read(run: Path, expected: Overrides, experiment: Experiment) -> Json:
   try:
     return _read_run(Run(run), expected, experiment)
   except RunError as error:
-    return {"status": "broken", "reason": str(error)}
+    return {"status": "damaged", "reason": str(error)}
 
 
 def _read_run(run: Run, expected: Overrides, experiment: Experiment) -> Json:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import zlib
@@ -21,6 +22,7 @@ import numpy as np
 
 from cnnlab.errors import RunError
 from cnnlab.runs.directory import remove_unfinished
+from cnnlab.runs.files import DISK, read_json
 from cnnlab.types import Json, JsonMapping, PyTree
 
 if TYPE_CHECKING:
@@ -99,10 +101,11 @@ class Checkpoints:
       RunError: this save, or the one before it, could not be written (a full disk, say).
     """
     args = self._ocp.args
+    sums = {"checksums": checksums(state), "preprocess_checksums": checksums(dict(preprocess))}
     items = {
       STATE: args.StandardSave(state),
       PREPROCESS: args.StandardSave(dict(preprocess)),
-      ABOUT: args.JsonSave({**about, "checksums": checksums(state)}),
+      ABOUT: args.JsonSave(_signed({**about, **sums})),
     }
     with self._naming_the_reason():
       metrics = dict(about["metrics"]) or None
@@ -142,8 +145,8 @@ class Checkpoints:
     """Returns the steps of the checkpoints that exist, oldest first."""
     return sorted(self._manager.all_steps())
 
-  def restore_latest(self, template: PyTree) -> tuple[int, PyTree] | None:
-    """Returns (step, state) of the newest good checkpoint, or None if there is none.
+  def restore_latest(self, template: PyTree) -> tuple[int, PyTree, Json] | None:
+    """Returns (step, state, its JSON) of the newest good checkpoint, or None if there is none.
 
     Damaged ones are named in a warning and removed, since the run will write those steps again.
 
@@ -156,7 +159,7 @@ class Checkpoints:
     damaged = []
     for step in reversed(self.steps()):
       try:
-        state = self._read(step, template)
+        state, about = self._read(step, template)
       except Exception as error:  # whatever Orbax or a checksum reports, it is damaged
         log.warning("checkpoint %s/%d is damaged (%s)", self._directory, step, brief(error))
         damaged.append(step)
@@ -164,19 +167,19 @@ class Checkpoints:
       for bad in damaged:
         log.warning("resuming from step %d; removing the damaged checkpoint %d", step, bad)
         self._manager.delete(bad)
-      return step, state
+      return step, state, about
     if damaged:
       raise RunError(f"{self._directory}: none of the checkpoints {damaged} can be read")
     return None
 
-  def _read(self, step: int, template: PyTree) -> PyTree:
+  def _read(self, step: int, template: PyTree) -> tuple[PyTree, Json]:
     args = self._ocp.args
+    about = read_about(self._directory / str(step))
     read = self._manager.restore(
-      step,
-      args=args.Composite(**{STATE: args.StandardRestore(template), ABOUT: args.JsonRestore()}),
+      step, args=args.Composite(**{STATE: args.StandardRestore(template)})
     )
-    verify(read[STATE], read[ABOUT]["checksums"])
-    return read[STATE]
+    verify(read[STATE], about["checksums"])
+    return read[STATE], about
 
   def close(self) -> None:
     """Waits for pending writes and closes the manager; a write that fails now is logged.
@@ -192,8 +195,7 @@ class Checkpoints:
 def reason(error: BaseException) -> str:
   """Returns the system's message contained in an error, such as a full disk's, or a summary of it."""
   text = str(error)
-  codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
-  known = [os.strerror(code) for code in codes]
+  known = [os.strerror(code) for code in (*DISK, errno.EACCES)]
   return next((words for words in known if words in text), brief(error))
 
 
@@ -203,14 +205,32 @@ def brief(error: BaseException) -> str:
   return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
-def verify(state: PyTree, expected: Mapping[str, str]) -> None:
-  """Raises RunError naming the arrays whose bytes are not those that were saved."""
-  found = checksums(state)
-  wrong = sorted(name for name, value in expected.items() if found.get(name) != value)
+def verify(arrays: PyTree, expected: Mapping[str, str]) -> None:
+  """Raises RunError naming the arrays that are not those that were saved, byte for byte.
+
+  Args:
+    arrays: what was read.
+    expected: the checksum of every array, by its path.
+  """
+  found = checksums(arrays)
+  if found.keys() != expected.keys():
+    names = sorted(found.keys() ^ expected.keys())
+    raise RunError(f"checksums and arrays do not match: one lacks {', '.join(names[:5])}")
+  wrong = sorted(name for name, value in expected.items() if found[name] != value)
   if wrong:
     raise RunError(
       f"checksum mismatch in {', '.join(wrong[:5])} ({len(wrong)} of {len(expected)} arrays)"
     )
+
+
+def _signed(about: JsonMapping) -> Json:
+  """Returns a checkpoint's JSON with a checksum of itself."""
+  return {**about, "crc32": _crc_of(about)}
+
+
+def _crc_of(about: JsonMapping) -> str:
+  rest = {key: value for key, value in about.items() if key != "crc32"}
+  return f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"
 
 
 def checkpoint_steps(directory: Path) -> list[Path]:
@@ -229,14 +249,19 @@ def read_about(directory: Path) -> Json:
   """Returns the JSON of the newest checkpoint below `directory`: config, metrics, checksums.
 
   Raises:
-    RunError: there is no checkpoint there.
+    RunError: there is no checkpoint there, or its JSON is damaged.
   """
-  from cnnlab.runs.directory import read_json
-
   steps = checkpoint_steps(directory)
   if not steps:
     raise RunError(f"{directory}: no checkpoint there")
-  return read_json(steps[-1] / ABOUT / "metadata")
+  path = steps[-1] / ABOUT / "metadata"
+  about = read_json(path)
+  if "crc32" in about and about["crc32"] != _crc_of(about):
+    raise RunError(f"{path}: checksum mismatch")
+  for key in ("config", "metrics", "checksums"):
+    if not isinstance(about.get(key), dict):
+      raise RunError(f"{path}: {key!r} is missing or no object")
+  return about
 
 
 class Restored(TypedDict):
@@ -271,6 +296,8 @@ def restore(directory: Path) -> Restored:
       state, preprocess = _read_arrays(path / STATE), _read_arrays(path / PREPROCESS)
       about = read_about(path)
       verify(state, about["checksums"])
+      if "preprocess_checksums" in about:  # earlier code wrote none
+        verify(preprocess, about["preprocess_checksums"])
     except Exception as error:  # as in restore_latest
       log.warning("checkpoint %s is damaged (%s); trying the one before it", path, brief(error))
       continue

@@ -13,8 +13,8 @@ Files that change are replaced atomically; the two `.jsonl` files are appended t
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import errno
 import json
 import logging
 import os
@@ -22,58 +22,43 @@ import shutil
 import socket
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cnnlab.config import flatten, upgrade_saved
 from cnnlab.errors import DivergedError, RunError
+from cnnlab.runs import rows
+from cnnlab.runs.files import (
+  make_folder,
+  present,
+  read_json,
+  to_json,
+  write_bytes,
+  write_json,
+  write_text,
+)
 from cnnlab.runs.lease import PREFIX, Lease, LeasedError, leased_elsewhere
+from cnnlab.runs.reserve import Reserve
+from cnnlab.runs.status import FINISHED, STATUSES, read_status
 from cnnlab.types import Json, JsonMapping
+
+__all__ = [
+  "PLACES",
+  "STATUSES",
+  "RunDirectory",
+  "read_json",
+  "write_bytes",
+  "write_json",
+  "write_text",
+]
 
 log = logging.getLogger(__name__)
 
 # Locations and reader counts: they change no result, so a run may be moved.
 PLACES = ("data.dir", "data.workers")
-STATUSES = ("queued", "running", "interrupted", "done", "diverged", "failed")
 PER_EXAMPLE = "per_example.npz"  # results of each evaluated example at the end of a run
+_LONGEST_TRACE, _LONGEST_REASON = 8000, 1000  # characters, where the space for them is scarce
 _RETRY_PAUSES = (0.2, 1.0)  # seconds before another attempt to record a failure
-
-
-def write_json(path: Path, value: object) -> None:
-  """Replaces a JSON file atomically: a reader sees the old or the new one, never a part."""
-  write_text(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-  """Replaces a text file atomically, and only once its bytes are on the disk."""
-  write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-  """Replaces a file atomically, and only once its bytes are on the disk."""
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  try:
-    with temporary.open("wb") as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> Any:
-  """Returns a JSON file's content.
-
-  Raises:
-    RunError: the file is missing or is not valid JSON; the message names it.
-  """
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError as error:
-    raise RunError(f"{path}: no such file; is {path.parent} a run directory?") from error
-  except (ValueError, OSError) as error:
-    raise RunError(f"{path}: cannot be read as JSON ({error})") from error
 
 
 def now() -> str:
@@ -90,33 +75,58 @@ def config_differences(old: JsonMapping, new: JsonMapping) -> dict[str, tuple]:
     for key in keys
     if not key.startswith("derived.")
     and key not in PLACES
-    and flat_old.get(key) != flat_new.get(key)
+    and not _same(flat_old.get(key), flat_new.get(key))
   }
+
+
+def _same(a: object, b: object) -> bool:
+  """Returns whether two values of configs are equal; nan equals nan, or such a run could not resume."""
+  return a == b or json.dumps(a, default=str) == json.dumps(b, default=str)
 
 
 class RunDirectory:
   """One run's directory, held by one process at a time.
+
+  A damaged status.json is written anew, since all but the time of the start is known from
+  elsewhere; every other damaged file is refused or told of.
 
   Args:
     path: created if it does not exist.
     config: the resolved config as plain JSON values, `derived` included.
 
   Raises:
-    RunError: the directory belongs to a run with another config, holds files that are not a run's, or another process is training in it (LeasedError).
+    RunError: the directory cannot be made or written to, is damaged, belongs to a run with another
+      config or holds files that are not a run's, or another process is training in it (LeasedError).
   """
 
   def __init__(self, path: str | Path, config: JsonMapping):
     self.path = Path(path).absolute()
     self._refuse_strangers(config)
-    self.path.mkdir(parents=True, exist_ok=True)
+    make_folder(self.path)
     self._lease = Lease(self.path)
-    if not (self.path / "config.json").exists():
-      write_json(self.path / "config.json", config)
-    self._status = self.read_status()
+    try:
+      if not present(self.path / "config.json"):
+        write_json(self.path / "config.json", config)
+      self._status = self.read_status()
+      self._rows = {name: rows.Rows(self.path / f"{name}.jsonl") for name in rows.NAMES}
+      for each in self._rows.values():
+        each.read()
+      self._reserve = Reserve(self.path)
+      self._reserve.keep()
+    except BaseException:
+      self._lease.release()
+      raise
 
   def _refuse_strangers(self, config: JsonMapping) -> None:
     existing = self.path / "config.json"
-    if existing.exists():
+    try:
+      names = {entry.name for entry in self.path.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+      return  # it is to be made
+    except (OSError, ValueError) as error:
+      reason = error.strerror if isinstance(error, OSError) else error
+      raise RunError(f"{str(self.path)!r} cannot be a run directory: {reason}") from error
+    if existing.name in names:
       differences = config_differences(read_json(existing), config)
       if differences:
         shown = "; ".join(
@@ -125,29 +135,33 @@ class RunDirectory:
         raise RunError(
           f"{self.path} holds a run with another config: {shown}. Use another --workdir, or move this run away"
         )
-    elif self.path.is_dir():
-      strange = sorted(
-        p.name
-        for p in self.path.iterdir()
-        if p.name != "status.json" and not p.name.startswith(PREFIX)
+      return
+    strange = sorted(n for n in names if n != "status.json" and not n.startswith(PREFIX))
+    if strange:
+      raise RunError(
+        f"{self.path} is not empty but is not a run directory (it has no config.json): {', '.join(strange[:5])}. Use another --workdir"
       )
-      if strange:
-        raise RunError(
-          f"{self.path} is not empty but is not a run directory (it has no config.json): {', '.join(strange[:5])}. Use another --workdir"
-        )
-    elif self.path.exists():
-      raise RunError(f"{self.path} is a file, not a directory; use another --workdir")
 
   def read_status(self) -> Json:
-    """Returns status.json, or {} if the run has none yet."""
-    path = self.path / "status.json"
-    return read_json(path) if path.exists() else {}
+    """Returns status.json; {} if the run has none yet, or a damaged one, which is told.
+
+    Raises:
+      RunError: there is a folder in its place.
+    """
+    try:
+      return read_status(self.path)
+    except RunError as error:
+      if (self.path / "status.json").is_dir():
+        raise
+      log.warning("%s; it is written anew", error)
+      return {}
 
   def set_status(self, status: str, **fields: object) -> None:
     """Replaces status.json; fields that are not given keep their values.
 
     Raises:
       LeasedError: another process has taken the run over.
+      RunError: it cannot be written.
     """
     self._lease.check()
     if status not in STATUSES:
@@ -161,70 +175,101 @@ class RunDirectory:
       }
       self._status.setdefault("started", now())
     self._status = (
-      {"status": status} | self._status | {"status": status} | fields | {"updated": now()}
+      {"status": status}
+      | self._status
+      | {"status": status}
+      | fields
+      | {"logged": self.logged(), "updated": now()}
     )
     write_json(self.path / "status.json", self._status)
+    if status == "done":
+      self._reserve.release()
 
   def append(self, name: str, row: JsonMapping) -> None:
-    """Appends a row to `metrics` or `timing` in one write, so that a kill truncates at most one line.
+    """Appends a row to `metrics` or `timing`.
 
     Raises:
       LeasedError: another process has taken the run over.
+      RunError: it cannot be written.
     """
     self._lease.check()
-    line = (json.dumps(dict(row)) + "\n").encode()
-    descriptor = os.open(self.path / f"{name}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-      if os.write(descriptor, line) != len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / f"{name}.jsonl"))
-    finally:
-      os.close(descriptor)
+    self._rows[name].append(row)
 
-  def truncate_after(self, step: int) -> None:
-    """Drops the rows after `step`, which a run that resumes at `step` writes again."""
-    for name in ("metrics", "timing"):
-      path = self.path / f"{name}.jsonl"
-      if path.exists():
-        rows = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-        write_text(path, "".join(row + "\n" for row in rows))
+  def logged(self) -> Json:
+    """Returns how many rows there are, and their checksums: what readers compare the files with."""
+    return {name: each.record() for name, each in self._rows.items()}
+
+  def keep_until(self, step: int, logged: JsonMapping | None) -> None:
+    """Drops the rows after `step`, which a run that resumes there writes again; tells of lost ones.
+
+    Args:
+      step: number of finished steps.
+      logged: what `logged()` returned at that step; None if that is not known.
+
+    Raises:
+      RunError: the files cannot be read or written.
+    """
+    self.tell_of_lost_rows(logged)
+    found = {name: each.read(until=step) for name, each in self._rows.items()}
+    if any(one.dropped for one in found.values()):
+      # First, so that nobody who reads them in between misses rows.
+      self.set_status(str(self._status.get("status", "running")))
+    for name, one in found.items():
+      kept = self._rows[name].replace(one)
+      if kept:
+        log.warning("%s.jsonl is damaged: some lines are no rows; it is kept as %s", name, kept)
+
+  def tell_of_lost_rows(self, logged: object) -> None:
+    """Logs a warning for each file that lacks rows, or has others, by what `logged()` returned."""
+    for name, each in self._rows.items():
+      record = logged.get(name) if isinstance(logged, Mapping) else None
+      if problem := rows.complaint(each.path, record):
+        log.warning("%s is damaged: %s", each.path, problem)
 
   def last_row(self) -> Json:
     """Returns the last row of metrics, or {} if there is none."""
-    path = self.path / "metrics.jsonl"
-    rows = path.read_text().splitlines() if path.exists() else []
-    return json.loads(rows[-1]) if rows else {}
+    return self._rows["metrics"].last
 
-  def seconds_until(self, step: int) -> float:
-    """Returns the training seconds that earlier sessions had spent when they reached `step`."""
-    path = self.path / "timing.jsonl"
-    rows = path.read_text().splitlines() if path.exists() else []
-    return max((json.loads(row)["seconds"] for row in rows if _step_of(row) <= step), default=0.0)
+  def seconds_spent(self) -> float:
+    """Returns the training seconds until the last row of timing."""
+    seconds = self._rows["timing"].last.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
 
   def close(self) -> None:
     """Releases the directory for other processes."""
     self._lease.release()
 
 
-def _step_of(line: str) -> float:
-  """Returns the step of a row; a truncated line counts as infinitely late, so it is dropped."""
-  try:
-    return json.loads(line)["step"]
-  except (ValueError, KeyError, TypeError):
-    return float("inf")
-
-
 def record_failure(path: str | Path, error: BaseException) -> None:
   """Writes why a run failed or diverged into its status.json, also if the run never began.
 
-  A directory that another process has taken over is left as it is. A failure that cannot be
-  recorded, on a full disk say, is logged as a warning, so that `error` is what the user sees;
-  the run then counts as dead once this process has ended.
+  A directory that another process has taken over is left as it is. On a full disk the status is
+  written in the space that the run has kept for it. A failure that cannot be recorded is logged
+  as a warning, so that `error` is what the user sees; the run then counts as dead once this
+  process has ended.
   """
-  directory = Path(path)
+  what = "diverged" if isinstance(error, DivergedError) else "failed"
+  _record(
+    Path(path),
+    error,
+    {
+      "status": what,
+      "reason": f"{type(error).__name__}: {error}",
+      "error": "".join(traceback.format_exception(error)),
+    },
+  )
+
+
+def record_interruption(path: str | Path, error: BaseException) -> None:
+  """Writes into a run's status.json that it was stopped, as `record_failure` does."""
+  _record(Path(path), error, {"status": "interrupted", "reason": str(error), "error": None})
+
+
+def _record(directory: Path, error: BaseException, fields: JsonMapping) -> None:
   for pause in (*_RETRY_PAUSES, None):
     try:
       if not (isinstance(error, LeasedError) or leased_elsewhere(directory)):
-        _write_failure(directory, error)
+        _write_last_word(directory, fields)
       return
     except (OSError, RunError) as problem:
       if pause is None:
@@ -234,17 +279,26 @@ def record_failure(path: str | Path, error: BaseException) -> None:
       time.sleep(pause)  # a checkpoint that is still being written holds its space for a moment
 
 
-def _write_failure(directory: Path, error: BaseException) -> None:
-  directory.mkdir(parents=True, exist_ok=True)
-  status_path = directory / "status.json"
-  status = read_json(status_path) if status_path.exists() else {}
-  status |= {
-    "status": "diverged" if isinstance(error, DivergedError) else "failed",
-    "reason": f"{type(error).__name__}: {error}",
-    "error": "".join(traceback.format_exception(error)),
-    "updated": now(),
-  }
-  write_json(status_path, status)
+def _write_last_word(directory: Path, fields: JsonMapping) -> None:
+  make_folder(directory)
+  path = directory / "status.json"
+  try:
+    status = read_status(directory)
+  except RunError as error:
+    log.warning("%s; it is written anew", error)
+    status = {}
+  if status.get("status") in FINISHED and fields["status"] != "failed":
+    return  # it has ended before
+  status |= {**fields, "updated": now()}
+  try:
+    write_json(path, status)
+  except RunError:
+    status["error"] = (status["error"] or "")[-_LONGEST_TRACE:]
+    status["reason"] = status["reason"][:_LONGEST_REASON]
+    with contextlib.suppress(OSError, ValueError):
+      Reserve(directory).become(path, to_json(status))
+      return
+    raise
 
 
 def remove_unfinished(checkpoints: Path) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cnnlab.errors import RunError
+from cnnlab.runs.files import cannot_write
 from cnnlab.runs.status import process_lives
 from cnnlab.types import Json
 
@@ -41,10 +42,19 @@ class Lease:
 
   Raises:
     LeasedError: another process holds it; the message names that process.
+    RunError: the directory cannot be written to.
   """
 
   def __init__(self, directory: str | os.PathLike[str]):
     self.directory = Path(directory)
+    try:
+      self._take()
+    except OSError as error:
+      raise cannot_write(self.directory, error) from error
+    self._stop = threading.Event()
+    threading.Thread(target=self._renew, name="lease", daemon=True).start()
+
+  def _take(self) -> None:
     found = _newest(self.directory)
     if found and _held(self.directory, *found, clock=_server_clock):
       raise LeasedError(f"{self.directory} is in use: {_words(_read(found[1]))} is training there")
@@ -52,7 +62,12 @@ class Lease:
     self.path = self.directory / f"{PREFIX}{self._number}"
     try:
       with self.path.open("x") as file:
-        json.dump(_identity(), file)
+        try:
+          json.dump(_identity(), file)
+          file.flush()
+        except BaseException:  # without an owner it would count as taken until it expires
+          self.path.unlink(missing_ok=True)
+          raise
     except FileExistsError as error:
       raise LeasedError(f"{self.directory} is in use: another process took it first") from error
     if not self._counts():  # another process took the lease over in the meantime
@@ -60,9 +75,8 @@ class Lease:
       raise LeasedError(f"{self.directory} is in use: another process took it first")
     for number, older in _all(self.directory):
       if number < self._number:
-        older.unlink(missing_ok=True)
-    self._stop = threading.Event()
-    threading.Thread(target=self._renew, name="lease", daemon=True).start()
+        with contextlib.suppress(OSError):  # a folder, by some accident
+          older.unlink(missing_ok=True)
 
   def check(self) -> None:
     """Checks that no other process has taken the lease over; call it before each write.
@@ -80,10 +94,17 @@ class Lease:
     """Releases the directory; the file stays, without an owner, so that its number is not reused."""
     self._stop.set()
     if self._counts():
-      with contextlib.suppress(OSError):
-        temporary = self.directory / f".{self.path.name}.{os.getpid()}.tmp"
+      temporary = self.directory / f".{self.path.name}.{os.getpid()}.tmp"
+      try:
         temporary.write_text("{}")
         os.replace(temporary, self.path)
+      except OSError:  # a full disk
+        with contextlib.suppress(OSError), self.path.open("r+b") as file:
+          file.write(b"{}")
+          file.truncate()
+      finally:
+        with contextlib.suppress(OSError):
+          temporary.unlink(missing_ok=True)
 
   def _counts(self) -> bool:
     newest = _newest(self.directory)
@@ -144,13 +165,17 @@ def _identity() -> Json:
 
 
 def _words(identity: Json) -> str:
+  if identity.get("machine") is None:
+    return (
+      f"a process whose lease cannot be read (until {EXPIRES:.0f} s after its last sign of life)"
+    )
   return f"process {identity.get('pid', 'unknown')} on {identity.get('host', 'unknown')}"
 
 
 def _all(directory: Path) -> list[tuple[int, Path]]:
   try:
     names = os.listdir(directory)
-  except FileNotFoundError:
+  except (FileNotFoundError, NotADirectoryError):
     return []
   numbers = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
   return sorted((int(n), directory / f"{PREFIX}{n}") for n in numbers if n.isdecimal())
@@ -177,7 +202,7 @@ def _held(directory: Path, number: int, path: Path, clock: Callable[[Path], floa
   if identity.get("machine") == _machine() and isinstance(pid, int):
     return process_lives(pid) and identity.get("began") in (None, _began(pid))
   try:
-    return clock(directory) - path.stat().st_mtime < EXPIRES
+    return clock(directory) - path.lstat().st_mtime < EXPIRES
   except FileNotFoundError:  # taken over at this moment
     return True
 

@@ -6,7 +6,7 @@ and only they need JAX.
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from ml_collections import ConfigDict
 
 from cnnlab.errors import RunError
-from cnnlab.runs.directory import read_json
+from cnnlab.runs.files import present, read_json
+from cnnlab.runs.rows import complaint, read_json_lines
+from cnnlab.runs.status import read_status
 from cnnlab.types import Json
 
 if TYPE_CHECKING:
@@ -26,8 +28,13 @@ if TYPE_CHECKING:
 
   from cnnlab.tasks import Task
 
+__all__ = ["Run", "find_runs", "is_run", "load", "read_json_lines"]
+
+log = logging.getLogger(__name__)
+
 CHECKPOINTS = "checkpoints"
 ABOUT = "about"  # the item of a checkpoint that holds its JSON
+MARKS = {"config.json", "status.json"}  # a directory that holds one of them is a run's
 
 
 @dataclass(frozen=True)
@@ -50,35 +57,46 @@ class Run:
       RunError: config.json is missing or broken.
     """
     if self._stands_alone:
-      return ConfigDict(_about(self.directory)["config"]).lock()
+      return ConfigDict(_about(self.directory, "config")).lock()
     return ConfigDict(read_json(self.directory / "config.json")).lock()
 
   @cached_property
   def status(self) -> Json:
-    """The content of status.json; empty if the run has not written any."""
-    return self._optional("status.json")
+    """The content of status.json; empty if the run has not written any.
+
+    Raises:
+      RunError: status.json is damaged.
+    """
+    return read_status(self.directory)
 
   @cached_property
   def environment(self) -> Json:
-    """Versions, devices, git commit and command; empty if the run has not written any."""
-    return self._optional("environment.json")
+    """Versions, devices, git commit and command; empty if the run has not written any.
+
+    Raises:
+      RunError: environment.json is damaged.
+    """
+    path = self.directory / "environment.json"
+    return read_json(path) if present(path) else {}
 
   @cached_property
   def metrics(self) -> pd.DataFrame:
     """One row per logged step: `step`, `epoch`, `train/...`, `eval/...` (NaN where not logged).
 
+    A warning is logged if rows are missing or not as they were written.
+
     Raises:
       RunError: a line before the last is broken.
     """
-    rows = read_json_lines(self.directory / "metrics.jsonl")
+    rows = self._rows("metrics")
     if not rows and self._stands_alone:
-      rows = [{"step": int(self.directory.name)} | _about(self.directory)["metrics"]]
+      rows = [{"step": int(self.directory.name)} | _about(self.directory, "metrics")]
     return _table(rows)
 
   @cached_property
   def timing(self) -> pd.DataFrame:
     """One row per logged step: `step`, `seconds` of training so far, `images_per_second`."""
-    return _table(read_json_lines(self.directory / "timing.jsonl"))
+    return _table(self._rows("timing"))
 
   @cached_property
   def task(self) -> Task:
@@ -107,9 +125,16 @@ class Run:
   def _stands_alone(self) -> bool:
     return self.checkpoint is not None and self.checkpoint == self.directory
 
-  def _optional(self, name: str) -> Json:
-    path = self.directory / name
-    return read_json(path) if path.is_file() else {}
+  def _rows(self, name: str) -> list[Json]:
+    path = self.directory / f"{name}.jsonl"
+    rows = read_json_lines(path)
+    try:
+      problem = complaint(path, _mapping(self.status.get("logged")).get(name))
+    except RunError as error:
+      problem = f"whether rows are missing is unknown ({error})"
+    if problem:
+      log.warning("%s is damaged: %s", path, problem)
+    return rows
 
 
 def load(directory: str | os.PathLike[str]) -> Run:
@@ -119,8 +144,8 @@ def load(directory: str | os.PathLike[str]) -> Run:
     RunError: the directory is missing or is not one of these.
   """
   path = Path(directory)
-  if not path.is_dir():
-    what = "is a file" if path.exists() else "does not exist"
+  if not os.path.isdir(path):
+    what = "is no directory" if os.path.lexists(path) else "does not exist"
     raise RunError(
       f"run directory {str(path)!r} {what}; expected a directory that holds config.json"
     )
@@ -138,59 +163,44 @@ def load(directory: str | os.PathLike[str]) -> Run:
 
 
 def is_run(path: Path) -> bool:
-  """Returns whether a directory is a run's: it holds config.json or status.json."""
-  return (path / "config.json").is_file() or (path / "status.json").is_file()
+  """Returns whether a directory is a run's: it holds config.json or status.json, be they damaged."""
+  return any(present(path / name) for name in MARKS)
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[Path]:
   """Returns every run directory at or below a directory, sorted.
 
+  A folder that cannot be looked into is told in a warning.
+
   Raises:
     RunError: the directory does not exist.
   """
   top = Path(root)
-  if not top.is_dir():
+  if not os.path.isdir(top):
     raise RunError(f"directory {str(top)!r} does not exist")
   found = []
-  for folder, below, files in os.walk(top):
-    if "config.json" in files or "status.json" in files:
+  for folder, below, files in os.walk(top, onerror=lambda e: log.warning("cannot look into %s", e)):
+    if not MARKS.isdisjoint([*below, *files]):
       found.append(Path(folder))
       below.clear()
   return sorted(found)
-
-
-def read_json_lines(path: Path) -> list[Json]:
-  """Returns the objects of a file with one JSON object per line; none if the file is absent.
-
-  A truncated last line is skipped: it was being written when the run died.
-
-  Raises:
-    RunError: a line before the last is not a JSON object; the message gives the line's number.
-  """
-  if not path.is_file():
-    return []
-  lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-  rows = []
-  for number, line in enumerate(lines, start=1):
-    try:
-      row = json.loads(line)
-      if not isinstance(row, dict):
-        raise ValueError(f"a {type(row).__name__} instead of an object")
-    except ValueError as error:
-      if number == len(lines):
-        break
-      raise RunError(f"{path}, line {number}: broken JSON ({error})") from error
-    rows.append(row)
-  return rows
 
 
 def _is_checkpoint(path: Path) -> bool:
   return path.name.isdigit() and (path / ABOUT).is_dir()
 
 
-def _about(directory: Path) -> Json:
+def _about(directory: Path, key: str) -> Json:
   # Orbax's JSON handler keeps an item `about` in the file `about/metadata`.
-  return read_json(directory / ABOUT / "metadata")
+  path = directory / ABOUT / "metadata"
+  value = read_json(path).get(key)
+  if not isinstance(value, dict):
+    raise RunError(f"{path}: {key!r} is missing or no object")
+  return value
+
+
+def _mapping(value: object) -> Json:
+  return value if isinstance(value, dict) else {}
 
 
 def _table(rows: list[Json]) -> pd.DataFrame:

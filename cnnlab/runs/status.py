@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
-from cnnlab.types import JsonMapping
+from cnnlab.errors import RunError
+from cnnlab.runs.files import present, read_json
+from cnnlab.types import Json, JsonMapping
+
+STATUSES = ("queued", "running", "interrupted", "done", "diverged", "failed")
 
 # Not to be started again: a diverged run would diverge again, bit for bit.
 FINISHED = ("done", "diverged")
+
+
+def read_status(directory: Path) -> Json:
+  """Returns the content of a run's status.json, {} if it has none yet.
+
+  Raises:
+    RunError: the file is damaged.
+  """
+  path = directory / "status.json"
+  if not present(path):
+    return {}
+  status = read_json(path)
+  if status.get("status") not in STATUSES:
+    raise RunError(f"{path}: 'status' is {status.get('status')!r}; allowed: {', '.join(STATUSES)}")
+  return status
 
 
 def process_lives(pid: int) -> bool:

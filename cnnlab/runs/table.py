@@ -12,10 +12,11 @@ import pandas as pd
 from cnnlab import metrics
 from cnnlab.config import flatten
 from cnnlab.errors import RunError
-from cnnlab.runs.directory import read_json
+from cnnlab.runs.files import present, read_json
 from cnnlab.runs.lease import is_leased
-from cnnlab.runs.loading import find_runs, read_json_lines
-from cnnlab.runs.status import effective_status
+from cnnlab.runs.loading import find_runs
+from cnnlab.runs.rows import complaint, read_json_lines
+from cnnlab.runs.status import effective_status, read_status
 from cnnlab.types import Json, JsonMapping
 
 MAIN_METRIC: tuple[str, str] = (
@@ -29,7 +30,7 @@ def runs_table(root: str | os.PathLike[str]) -> pd.DataFrame:
   """Returns one row for every run at or below `root`, in the order of their paths.
 
   Columns: `run` (path relative to root), `status` ('dead' is a 'running' one whose process is
-  gone, 'broken' one whose files cannot be read), `step`, `total_steps`, `metric` (name of the
+  gone, 'damaged' one whose files cannot be read or lack rows), `step`, `total_steps`, `metric` (name of the
   main one), `best` and `last` of it, `differs` (`key=value` of every config key that is not the
   same in all of these runs), `reason` of a failure.
 
@@ -66,7 +67,7 @@ def flat_config(directory: Path) -> Json:
   """Returns the `{dotted.key: value}` of a run's config.json, derived values left out.
 
   Raises:
-    RunError: the file is missing or broken.
+    RunError: the file is missing or damaged.
   """
   config = read_json(directory / "config.json")
   return {k: v for k, v in flatten(config).items() if not k.startswith("derived.")}
@@ -76,11 +77,9 @@ def main_metric(directory: Path) -> tuple[str, str]:
   """Returns the metric by which a run's task judges it, and which value is better (min or max).
 
   Raises:
-    RunError: config.json is missing or broken.
+    RunError: config.json is missing or damaged.
   """
-  name, mode = (
-    read_json(directory / "config.json").get("derived", {}).get("main_metric", MAIN_METRIC)
-  )
+  name, mode = _derived(directory).get("main_metric", MAIN_METRIC)
   return (name if "/" in name else f"eval/{name}"), mode
 
 
@@ -88,35 +87,58 @@ def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
   """Returns the metrics that a run's task declares; none for a run of earlier code.
 
   Raises:
-    RunError: config.json is missing or broken.
+    RunError: config.json is missing or damaged.
   """
-  saved = read_json(directory / "config.json").get("derived", {}).get("metrics", {})
-  return metrics.from_json(saved)
+  return metrics.from_json(_derived(directory).get("metrics", {}))
+
+
+def _derived(directory: Path) -> Json:
+  path = directory / "config.json"
+  derived = read_json(path).get("derived", {})
+  if not isinstance(derived, dict):
+    raise RunError(f"{path}: 'derived' is no object")
+  return derived
 
 
 def _row(directory: Path) -> tuple[Json, Json | None]:
+  """Returns a run's row and its config; a run that is damaged in any way must not hide the others."""
   row: Json = {"status": "queued", "reason": ""}
   config = None
-  metric, mode = MAIN_METRIC[0], str(MAIN_METRIC[1])
   try:
-    if (directory / "status.json").is_file():
-      status = read_json(directory / "status.json")
+    status = read_status(directory)
+    if status:
       row |= {
         "status": effective_status(status, is_leased(directory)),
         "reason": status.get("reason") or "",
       }
       row |= {"step": status.get("step"), "total_steps": status.get("total_steps")}
-    if (directory / "config.json").is_file():
+    metric, mode = MAIN_METRIC
+    if present(directory / "config.json"):
       config = flat_config(directory)
       metric, mode = main_metric(directory)
-    lines = read_json_lines(directory / "metrics.jsonl")
+    row |= _values(directory, status, metric, mode)
   except RunError as error:
-    return row | {"status": "broken", "reason": str(error)}, config
-  values = [line[metric] for line in lines if line.get(metric) is not None]
-  if values:
-    best = min(values) if mode == "min" else max(values)
-    row |= {"metric": metric, "best": best, "last": values[-1]}
+    row |= {"status": "damaged", "reason": str(error)}
+  except Exception as error:  # JSON that is whole may still hold anything
+    row |= {"status": "damaged", "reason": f"{directory}: {type(error).__name__}: {error}"}
   return row, config
+
+
+def _values(directory: Path, status: JsonMapping, metric: str, mode: str) -> Json:
+  """Returns the best and last value of the main metric.
+
+  Raises:
+    RunError: rows are missing, or are not as they were written.
+  """
+  path = directory / "metrics.jsonl"
+  lines = read_json_lines(path)
+  if problem := complaint(path, status.get("logged", {}).get("metrics")):
+    raise RunError(f"{path}: {problem}")
+  values = [line[metric] for line in lines if line.get(metric) is not None]
+  if not values:
+    return {}
+  best = min(values) if mode == "min" else max(values)
+  return {"metric": metric, "best": best, "last": values[-1]}
 
 
 def _text(value: object) -> str:

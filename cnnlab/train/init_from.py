@@ -12,6 +12,7 @@ from flax import traverse_util
 
 from cnnlab.errors import RunError
 from cnnlab.runs import checkpoint
+from cnnlab.train.setup import Setup, variable_shapes
 from cnnlab.train.state import State
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,20 @@ class Mapped(NamedTuple):
   here: ParameterPath
   there: ParameterPath
   taken: dict[ParameterPath, ParameterPath]
+
+
+def refuse_bad_start(setup: Setup, workdir: str | Path) -> None:
+  """Checks a run's `init_from` before anything is written, unless the run has a checkpoint already.
+
+  Raises:
+    RunError: as of `start_from`.
+  """
+  if not setup.init_from or checkpoint.checkpoint_steps(Path(workdir)):
+    return
+  program, shape = setup.program, setup.data.image_shape
+  source = _leaves(checkpoint.restore_variables(Path(setup.init_from)))
+  wanted = _leaves(variable_shapes(program.model, shape, program.task))
+  _refuse_differences(setup.init_from, _map(source, wanted), source, wanted)
 
 
 def start_from(directory: str, state: State) -> State:

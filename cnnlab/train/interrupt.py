@@ -1,17 +1,31 @@
-"""Ctrl-C and SIGTERM: the step finishes, the run is saved, and the process ends."""
+"""Ctrl-C and SIGTERM: acknowledged at once; the step finishes, the run is saved, and the process ends."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import signal
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from cnnlab.errors import CnnlabError
+from cnnlab.errors import CnnlabError, RunError
+from cnnlab.runs.directory import record_failure, record_interruption
+from cnnlab.runs.files import DISK
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = (
+  5.0  # seconds between the second signal and the end of a process that does not end itself
+)
 
 
 class Interrupted(CnnlabError):
-  """A run was asked to stop, and is saved."""
+  """A run was asked to stop; the same command continues it."""
 
   def __init__(self, message: str, signum: int):
     super().__init__(message)
@@ -19,31 +33,130 @@ class Interrupted(CnnlabError):
 
 
 class Interrupts:
-  """While active, remembers SIGINT and SIGTERM instead of dying of them; a second one acts at once.
+  """While active, turns SIGINT and SIGTERM into an orderly end; may be nested.
+
+  Between steps there is something to save: inside `between_steps` the first signal is remembered
+  in `received`. Before (data, restoring, compilation) there is nothing to save, and the first
+  signal raises KeyboardInterrupt, as the second does everywhere. What leaves the block is
+  `Interrupted`. A thread acknowledges each signal, since Python's handlers wait for compiled code.
 
   Signals reach the main thread only, so elsewhere this does nothing.
+
+  Attributes:
+    received: the first signal.
+    directories: those of the runs that are written to and have not ended.
   """
 
   def __init__(self) -> None:
     self.received: int | None = None
+    self.directories: list[Path] = []
+    self._between_steps = False
     self._previous: dict[int, Any] = {}
+    self._ends: list[int] = []  # of the pipe that wakes the thread
+    self._previous_wakeup = -1
 
   def __enter__(self) -> Interrupts:
     if threading.current_thread() is threading.main_thread():
-      for signum in (signal.SIGINT, signal.SIGTERM):
-        self._previous[signum] = signal.signal(signum, self._remember)
+      reading, writing = self._ends = list(os.pipe())
+      os.set_blocking(writing, False)
+      for signum in SIGNALS:
+        self._previous[signum] = signal.signal(signum, self._receive)
+      self._previous_wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+      threading.Thread(
+        target=self._acknowledge, args=(reading,), name="interrupts", daemon=True
+      ).start()
     return self
 
-  def _remember(self, signum: int, frame: FrameType | None) -> None:
-    self.received = signum
-    self._restore()
+  @contextlib.contextmanager
+  def between_steps(self) -> Iterator[None]:
+    """While active, the first signal is remembered for the end of the step."""
+    self._between_steps = True
+    try:
+      yield
+    finally:
+      self._between_steps = False
 
-  def _restore(self) -> None:
-    for signum, handler in self._previous.items():
-      signal.signal(signum, handler)
-    self._previous = {}
+  def interrupted(self, reason: str = "stopped before it could be saved") -> Interrupted:
+    """Returns the error for runs that are stopped at once, and records it in their directories."""
+    where = f"{self.directories[0]}: " if self.directories else ""
+    again = "resume" if self.directories else "start"
+    signum = self.received or signal.SIGINT
+    error = Interrupted(f"{where}{reason}; run the same command to {again}", signum)
+    for directory in self.directories:
+      record_interruption(directory, error)
+    return error
+
+  def _receive(self, signum: int, frame: FrameType | None) -> None:
+    first = self.received is None
+    self.received = self.received or signum
+    if not (first and self._between_steps):
+      raise KeyboardInterrupt
+
+  def _acknowledge(self, reading: int) -> None:
+    """Logs what a signal does, as soon as it comes; ends a process that does not end itself."""
+    count = 0
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+      while received := pipe.read(1):
+        if received[0] not in SIGNALS:
+          continue
+        count += 1
+        name = signal.Signals(received[0]).name
+        if count == 1 and self._between_steps:
+          log.warning("%s: stopping after this step, saving the run; again: stopping at once", name)
+        elif count == 1:
+          log.warning("%s: stopping", name)
+        elif count == 2:
+          log.warning("%s: stopping at once", name)
+          timer = threading.Timer(PATIENCE, self._give_up)
+          timer.daemon = True
+          timer.start()
+
+  def _give_up(self) -> None:
+    """Ends the process: the main thread is in compiled code that takes no notice."""
+    if self._ends:
+      os._exit(self.interrupted("stopped at once").exit_code)
 
   def __exit__(
     self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
   ) -> None:
-    self._restore()
+    ends, self._ends = self._ends, []
+    if ends:
+      signal.set_wakeup_fd(self._previous_wakeup, warn_on_full_buffer=False)
+      for signum, handler in self._previous.items():
+        signal.signal(signum, handler)
+      os.close(ends[1])  # so that the thread ends, which closes the other one
+    if isinstance(error, KeyboardInterrupt):
+      raise self.interrupted() from None
+
+
+@contextlib.contextmanager
+def recorded(directory: Path, interrupts: Interrupts) -> Iterator[None]:
+  """Records in a run's directory how the block ended, if it did not end well.
+
+  Raises:
+    RunError: a file of the directory cannot be read or written.
+    Interrupted: the block was interrupted.
+  """
+  interrupts.directories.append(directory)
+  try:
+    yield
+  except Interrupted:
+    raise
+  except KeyboardInterrupt:
+    raise interrupts.interrupted() from None
+  except BaseException as error:
+    named = as_run_error(directory, error)
+    record_failure(directory, named)
+    if named is error:
+      raise
+    raise named from error
+  finally:
+    interrupts.directories.remove(directory)
+
+
+def as_run_error(directory: Path, error: BaseException) -> BaseException:
+  """Returns a RunError for an error of the system about a file of the directory, else the error."""
+  inside = isinstance(error, OSError) and str(error.filename or "").startswith(str(directory))
+  if isinstance(error, OSError) and (inside or error.errno in DISK):
+    return RunError(f"{error.filename if inside else directory}: {error.strerror}")
+  return error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import itertools
 import logging
@@ -17,23 +16,18 @@ import jax
 import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
-from tensorboardX import SummaryWriter
 
 from cnnlab.errors import DivergedError
 from cnnlab.runs.checkpoint import Checkpoints
-from cnnlab.runs.directory import (
-  PER_EXAMPLE,
-  RunDirectory,
-  record_failure,
-  write_bytes,
-  write_json,
-)
-from cnnlab.runs.environment import describe_environment
+from cnnlab.runs.directory import PER_EXAMPLE, RunDirectory
+from cnnlab.runs.environment import record_environment
+from cnnlab.runs.events import Events
+from cnnlab.runs.files import DISK, CannotWriteError, write_bytes
 from cnnlab.tasks.base import flat_metrics, zeros_like_sums
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import TRAINSET, Evaluation, Examples, Metrics
-from cnnlab.train.init_from import start_from
-from cnnlab.train.interrupt import Interrupted, Interrupts
+from cnnlab.train.init_from import refuse_bad_start, start_from
+from cnnlab.train.interrupt import Interrupted, Interrupts, recorded
 from cnnlab.train.parallel import steps_in_flight
 from cnnlab.train.pictures import draw_predictions
 from cnnlab.train.setup import Setup, prepare
@@ -70,34 +64,40 @@ def train(
     ConfigError, DataError, ShapeError: before anything is written.
     RunError: the directory belongs to another config or process.
     DivergedError: a loss or gradient that is not finite; the last good checkpoint is kept.
-    Interrupted: SIGINT or SIGTERM came; the run is saved.
+    Interrupted: SIGINT or SIGTERM came; once it trains, the run is saved.
   """
-  enable_compile_cache()
-  setup = prepare(config, asked)
-  run = RunDirectory(workdir, setup.resolved)
-  try:
-    row = finished_row(run)
-    return Session(setup, run, progress, report).run_to_end() if row is None else row
-  except Interrupted:
-    raise
-  except BaseException as error:
-    record_failure(run.path, error)
-    raise
-  finally:
-    run.close()
-    setup.data.close()
+  with Interrupts() as interrupts:
+    enable_compile_cache()
+    setup = prepare(config, asked)
+    try:
+      refuse_bad_start(setup, workdir)
+      run = RunDirectory(workdir, setup.resolved)
+      try:
+        row = finished_row(run)
+        if row is None:
+          with recorded(run.path, interrupts):
+            row = Session(setup, run, progress, report).run_to_end(interrupts)
+        return row
+      finally:
+        run.close()
+    finally:
+      setup.data.close()
 
 
 def finished_row(run: RunDirectory) -> dict[str, Any] | None:
-  """Returns the last row of a run that is done, None if it is not.
+  """Returns the last row of a run that is done, None if it is not; tells of rows that it has lost.
 
   Raises:
     DivergedError: it has diverged.
   """
   status = run.read_status()
   if status.get("status") == "diverged":
-    raise DivergedError(f"{run.path}: {status['reason']} (the same config would do so again)")
-  return status["metrics"] if status.get("status") == "done" else None
+    raise DivergedError(f"{run.path}: {status.get('reason')} (the same config would do so again)")
+  row = status.get("metrics")
+  if status.get("status") != "done" or not isinstance(row, dict):
+    return None
+  run.tell_of_lost_rows(status.get("logged"))
+  return row
 
 
 class Session:
@@ -119,49 +119,56 @@ class Session:
     self.checkpoints = Checkpoints(run.path, keep=self.plan.checkpoint_keep, best=self.best)
     self.saved_step = -1
     self.row: dict[str, Any] = {}
+    self.logged_step = 0
     self.seconds_before = 0.0  # spent by earlier sessions
     self.started = self.window_started = time.perf_counter()
     self.window_steps = 0
 
-  def run_to_end(self) -> dict[str, Any]:
+  def run_to_end(self, interrupts: Interrupts) -> dict[str, Any]:
     """Trains until the last step; returns the last row of metrics."""
-    plan = self.plan
-    state, step = self._begin()
     try:
-      with Interrupts() as interrupts:
-        if step and self._hooks_missing(step):
-          state = self._hooks(state, step)
-        batches = self.setup.data.train.train_batches(step)
-        running: deque[Array] = deque()
-        ahead = steps_in_flight()
-        while step < plan.total_steps:
-          if interrupts.received is not None:
-            self._stop(state, step, interrupts.received)
-          count = plan.next_call(step)
-          state, loss = self._call(state, batches, count)
-          running.append(loss)
-          if len(running) > ahead:
-            running.popleft().block_until_ready()
-          step, self.window_steps = step + count, self.window_steps + count
-          state = self._hooks(state, step)
-          self.progress(step, plan.total_steps)
-      self._finish(state, step)
-      return self.row
-    except OSError as error:
-      if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+      state, step = self._begin()
+      try:
+        with interrupts.between_steps():
+          self._finish(*self._train(state, step, interrupts))
+        return self.row
+      finally:
+        self.writer.close()
+    except (CannotWriteError, OSError) as error:
+      if isinstance(error, OSError) and error.errno not in DISK:
         raise
       raise self.checkpoints.write_error(f"to {self.run.path}", error) from error
     finally:
       self.checkpoints.close()
-      self.writer.close()
+
+  def _train(self, state: State, step: int, interrupts: Interrupts) -> tuple[State, int]:
+    """Trains from a step to the last one; returns the state and step at the end."""
+    plan = self.plan
+    if step and self._hooks_missing(step):
+      state = self._hooks(state, step)
+    batches = self.setup.data.train.train_batches(step)
+    running: deque[Array] = deque()
+    ahead = steps_in_flight()
+    while step < plan.total_steps:
+      if interrupts.received is not None:
+        self._stop(state, step, interrupts.received)
+      count = plan.next_call(step)
+      state, loss = self._call(state, batches, count)
+      running.append(loss)
+      if len(running) > ahead:
+        running.popleft().block_until_ready()
+      step, self.window_steps = step + count, self.window_steps + count
+      state = self._hooks(state, step)
+      self.progress(step, plan.total_steps)
+    return state, step
 
   def _begin(self) -> tuple[State, int]:
     """Records that the run has started; returns the state that it starts from, and its step."""
-    write_json(self.run.path / "environment.json", describe_environment())
+    record_environment(self.run.path)
     self.run.set_status("running", total_steps=self.plan.total_steps)
     state = self._restore_or_init()
     step = int(state.step)
-    self.writer = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step + 1)
+    self.writer = Events(self.run.path / "tensorboard", step + 1)
     self.started = self.window_started = time.perf_counter()
     return state, step
 
@@ -187,21 +194,28 @@ class Session:
     init = setup.parallel.init(setup.program)
     template = setup.parallel.template(jax.eval_shape(init, self.constants, first, self.key))
     restored = self.checkpoints.restore_latest(template)
-    step, state = restored or (0, init(self.constants, first, self.key))
+    step, state, about = restored or (0, init(self.constants, first, self.key), {})
     if setup.init_from and not restored:
       state = setup.parallel.put(start_from(setup.init_from, state))
-    self.run.truncate_after(step)
-    self.row = self.run.last_row()
-    self.seconds_before = self.run.seconds_until(step)
-    self.saved_step = step
     if restored:
       log.info("resuming %s at step %d", self.run.path, step)
+    elif lost := self.run.last_row().get("step"):
+      log.warning(
+        "%s has rows until step %d, but no checkpoint: starting again", self.run.path, lost
+      )
+    logged = about.get("logged", {})
+    self.run.keep_until(step, logged)
+    self.row = self.run.last_row()
+    # Rows may have been lost since; what followed from them is in the state.
+    self.logged_step = logged.get("metrics", {}).get("step", self.row.get("step"))
+    self.seconds_before = self.run.seconds_spent()
+    self.saved_step = step
     return state
 
   def _hooks_missing(self, step: int) -> bool:
     """Returns whether the run was interrupted between this step and the row that belongs to it."""
     due = self.plan.logs(step) or self.plan.evaluates(step)
-    return due and self.row.get("step") != step
+    return due and self.logged_step != step
 
   def _hooks(self, state: State, step: int) -> State:
     """Logs, evaluates and saves where it is due after this step."""
@@ -297,9 +311,7 @@ class Session:
     }
     self.run.append("metrics", self.row)
     self.run.append("timing", timing)
-    for name, value in row.items():
-      if value is not None:
-        self.writer.add_scalar(name, value, step)
+    self.writer.add(step, row)
     self.run.set_status("running", step=step, seconds=timing["seconds"])
     self.report(self.row | timing)
 
@@ -315,6 +327,7 @@ class Session:
       "config": self.setup.resolved,
       "metrics": {name: value for name, value in evaluation.items() if value is not None},
       "preprocess": preprocess.settings(),
+      "logged": self.run.logged(),
     }
     self.checkpoints.save(step, state, about, preprocess.arrays())
     self.saved_step = step

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import time
 from collections.abc import Callable, Iterator
 
 from cnnlab.runs.directory import RunDirectory, record_failure
+from cnnlab.runs.files import DISK, CannotWriteError
 from cnnlab.train.evaluate import Examples, Metrics
-from cnnlab.train.interrupt import Interrupted
+from cnnlab.train.interrupt import Interrupted, as_run_error
 from cnnlab.train.loop import Session, finished_row
 from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
@@ -92,8 +92,11 @@ class Member(Session):
     """Ends the run by an error, which is recorded in its directory."""
     if not self.running:
       return
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    full = isinstance(error, OSError) and error.errno in DISK
+    if full or isinstance(error, CannotWriteError):
+      assert isinstance(error, Exception)
       error = self.checkpoints.write_error(f"to {self.run.path}", error)
+    error = as_run_error(self.run.path, error)
     self.error = error if isinstance(error, Exception) else None
     if not isinstance(error, Interrupted):
       record_failure(self.run.path, error)

@@ -26,10 +26,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cnnlab.errors import CnnlabError
-from cnnlab.runs.directory import RunDirectory, record_failure
+from cnnlab.runs.directory import RunDirectory
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import Metrics, split_metrics
-from cnnlab.train.interrupt import Interrupted, Interrupts
+from cnnlab.train.init_from import refuse_bad_start
+from cnnlab.train.interrupt import Interrupted, Interrupts, recorded
 from cnnlab.train.loop import Progress, train
 from cnnlab.train.member import Member
 from cnnlab.train.parallel import AXIS, Parallel, steps_in_flight
@@ -67,9 +68,19 @@ def train_together(runs: Sequence[Run], progress: Progress | None = None) -> lis
   Returns:
     For each run the error that ended it, as `train` raises it, or None if it is done.
   """
-  enable_compile_cache()
-  progress = progress or (lambda step, total: None)
   outcomes: list[Outcome] = [None] * len(runs)
+  try:
+    with Interrupts() as interrupts:
+      enable_compile_cache()
+      return _train(runs, outcomes, progress or (lambda step, total: None), interrupts)
+  except Interrupted as error:  # before there was anything to save
+    return [outcome or error for outcome in outcomes]
+
+
+def _train(
+  runs: Sequence[Run], outcomes: list[Outcome], progress: Progress, interrupts: Interrupts
+) -> list[Outcome]:
+  """Trains the runs as a group, if their data allow it, or one after the other."""
   with contextlib.ExitStack() as closing:
     setups: dict[int, Setup] = {}
     for index, run in enumerate(runs):
@@ -83,7 +94,7 @@ def train_together(runs: Sequence[Run], progress: Progress | None = None) -> lis
         break
       _share(next(iter(setups.values())), setup)
     else:
-      _train_group(runs, setups, outcomes, progress)
+      _train_group(runs, setups, outcomes, progress, interrupts)
       return outcomes
   return _one_after_the_other(runs, progress)
 
@@ -112,7 +123,11 @@ def _share(first: Setup, setup: Setup) -> None:
 
 
 def _train_group(
-  runs: Sequence[Run], setups: dict[int, Setup], outcomes: list[Outcome], progress: Progress
+  runs: Sequence[Run],
+  setups: dict[int, Setup],
+  outcomes: list[Outcome],
+  progress: Progress,
+  interrupts: Interrupts,
 ) -> None:
   """Trains the runs that could be set up, and fills in how each ended."""
   if not setups:
@@ -120,19 +135,22 @@ def _train_group(
   members: dict[int, Member] = {}
   parallel = _SharedInit.of(next(iter(setups.values())))
   try:
-    with Interrupts() as interrupts:
-      for index, setup in setups.items():
-        try:
-          setup = dataclasses.replace(setup, parallel=parallel)
-          members[index] = _open(setup, runs[index].directory)
-        except Exception as error:
-          outcomes[index] = error
-      for member in members.values():
-        member.begin()
-      if members:
-        config = runs[next(iter(members))].config
+    for index, setup in setups.items():
+      try:
+        setup = dataclasses.replace(setup, parallel=parallel)
+        members[index] = _open(setup, runs[index].directory, interrupts)
+      except Exception as error:
+        outcomes[index] = error
+    for member in members.values():
+      member.begin()
+    if members:
+      config = runs[next(iter(members))].config
+      with interrupts.between_steps():
         _Group(list(members.values()), config, interrupts, progress).train()
-  except BaseException as error:  # of the compiled program: it concerns all
+  except BaseException as error:  # of the compiled program, or a signal: it concerns all
+    if isinstance(error, KeyboardInterrupt):
+      interrupts.directories = [member.run.path for member in members.values() if member.running]
+      error = interrupts.interrupted()
     for member in members.values():
       member.fail(error)
     if not isinstance(error, Exception):
@@ -141,12 +159,13 @@ def _train_group(
     outcomes[index] = member.error
 
 
-def _open(setup: Setup, directory: Path) -> Member:
+def _open(setup: Setup, directory: Path, interrupts: Interrupts) -> Member:
+  refuse_bad_start(setup, directory)
   run = RunDirectory(directory, setup.resolved)
   try:
-    return Member(setup, run)
-  except BaseException as error:
-    record_failure(run.path, error)
+    with recorded(run.path, interrupts):
+      return Member(setup, run)
+  except BaseException:
     run.close()
     raise
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import subprocess
@@ -74,6 +75,7 @@ def command(*argv: str) -> Result:
   from cnnlab.cli.main import main
 
   out, err, trace, code = io.StringIO(), io.StringIO(), "", 0
+  logging.getLogger().handlers.clear()  # so that `main` sends warnings to this standard error
   with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
     try:
       code = main(list(argv))

@@ -84,7 +84,7 @@ def test_dry_run():
 
 
 def test_every_status_that_needs_it_is_explained_once():
-  assert set(wording.STATUSES) >= {"absent", "missing", "dead", "broken", REFUSED}
+  assert set(wording.STATUSES) >= {"absent", "missing", "dead", "damaged", REFUSED}
   assert set(wording.STATUSES) >= set(STATUSES) - {"done", "running"}
   assert wording.explain_statuses(["queued", "done", "queued"]) == "queued: waiting for a worker"
   assert wording.explain_statuses(["done", "running"]) == ""

@@ -50,7 +50,7 @@ def test_run_of_another_config_is_no_result(copy):
 def test_broken_run_is_shown(copy):
   (copy / "base" / "seed0" / "status.json").write_text("no json")
   row = collect(copy).iloc[0]
-  assert row["status"] == "broken"
+  assert row["status"] == "damaged"
   assert "status.json" in row["reason"]
 
 

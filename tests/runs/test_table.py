@@ -58,14 +58,14 @@ def test_zombie_does_not_live():
   assert effective_status({}) == "unknown"
 
 
-def test_broken_run_is_shown_with_its_reason(tmp_path):
+def test_a_damaged_run_is_shown_with_its_reason(tmp_path):
   write_run(tmp_path / "a")
   broken = write_run(tmp_path / "b")
   (broken / "status.json").write_text("{")
   failed = write_run(tmp_path / "c", status="failed", reason="DataError: no such file")
   (failed / "config.json").unlink()
   table = runs_table(tmp_path)
-  assert table["status"].to_list() == ["done", "broken", "failed"]
+  assert table["status"].to_list() == ["done", "damaged", "failed"]
   assert "status.json" in table["reason"][1]
   assert table["reason"][2] == "DataError: no such file"
 
