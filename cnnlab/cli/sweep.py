@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+  from collections.abc import Sequence
+
   from rich.console import Console
 
   from cnnlab.lab.experiment import Experiment
   from cnnlab.lab.plan import RunSpec
+  from cnnlab.lab.wiring import Examined
 
 TAKES_OVERRIDES = True
 
@@ -39,7 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--only", metavar="PATTERNS", help="train only these variants, such as 'max str*'"
   )
-  parser.add_argument("--seeds", type=int, metavar="N", help="use seeds 0 to N-1")
+  parser.add_argument(
+    "--seeds", metavar="SEEDS", help="a count (5 is 0 to 4), a range (100..109) or a list (3,7)"
+  )
+  parser.add_argument(
+    "--confirm",
+    action="store_true",
+    help="test the claims once more, on the fresh --seeds alone; the claims are frozen by it",
+  )
   parser.add_argument(
     "--on", default="local", metavar="LAUNCHER", help="launcher: local (default), ray or slurm"
   )
@@ -78,15 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
   """Runs the sweep and writes its report; returns the exit code."""
-  from rich.console import Console
+  from cnnlab.terminal import SafeConsole
 
   from cnnlab.errors import ConfigError, unknown
-  from cnnlab.lab import load_experiment, plan
+  from cnnlab.lab import load_experiment
   from cnnlab.lab.console import plan_table
+  from cnnlab.lab.plan import parse_seeds, plan, plan_tuning
   from launch.settings import parse_settings
   from launch.sweep import LAUNCHERS, sweep
 
-  console = Console()
+  console = SafeConsole()
   settings = parse_settings(arguments.option)
   if arguments.together != 1:
     settings["together"] = str(arguments.together)
@@ -94,21 +105,46 @@ def run(arguments: argparse.Namespace) -> int:
     raise ConfigError(unknown("launcher", arguments.on, LAUNCHERS))
   experiment = load_experiment(arguments.experiment, arguments.recipe)
   experiment = _with_overrides(experiment, arguments.overrides)
-  part = {"only": arguments.only, "seeds": arguments.seeds}
-  specs = plan(experiment, arguments.root, **part)
+  seeds = None if arguments.seeds is None else parse_seeds(arguments.seeds)
+  if arguments.confirm and seeds is None:
+    raise ConfigError("--confirm needs fresh seeds, such as --seeds 100..104")
+  experiment = _as_tuned(experiment, Path(arguments.root))
+  tuning = plan_tuning(experiment, arguments.root, arguments.only)
+  specs = [*tuning, *plan(experiment, arguments.root, arguments.only, seeds)]
   if arguments.dry_run:
     console.print(plan_table(specs))
-  if not _examine(specs, Path(arguments.root) / experiment.name, arguments, console):
+    if tuning:
+      console.print("The other runs take over what the tuning runs choose.", highlight=False)
+  if not _examine(experiment, specs, len(tuning), arguments, console):
     return 2
   if arguments.dry_run:
     return 0
 
   from cnnlab.cli.report import report
 
-  chosen = {"on": arguments.on, "workers": arguments.workers, "settings": settings}
-  done = sweep(experiment, arguments.root, **part, **chosen, console=console)
+  done = sweep(
+    experiment,
+    arguments.root,
+    only=arguments.only,
+    seeds=seeds,
+    confirm=arguments.confirm,
+    on=arguments.on,
+    workers=arguments.workers,
+    settings=settings,
+    console=console,
+  )
   report(done.directory, console)
   return done.result.exit_code
+
+
+def _as_tuned(experiment: Experiment, root: Path) -> Experiment:
+  """Returns the experiment with what an earlier call has tuned, if there is one."""
+  from cnnlab.lab.experiment import FILE, read_experiment
+
+  directory = root / experiment.name
+  if not (directory / FILE).is_file():
+    return experiment
+  return dataclasses.replace(experiment, tuned=read_experiment(directory).tuned)
 
 
 def _with_overrides(experiment: Experiment, arguments: list[str]) -> Experiment:
@@ -119,35 +155,72 @@ def _with_overrides(experiment: Experiment, arguments: list[str]) -> Experiment:
 
 
 def _examine(
-  specs: list[RunSpec], directory: Path, arguments: argparse.Namespace, console: Console
+  experiment: Experiment,
+  specs: list[RunSpec],
+  tuning: int,
+  arguments: argparse.Namespace,
+  console: Console,
 ) -> bool:
   """Prints problems of the variants and the cost of the sweep; returns whether to continue.
 
+  Args:
+    experiment: the experiment.
+    specs: the plan, the tuning runs first.
+    tuning: how many of them are tuning runs.
+    arguments: of the verb.
+    console: where it prints.
+
   Raises:
-    ConfigError: no variant can be set up.
+    ConfigError: no variant can be set up, or a claim's metric is unknown.
   """
   from cnnlab.errors import ConfigError
-  from cnnlab.lab.cost import estimate_cost
-  from cnnlab.lab.wiring import examine, unwired
-  from launch.hardware import shares, usable_gpus
+  from cnnlab.lab.measures import check_measures
+  from cnnlab.lab.wiring import examine, nearly_same, unwired
 
   if not any(spec.to_do for spec in specs):
     return True
+  first, rest = specs[:tuning], specs[tuning:]
   with console.status("checking that the variants differ"):
-    examined = examine(specs)
+    examined = examine(rest)
   broken = [one for one in examined if one.error]
   if len(broken) == len(examined):
     raise ConfigError(broken[0].error)
-  same = unwired(examined, specs)
+  check_measures(experiment, rest, examined)
+  same = [str(one) for one in unwired(examined, rest)]
+  near = nearly_same(examined, rest, experiment.base)
   for one in broken:
     console.print(f"variant {one.label!r} cannot be set up: {one.error}", style="red", markup=False)
-  for group in same:
-    console.print(f"not wired: {group}", style="red", markup=False, soft_wrap=True)
-  workers = len(shares(arguments.workers, sum(spec.to_do for spec in specs)))
-  device = "GPU" if usable_gpus() else "CPU core"
-  cost = estimate_cost(specs, examined, directory, workers, device)
-  console.print(str(cost), highlight=False, soft_wrap=True)
-  if arguments.strict and (broken or same):
+  for text in [f"not wired: {group}" for group in same] + [f"hardly wired: {one}" for one in near]:
+    console.print(text, style="red", markup=False, soft_wrap=True)
+  _print_cost(experiment, first, rest, examined, arguments, console)
+  if arguments.strict and (broken or same or near):
     console.print("--strict: nothing was started", style="red")
     return False
   return True
+
+
+def _print_cost(
+  experiment: Experiment,
+  tuning: list[RunSpec],
+  specs: list[RunSpec],
+  examined: Sequence[Examined],
+  arguments: argparse.Namespace,
+  console: Console,
+) -> None:
+  from concurrent.futures import ProcessPoolExecutor
+  from multiprocessing import get_context
+
+  from cnnlab.lab.cost import estimate_cost, measure, rate_of_runs, scaled
+  from launch.hardware import shares
+
+  parts = shares(arguments.workers, sum(spec.to_do for spec in (*tuning, *specs)))
+  rate = rate_of_runs(Path(arguments.root) / experiment.name)
+  with console.status("estimating the cost"):
+    if rate is None:
+      whole = [one.label for one in examined if not one.error]
+      timed = next(spec for spec in specs if spec.label in whole)
+      with ProcessPoolExecutor(1, get_context("spawn"), initializer=parts[0].claim) as pool:
+        rate = pool.submit(measure, timed.to_dict()).result()
+  plans = [(specs, examined), (tuning, scaled(examined, specs, tuning))]
+  cost = estimate_cost(plans, rate, len(parts))
+  console.print(str(cost), highlight=False, soft_wrap=True)

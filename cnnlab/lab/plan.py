@@ -10,6 +10,7 @@ import dataclasses
 import fnmatch
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from cnnlab.runs.status import FINISHED, effective_status
 from cnnlab.types import Json, JsonMapping
 
 REFUSED = "other config"
+MOST_SEEDS = 10_000
 SCALARS = ("seed", "optim.learning_rate")  # keys in which the runs of a compiled program may differ
 
 
@@ -125,7 +127,7 @@ def plan_tuning(
       root,
       label,
       f"{label}/{tuning.FOLDER}/{setting}",
-      experiment.settings(label) | asked.shared | tried | {"seed": seed},
+      {**experiment.settings(label), **asked.shared, **tried, "seed": seed},
     )
     for seed in asked.seeds
     for label in labels
@@ -218,6 +220,26 @@ def run_state(directory: Path, config: JsonMapping | None = None) -> str:
   return "interrupted" if existing.is_file() else "absent"
 
 
+def parse_seeds(text: str) -> int | tuple[int, ...]:
+  """Returns the seeds that `5` (0 to 4), `100..109` or `3,7` spells.
+
+  Raises:
+    ConfigError: it spells none.
+  """
+  if re.fullmatch(r"\d+", text):
+    return int(text)
+  if found := re.fullmatch(r"(\d+)\.\.(\d+)", text):
+    first, last = map(int, found.groups())
+    if first <= last < first + MOST_SEEDS:
+      return tuple(range(first, last + 1))
+  elif re.fullmatch(r"\d+(,\d+)+", text):
+    return tuple(map(int, text.split(",")))
+  raise ConfigError(
+    f"cannot read the seeds {text!r}; allowed: a count such as 5, a range such as 100..109 "
+    f"(up to {MOST_SEEDS:,}), or a list such as 3,7"
+  )
+
+
 def chosen_seeds(experiment: Experiment, seeds: int | Sequence[int] | None) -> tuple[int, ...]:
   """Returns the seeds that `plan` takes: the experiment's, 0 to a count - 1, or the given ones.
 
@@ -226,6 +248,8 @@ def chosen_seeds(experiment: Experiment, seeds: int | Sequence[int] | None) -> t
   """
   if seeds is None:
     return tuple(experiment.seeds)
+  if isinstance(seeds, int) and seeds > MOST_SEEDS:
+    raise ConfigError(f"{seeds} seeds are asked for; allowed: 1 to {MOST_SEEDS:,}")
   chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
   check_seeds(chosen, f"experiment {experiment.name!r}")
   return chosen

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from cnnlab.config import to_plain
 from cnnlab.data.cache import cached
 from cnnlab.errors import CnnlabError
+from cnnlab.lab.outputs import NEARLY, initial_outputs, relative_difference
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.variants import Overrides
 from cnnlab.types import Json, PyTree
@@ -44,14 +45,20 @@ class Examined(NamedTuple):
     label: the variant.
     fingerprint: equal for two variants that would give the same curves; empty after an error.
     images: number of training images that a run sees, including repetitions.
+    eval_images: number of images that its evaluations see, all together.
     multiply_adds: multiply-adds of one image's forward pass.
+    outputs: of the untrained net; see `cnnlab.lab.outputs`.
+    metrics: what the task measures, as `cnnlab.metrics.to_json` writes it.
     error: why the variant cannot be set up; empty if it can.
   """
 
   label: str
   fingerprint: str = ""
   images: int = 0
+  eval_images: int = 0
   multiply_adds: int = 0
+  outputs: Sequence[float] = ()
+  metrics: Json = {}
   error: str = ""
 
 
@@ -105,10 +112,30 @@ def unwired(examined: Iterable[Examined], specs: Sequence[RunSpec]) -> list[Unwi
       groups.setdefault(one.fingerprint, []).append(one.label)
   settings = {spec.label: dict(spec.overrides) for spec in specs}
   return [
-    Unwired(tuple(labels), _differing([settings[label] for label in labels]))
+    Unwired(tuple(labels), differing([settings[label] for label in labels]))
     for labels in groups.values()
     if len(labels) > 1
   ]
+
+
+def nearly_same(examined: Iterable[Examined], specs: Sequence[RunSpec], base: str) -> list[str]:
+  """Returns a sentence on each variant whose untrained net returns almost what the base's returns.
+
+  Only variants that differ from the base in keys of `model` are compared.
+  """
+  settings = {spec.label: dict(spec.overrides) for spec in specs}
+  outputs = {one.label: list(one.outputs) for one in examined}
+  sentences = []
+  for label in outputs.keys() & settings.keys() - {base} if base in settings else ():
+    knobs = differing([settings[base], settings[label]])
+    share = relative_difference(outputs[label], outputs.get(base, []))
+    if share < NEARLY and all(key.startswith("model.") for key in knobs):
+      keys = ", ".join(sorted(knobs))
+      sentences.append(
+        f"the outputs of {label!r} and of {base!r} differ by {share:.2g} of their size before any "
+        f"training: {keys} hardly changes the net"
+      )
+  return sorted(sentences)
 
 
 def fingerprint(setup: Setup, init_from: str = "") -> str:
@@ -170,7 +197,8 @@ def _programs(setup: Setup) -> Iterable[str]:
   yield text(trace(parallel.evaluate(program), state, eval_constants, eval_batch, sums))
 
 
-def _differing(settings: Sequence[Overrides]) -> dict[str, list[object]]:
+def differing(settings: Sequence[Overrides]) -> dict[str, list[object]]:
+  """Returns {dotted.config.key: its value in each} of the keys in which overrides differ."""
   keys = dict.fromkeys(key for given in settings for key in given)
   values = {key: [given.get(key, "unset") for given in settings] for key in keys}
   return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
@@ -220,10 +248,16 @@ def _measure(config: ConfigDict, overrides: Overrides) -> Json:
 
   setup = prepare(config, overrides)
   try:
+    derived, total = setup.resolved["derived"], setup.plan.total_steps
+    evaluations = sum(setup.plan.evaluates(step) for step in range(1, total + 1))
+    trainset = setup.data.train.num_examples if config.eval_trainset else 0
     return {
       "fingerprint": fingerprint(setup, config.get("init_from", "")),
-      "images": setup.plan.total_steps * setup.resolved["batch_size"],
-      "multiply_adds": setup.resolved["derived"]["multiply_adds"],
+      "images": total * setup.resolved["batch_size"],
+      "eval_images": evaluations * setup.data.eval.num_examples + trainset,
+      "multiply_adds": derived["multiply_adds"],
+      "outputs": initial_outputs(setup),
+      "metrics": derived["metrics"],
     }
   finally:
     setup.data.close()

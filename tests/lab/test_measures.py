@@ -1,0 +1,103 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cnnlab.errors import ConfigError
+from cnnlab.lab import cost
+from cnnlab.lab.claim import Claim, Condition, Measure
+from cnnlab.lab.measures import check_measures
+from cnnlab.lab.outputs import relative_difference
+from cnnlab.lab.plan import plan
+from cnnlab.lab.wiring import Examined, examine, nearly_same
+from cnnlab.metrics import CLASSIFICATION, to_json
+from tests.lab.conftest import make_experiment
+
+DECLARED = [Examined("base", metrics=to_json(CLASSIFICATION))]
+
+
+def check(tmp_path, **changes):
+  experiment = make_experiment(**changes)
+  check_measures(experiment, plan(experiment, tmp_path, only="base"), DECLARED)
+
+
+def test_measures_are_read():
+  assert Measure.parse("eval/error") == Measure("eval/error")
+  assert Measure.parse("eval/error@step=500") == Measure("eval/error", "step", 500)
+  assert Measure.parse("train/loss@seconds=1.5") == Measure("train/loss", "seconds", 1.5)
+  assert Measure.parse("train/loss@area").at == "area"
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"metric": "eval/eror"}, r"metric 'eval/eror'; did you mean 'eval/error'"),
+    ({"metric": "eval/top1", "mode": "min"}, "mode is 'min', but 'eval/top1' is better the higher"),
+    (
+      {"claims": (Claim("c", "base", "<", "better", "s", "train/los@area"),)},
+      r"metric of claim 'c' 'train/los'",
+    ),
+    (
+      {"regime": (Condition("fits", "trainset/error", "<=", 0.1),)},
+      "needs eval_trainset=True",
+    ),
+  ],
+)
+def test_a_metric_that_no_run_will_have_is_named(tmp_path, changes, message):
+  with pytest.raises(ConfigError, match=message):
+    check(tmp_path, **changes)
+
+
+def test_metrics_that_runs_will_have_pass(tmp_path):
+  check(tmp_path, claims=(Claim("c", "base", "<", "better", "s", "parameters"),))
+  check(
+    tmp_path,
+    regime=(Condition("fits", "trainset/error", "<=", 0.1),),
+    overrides={"eval_trainset": True},
+  )
+
+
+def test_a_variant_that_hardly_changes_the_outputs_is_named(tmp_path):
+  variants = {
+    "base": {},
+    "wider": {"model.features": (8, 8)},
+    "slower": {"optim.learning_rate": 0.01},
+  }
+  experiment = make_experiment(
+    config="configs/digits.py:tiny", variants=variants, claims=(), paper={}, seeds=(0,)
+  )
+  specs = plan(experiment, tmp_path)
+  examined = {one.label: one for one in examine(specs, workers=0)}
+  assert not any(one.error for one in examined.values())
+  assert len(examined["base"].outputs) == 4 * 10
+  # A lower rate changes no output, but is no option of the model.
+  assert examined["slower"].outputs == examined["base"].outputs
+  assert nearly_same(examined.values(), specs, "base") == []
+  near = [examined["base"], examined["wider"]._replace(outputs=examined["base"].outputs)]
+  assert "model.features" in nearly_same(near, specs, "base")[0]
+
+
+def test_relative_difference():
+  assert relative_difference([1.0, 2.0], [1.0, 2.0]) == 0
+  assert relative_difference([3.0, 4.0], [0.0, 5.0]) == pytest.approx(np.hypot(3, 1) / 5)
+  assert np.isnan(relative_difference([1.0], [1.0, 2.0]))
+
+
+def test_cost_counts_training_evaluations_and_starts(tmp_path):
+  experiment = make_experiment(config="configs/digits.py:tiny")
+  specs = plan(experiment, tmp_path, only="base better")
+  examined = [Examined(label, images=100, eval_images=30, multiply_adds=10) for label in ("base",)]
+  rate = cost.Rate(multiply_adds=330, overhead=2.0, source="measured")
+  found = cost.estimate_cost([(specs, examined)], rate, workers=2)
+  assert found.multiply_adds == 4 * 10 * (3 * 100 + 30)
+  assert found.seconds == pytest.approx((4 * 10 + 8 * 2) / 2)
+  assert "8 runs" in str(found)
+
+
+def test_this_machine_is_timed(tmp_path):
+  (spec,) = plan(make_experiment(config="configs/digits.py:tiny"), tmp_path, only="base", seeds=1)
+  spec = dataclasses.replace(spec, overrides={**spec.overrides, "batch_size": 8})
+  rate = cost.measure(spec.to_dict())
+  assert rate.multiply_adds > 1e5
+  assert 0 < rate.overhead < 120
+  assert list(tmp_path.iterdir()) == []
