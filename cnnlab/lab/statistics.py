@@ -1,110 +1,85 @@
-"""Means, intervals and paired differences over seeds, with SciPy; excluded runs are counted.
+"""Means, intervals and differences of a sweep's variants; excluded runs are counted.
 
 With the same seed, all variants see the same batches and start from the same weights where shapes
-agree. Variants are therefore compared seed by seed: the interval of the differences is narrower
-than the intervals of the two variants suggest.
+agree. Variants are therefore compared seed by seed, unless the experiment says otherwise. Where the
+runs kept the result on each test example, intervals are over seeds and images; see
+`cnnlab.lab.crossed`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-LEVEL = 0.95
+from cnnlab.lab.crossed import LEVEL, Estimate, Sample, difference
+from cnnlab.lab.crossed import estimate as estimate_sum
 
+__all__ = ["LEVEL", "Estimate", "by_seed", "estimate", "paired", "sample", "summarize"]
 
-class Estimate(NamedTuple):
-  """A mean over seeds with its t interval.
-
-  Attributes:
-    size: number of seeds.
-    mean, low, high: in the unit of the values; NaN if there are too few seeds.
-    p_value: two-sided, for a mean of zero (a paired t test if the values are differences).
-    deviation: sample standard deviation.
-  """
-
-  size: int
-  mean: float
-  low: float
-  high: float
-  p_value: float
-  deviation: float
-
-  @property
-  def half_width(self) -> float:
-    """Half the width of the interval: the x in mean ± x."""
-    return (self.high - self.low) / 2
+Examples = Mapping[str, pd.DataFrame]  # of `cnnlab.lab.examples.load`
+COSTS = ("parameters", "multiply_adds", "seconds", "ms_per_step")
+COLUMNS = (
+  "variant", "asked", "done", "trouble", "mean", "low", "high", "deviation", "over", "difference",
+  "difference_low", "difference_high", "p_value", "pairs", "trainset", "gap", "test_examples",
+  *COSTS, "peak_memory",
+)  # fmt: skip
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
   """Returns the mean of independent values with its t interval and test against zero."""
-  array = np.asarray(values, dtype=float)
-  count = len(array)
-  if count == 0:
-    return Estimate(0, *[math.nan] * 5)
-  mean = float(array.mean())
-  if count == 1:
-    return Estimate(1, mean, *[math.nan] * 4)
-  if np.ptp(array) <= 1e-12 * np.abs(array).max():
-    # No spread except rounding, so SciPy would divide by zero. If all differences are zero, the
-    # variants are the same run; any other constant value says nothing about random variation.
-    p_value, edge = (1.0, mean) if mean == 0 else (math.nan, math.nan)
-    return Estimate(count, mean, edge, edge, p_value, 0.0)
-  test = stats.ttest_1samp(array, 0.0)
-  interval = test.confidence_interval(level)
-  spread = float(array.std(ddof=1))
-  return Estimate(
-    count, mean, float(interval.low), float(interval.high), float(test.pvalue), spread
-  )
+  return estimate_sum([Sample(pd.Series(list(values), dtype=float))], level)
 
 
 def paired(values: pd.Series, base: pd.Series, level: float = LEVEL) -> Estimate:
   """Returns the estimate of `values - base` over the seeds (the index) present in both."""
-  differences = (values.dropna() - base.dropna()).dropna()
-  return estimate(differences.to_list(), level)
+  return difference(Sample(values.dropna()), Sample(base.dropna()), level=level)
 
 
-def summarize(runs: pd.DataFrame, base: str, level: float = LEVEL) -> pd.DataFrame:
-  """Returns one row per variant, in the order of the runs.
+def summarize(
+  runs: pd.DataFrame,
+  base: str,
+  level: float = LEVEL,
+  examples: Examples | None = None,
+  pairing: str = "seeds",
+) -> pd.DataFrame:
+  """Returns one row per variant, in the order of the runs; runs that confirm claims are left out.
 
   Args:
     runs: the table of `results.collect`.
     base: the variant that the others are compared with.
     level: confidence level of the intervals.
+    examples: the metric of each test example, of `examples.load`; None for t intervals over seeds.
+    pairing: as of `Experiment.pairing`.
 
   Returns:
     Columns: `variant`, `asked` (number of runs), `done`, `trouble` (such as
-    `1 diverged, 1 missing`; empty if all runs are done), `mean`, `low`, `high`, `deviation`,
-    `difference` from the base over `pairs` seeds, `difference_low`, `difference_high`, `p_value`,
+    `1 diverged, 1 missing`; empty if all runs are done), `mean`, `low`, `high`, `deviation` over
+    seeds, `over` (`seeds and images` or `seeds`: what the intervals are over), `difference` from
+    the base over `pairs` seeds, `difference_low`, `difference_high`, `p_value`; `trainset` (mean of
+    the metric on the training set), `gap` (mean of the metric - `trainset`), `test_examples`;
     `parameters`, `multiply_adds`, `seconds`, `ms_per_step` (means over the runs that are done) and
     `peak_memory` (the maximum).
   """
-  values = {label: by_seed(part) for label, part in runs.groupby("variant", sort=False)}
+  if "confirms" in runs:
+    runs = runs[~runs["confirms"].astype(bool)]
+  parts = {str(label): part for label, part in runs.groupby("variant", sort=False)}
+  samples = {label: sample(part, examples) for label, part in parts.items()}
   rows = []
-  for label, part in runs.groupby("variant", sort=False):
-    own = estimate(values[label].to_list(), level)
+  for label, part in parts.items():
     row = {"variant": label, "asked": len(part), "done": int((part["status"] == "done").sum())}
+    own = estimate_sum([samples[label]], level)
     row |= {"trouble": _trouble(part), "mean": own.mean, "low": own.low, "high": own.high}
-    row |= {"deviation": own.deviation}
-    if label != base and base in values:
-      row |= _difference(paired(values[label], values[base], level))
-    done = part[part["status"] == "done"]
-    for name in ("parameters", "multiply_adds", "seconds", "ms_per_step"):
-      source = done if len(done) else part
-      row[name] = pd.to_numeric(source[name], errors="coerce").mean()
-    row["peak_memory"] = pd.to_numeric(part["peak_memory"], errors="coerce").max()
+    row |= {"deviation": own.deviation, "over": own.over}
+    if label != base and base in samples:
+      found = difference(samples[label], samples[base], paired=pairing == "seeds", level=level)
+      row |= _difference(found)
+    row |= _fit(part) | _costs(part)
+    known = samples[label].examples
+    row["test_examples"] = math.nan if known is None else known.shape[1]
     rows.append(row)
-  columns = (
-    "variant", "asked", "done", "trouble", "mean", "low", "high", "deviation", "difference",
-    "difference_low", "difference_high", "p_value", "pairs", "parameters", "multiply_adds",
-    "seconds", "ms_per_step", "peak_memory",
-  )  # fmt: skip
-  return pd.DataFrame(rows, columns=list(columns))
+  return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def by_seed(part: pd.DataFrame, metric: str = "value") -> pd.Series:
@@ -112,6 +87,39 @@ def by_seed(part: pd.DataFrame, metric: str = "value") -> pd.Series:
   done = part[part["status"] == "done"].set_index("seed")
   values = done[metric] if metric in done else pd.Series(dtype=float)
   return pd.to_numeric(values, errors="coerce").dropna()
+
+
+def sample(part: pd.DataFrame, examples: Examples | None = None, metric: str = "value") -> Sample:
+  """Returns the finished runs of one variant; with the results of their examples, if all have them.
+
+  Args:
+    part: the rows of one variant.
+    examples: of `examples.load`; they belong to the metric `value` alone.
+    metric: a column.
+  """
+  values = by_seed(part, metric)
+  known = None
+  if examples and metric == "value" and len(values):
+    known = examples.get(str(part["variant"].iloc[0]))
+  if known is not None:
+    known = known.loc[values.index] if values.index.isin(known.index).all() else None
+  return Sample(values, known)
+
+
+def _fit(part: pd.DataFrame) -> dict[str, float]:
+  """Returns the means of the metric on the training set, and of its distance from there."""
+  on_training_set = by_seed(part, "trainset")
+  return {
+    "trainset": on_training_set.mean(),
+    "gap": (by_seed(part) - on_training_set).mean(),
+  }
+
+
+def _costs(part: pd.DataFrame) -> dict[str, float]:
+  done = part[part["status"] == "done"]
+  source = done if len(done) else part
+  row = {name: pd.to_numeric(source[name], errors="coerce").mean() for name in COSTS}
+  return row | {"peak_memory": pd.to_numeric(part["peak_memory"], errors="coerce").max()}
 
 
 def _difference(found: Estimate) -> dict[str, float]:
