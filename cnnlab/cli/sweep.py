@@ -32,7 +32,12 @@ TAKES_OVERRIDES = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of the verb."""
-  parser.add_argument("experiment", help="a folder in experiments/, or its name")
+  parser.add_argument(
+    "experiment", nargs="?", help="a folder with an experiment.py, or a name in experiments/"
+  )
+  parser.add_argument(
+    "--new", metavar="DIR", help="write a commented experiment.py to start from to DIR, and stop"
+  )
   parser.add_argument(
     "--recipe", default="", help="form of the experiment, such as quick, paper or tiny"
   )
@@ -88,15 +93,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
   """Runs the sweep and writes its report; returns the exit code."""
-  from cnnlab.terminal import SafeConsole
-
   from cnnlab.errors import ConfigError, unknown
   from cnnlab.lab import load_experiment
   from cnnlab.lab.console import plan_table
   from cnnlab.lab.plan import parse_seeds, plan, plan_tuning
+  from cnnlab.terminal import SafeConsole
   from launch.settings import parse_settings
   from launch.sweep import LAUNCHERS, sweep
 
+  if arguments.new:
+    return _write_new(arguments.new)
+  if arguments.experiment is None:
+    raise ConfigError("name an experiment, or write one with --new DIR")
   console = SafeConsole()
   settings = parse_settings(arguments.option)
   if arguments.together != 1:
@@ -135,6 +143,15 @@ def run(arguments: argparse.Namespace) -> int:
   )
   report(done.directory, console)
   return done.result.exit_code
+
+
+def _write_new(directory: str) -> int:
+  from cnnlab.errors import printable
+  from cnnlab.lab.new import write_new
+
+  file = write_new(directory)
+  print(printable(f"{file}\nnext: cnnlab sweep {file.parent} --root runs --dry_run"))
+  return 0
 
 
 def _as_tuned(experiment: Experiment, root: Path) -> Experiment:

@@ -6,6 +6,9 @@ from cnnlab.errors import ConfigError, RunError
 from cnnlab.lab.claim import Claim
 from cnnlab.lab.experiment import Published, from_json, read_experiment
 from cnnlab.lab.files import load_experiment
+from cnnlab.lab.new import write_new
+from cnnlab.lab.plan import plan, plan_tuning, resolve
+from cnnlab.train.setup import prepare
 from tests.lab.conftest import make_experiment
 
 
@@ -104,7 +107,10 @@ def test_unknown_experiment_and_recipe_name_the_nearest():
   [
     ("x = 1", "defines no get_experiment"),
     ("def get_experiment(recipe=''): return 3", "returned int"),
-    ("def get_experiment(recipe=''):\n  return 1 / 0", r"experiment\.py, line 2: ZeroDivisionError"),
+    (
+      "def get_experiment(recipe=''):\n  return 1 / 0",
+      r"experiment\.py, line 2: ZeroDivisionError",
+    ),
     ("def get_experiment(recipe='')\n  pass", r"experiment\.py, line 1: SyntaxError"),
     ("import helper_that_is_missing", r"line 1: ModuleNotFoundError"),
   ],
@@ -134,3 +140,15 @@ def test_modules_and_pages_beside_a_file_are_found(tmp_path):
   assert experiment.file == str(tmp_path / "experiment.py")
   with pytest.raises(ConfigError, match="recipe 'quick' was asked for"):
     load_experiment(str(tmp_path), "quick")
+
+
+def test_a_new_experiment_can_be_swept_as_it_is(tmp_path):
+  file = write_new(tmp_path / "my pooling")
+  experiment = load_experiment(str(file.parent), "tiny")
+  assert (experiment.name, experiment.recipe) == ("my_pooling", "tiny")
+  specs = [*plan_tuning(experiment, tmp_path / "runs"), *plan(experiment, tmp_path / "runs")]
+  assert len(specs) == 4 * 3 + 4 * 5
+  setup = prepare(resolve(specs[-1]), specs[-1].overrides)
+  assert setup.plan.total_steps == 2
+  with pytest.raises(ConfigError, match="exists already"):
+    write_new(tmp_path / "my pooling")
