@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cnnlab.errors import RunError
+from cnnlab.lab.claim import Measure
 from cnnlab.lab.experiment import COST_FILE, FILE, Experiment, read_experiment
 from cnnlab.lab.plan import REFUSED
+from cnnlab.lab.tuning import FOLDER, Tuning
 from cnnlab.lab.variants import Overrides
 from cnnlab.runs.directory import PLACES, read_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import Run, is_run, read_json_lines
 from cnnlab.runs.status import effective_status
 from cnnlab.runs.table import flat_config
-from cnnlab.types import Json
+from cnnlab.types import Json, JsonMapping
 
 COLUMNS = (
-  "variant", "seed", "status", "step", "total_steps", "value", "best", "parameters",
-  "multiply_adds", "seconds", "ms_per_step", "peak_memory", "directory", "reason",
+  "variant", "seed", "status", "step", "total_steps", "value", "trainset", "parameters",
+  "multiply_adds", "seconds", "ms_per_step", "peak_memory", "directory", "reason", "confirms",
 )  # fmt: skip
+TUNING_COLUMNS = ("variant", "setting", "seed", "status", "value", "seconds", "directory")
 
 
 def find_sweeps(directory: str | os.PathLike[str]) -> list[Path]:
@@ -53,34 +61,75 @@ def collect(
 
   Columns: `variant`, `seed`, `status` (as in `cnnlab.runs.table.runs_table`; also `missing` for a
   requested run that was never started, and `other config` for a run whose config.json contradicts
-  the variant's overrides), `step`, `total_steps`, `value` (the experiment's metric at the last
-  evaluation, only for runs that are done), `best` (over all evaluations), `parameters`,
-  `multiply_adds` (one image, forward), `seconds` (of training), `ms_per_step` (median),
-  `peak_memory` (bytes, if the device reports it), `directory`, `reason`; and one column for each
-  other metric that a claim is about, measured like `value`.
+  the variant's settings), `step`, `total_steps`, `value` (the experiment's metric at the last
+  evaluation), `trainset` (the same on the training set), `parameters`, `multiply_adds` (one image,
+  forward), `seconds` (of training), `ms_per_step` (median), `peak_memory` (bytes, if the device
+  reports it), `directory`, `reason`, `confirms` (whether its seed confirms the claims by itself);
+  and one column for each other measure that a claim or a condition names, spelled as there. Only
+  runs that are done have measures.
 
   Raises:
     RunError: the directory is not a sweep.
   """
   top = Path(directory)
   experiment = experiment or read_experiment(top)
+  asked = {*experiment.seeds, *experiment.confirmed_by}
   rows = []
-  shared = {k: v for k, v in experiment.overrides.items() if k not in PLACES}
-  for label, overrides in experiment.variants.items():
+  for label in experiment.variants:
     found = {
       int(m[1]) for p in top.glob(f"{label}/seed*") if (m := re.fullmatch(r"seed(\d+)", p.name))
     }
-    for seed in sorted(found | set(experiment.seeds)):
-      run = top / label / f"seed{seed}"
-      expected = {**shared, **overrides, "seed": seed}
-      row = {"variant": label, "seed": seed, "directory": f"{label}/seed{seed}"}
-      rows.append(row | _read(run, expected, experiment))
-  return pd.DataFrame(rows, columns=[*COLUMNS, *_further_metrics(experiment)])
+    for seed in sorted(found | asked):
+      name = f"{label}/seed{seed}"
+      row = {"variant": label, "seed": seed, "directory": name}
+      row["confirms"] = seed in experiment.confirmed_by
+      expected = _expected(experiment, label) | {"seed": seed}
+      rows.append(row | _read(top / name, expected, experiment))
+  return pd.DataFrame(rows, columns=[*COLUMNS, *_further_measures(experiment)])
 
 
-def _further_metrics(experiment: Experiment) -> list[str]:
-  claimed = dict.fromkeys(claim.metric for claim in experiment.claims)
-  return [name for name in claimed if name and name not in (*COLUMNS, experiment.metric)]
+def collect_tuning(
+  directory: str | os.PathLike[str], experiment: Experiment | None = None
+) -> pd.DataFrame:
+  """Returns one row for every tuning run of a sweep, in the order of variants, settings and seeds.
+
+  Columns: `variant`, `setting` (its label in the grid), `seed`, `status` as of `collect`, `value`
+  (the experiment's metric on the validation part at the last evaluation; NaN unless done),
+  `seconds`, `directory`. Without a tuning there are no rows.
+
+  Raises:
+    RunError: the directory is not a sweep.
+  """
+  top = Path(directory)
+  experiment = experiment or read_experiment(top)
+  rows = _tuning_rows(top, experiment, experiment.tuning) if experiment.tuning else []
+  table = pd.DataFrame(rows, columns=list(TUNING_COLUMNS))
+  return table.astype({"value": float, "seconds": float})
+
+
+def _tuning_rows(top: Path, experiment: Experiment, tuning: Tuning) -> list[Json]:
+  untuned = replace(experiment, tuned={})
+  rows = []
+  runs = itertools.product(experiment.variants, tuning.settings.items(), tuning.seeds)
+  for label, (setting, tried), seed in runs:
+    name = f"{label}/{FOLDER}/{setting}/seed{seed}"
+    expected = {**_expected(untuned, label), **tuning.shared, **tried, "seed": seed}
+    row = {"variant": label, "setting": setting, "seed": seed, "directory": name}
+    rows.append(row | _read(top / name, expected, experiment))
+  return rows
+
+
+def _expected(experiment: Experiment, label: str) -> dict[str, object]:
+  """Returns what the config of a variant's runs must hold; where its data lie does not matter."""
+  shared = {k: v for k, v in experiment.overrides.items() if k not in PLACES}
+  return replace(experiment, overrides=shared).settings(label)
+
+
+def _further_measures(experiment: Experiment) -> list[str]:
+  named = [claim.metric for claim in experiment.claims]
+  named += [condition.metric for condition in experiment.regime]
+  known = ("", *COLUMNS, experiment.metric)
+  return [name for name in dict.fromkeys(named) if name not in known]
 
 
 def strangers(directory: str | os.PathLike[str], experiment: Experiment) -> list[str]:
@@ -119,16 +168,45 @@ def _read_run(run: Run, expected: Overrides, experiment: Experiment) -> Json:
   derived = read_json(run.directory / "config.json").get("derived", {})
   row |= {name: derived.get(name) for name in ("parameters", "multiply_adds")}
   row |= {"ms_per_step": _step_time(run, config["batch_size"]), "peak_memory": peak_memory(run)}
+  if row["status"] != "done":
+    return row  # an unfinished run does not show what its variant reaches
   rows = read_json_lines(run.directory / "metrics.jsonl")
-  for metric in (experiment.metric, *_further_metrics(experiment)):
-    values = [line[metric] for line in rows if line.get(metric) is not None]
-    main = metric == experiment.metric
-    if values and main:
-      row["best"] = min(values) if experiment.better(metric) == "min" else max(values)
-    # An unfinished run does not show what its variant reaches.
-    if values and row["status"] == "done":
-      row["value" if main else metric] = values[-1]
+  times = read_json_lines(run.directory / "timing.jsonl")
+  for name in (experiment.metric, *_further_measures(experiment)):
+    column = "value" if name == experiment.metric else name
+    row[column] = read_measure(rows, times, Measure.parse(name))
+  leaf = experiment.metric.partition("/")[2] or experiment.metric
+  row["trainset"] = read_measure(rows, times, Measure(f"trainset/{leaf}"))
   return row
+
+
+def read_measure(
+  rows: Sequence[JsonMapping], times: Sequence[JsonMapping], measure: Measure
+) -> float:
+  """Returns a measure of a run; NaN if the run has no value for it.
+
+  Args:
+    rows: of metrics.jsonl.
+    times: of timing.jsonl. Seconds between its rows are interpolated.
+    measure: which metric, and where on its curve.
+  """
+  curve = [(r["step"], r[measure.metric]) for r in rows if r.get(measure.metric) is not None]
+  if not curve:
+    return math.nan
+  steps, values = np.array(curve, dtype=float).T
+  if measure.at == "end":
+    return float(values[-1])
+  if measure.at == "area":
+    width = steps[-1] - steps[0]
+    return float(np.trapezoid(values, steps) / width if width else values[-1])
+  places = steps
+  if measure.at == "seconds":
+    if not times:
+      return math.nan
+    known = [(0, 0.0), *((row["step"], row["seconds"]) for row in times)]
+    places = np.interp(steps, *np.array(known, dtype=float).T)
+  reached = np.flatnonzero(places <= measure.value)
+  return float(values[reached[-1]]) if len(reached) else math.nan
 
 
 def peak_memory(run: Run) -> float | None:

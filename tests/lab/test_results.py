@@ -21,14 +21,14 @@ def test_a_row_for_every_run_asked_for(sweep):
   first = runs.iloc[0]
   assert (first["variant"], first["seed"], first["directory"]) == ("base", 0, "base/seed0")
   assert first["value"] == pytest.approx(0.20)
-  assert first["best"] == pytest.approx(0.18)
+  assert first["trainset"] != first["trainset"]
+  assert not first["confirms"]
 
 
 def test_unfinished_runs_have_no_final_value(sweep):
   runs = collect(sweep).set_index(["variant", "seed"])
   diverged = runs.loc[("shaky", 1)]
   assert diverged["value"] is None or diverged["value"] != diverged["value"]
-  assert diverged["best"] == 0.9
   assert diverged["reason"] == "DivergedError: loss is nan"
 
 
