@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any
+
+# Control characters but for line breaks and tabs, marks that turn the direction of writing, and the
+# lone surrogates by which Python holds bytes of file names that are not UTF-8.
+_NOT_SHOWN = re.compile(
+  "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class CnnlabError(Exception):
@@ -34,6 +42,15 @@ class DivergedError(CnnlabError):
   exit_code = 3
 
 
+def shown(value: Any, limit: int = 120) -> str:
+  """Returns a value as Python spells it, cut to about `limit` characters."""
+  try:
+    text = repr(value)
+  except (ValueError, RecursionError):  # an integer of thousands of digits; a list within itself
+    text = f"<{type(value).__name__}>"
+  return text if len(text) <= limit else f"{text[: limit - 20]}... ({len(text)} characters)"
+
+
 def nearest(given: str, allowed: Iterable[str], count: int = 3) -> list[str]:
   """Returns up to `count` names of `allowed` that look most like `given`, best first."""
   names = [str(name) for name in allowed]
@@ -45,7 +62,22 @@ def nearest(given: str, allowed: Iterable[str], count: int = 3) -> list[str]:
 def unknown(kind: str, given: str, allowed: Iterable[str], limit: int = 20) -> str:
   """Returns the message for an unknown name: what was given, the nearest names, what is allowed."""
   names = sorted({str(name) for name in allowed})
-  close = nearest(str(given), names)
+  close = nearest(str(given)[:200], names)
   hint = f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else "."
-  shown = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
-  return f"unknown {kind} {given!r}{hint} Allowed: {shown or 'none'}"
+  listed = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
+  return f"unknown {kind} {shown(given)}{hint} Allowed: {listed or 'none'}"
+
+
+def printable(text: str) -> str:
+  """Returns text with characters that a terminal would obey, or cannot show, as escapes: `\\x1b`.
+
+  Line breaks and tabs stay. Bytes of a file name that are not UTF-8 appear as the bytes they are.
+  """
+  return _NOT_SHOWN.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+  code = ord(found[0])
+  if 0xDC80 <= code <= 0xDCFF:
+    code -= 0xDC00
+  return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

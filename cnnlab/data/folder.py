@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from cnnlab.data import listing
 from cnnlab.data.features import Example, Feature, Features
-from cnnlab.data.images import BadImage, Size, decode
-from cnnlab.errors import DataError, unknown
+from cnnlab.data.images import SUFFIXES, BadImage, Size, decode, image_size
+from cnnlab.errors import DataError, printable, unknown
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 USUAL_EVAL = ("val", "validation", "test")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +59,9 @@ class FolderSource:
     sizes: set[Size] = set()
     for file in self.files:
       try:
-        with Image.open(os.path.join(self.root, file)) as image:
-          sizes.add((image.height, image.width))
+        sizes.add(image_size(os.path.join(self.root, file), decoding=False))
       # An unreadable file says nothing about the size; reading it in earnest will report it.
-      except Exception:
+      except DataError:
         continue
       if len(sizes) > 1:
         return None
@@ -85,28 +86,73 @@ class FolderSource:
   def _fingerprint(self) -> Any:
     digest = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-      stats = pool.map(
-        lambda file: os.stat(os.path.join(self.root, file)), self.files, chunksize=64
-      )
+      stats = pool.map(self._stat, self.files, chunksize=64)
       for file, info in zip(self.files, stats, strict=True):
-        digest.update(f"{file}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(file) + f"\0{info}\n".encode())
     return ["folder", os.path.abspath(self.root), digest.hexdigest()]
+
+  def _stat(self, file: str) -> str:
+    path = os.path.join(self.root, file)
+    try:
+      info = os.stat(path)
+    except OSError:
+      return "unreadable"  # a broken link, which may be mended
+    return f"{info.st_size}\0{info.st_mtime_ns}"
 
 
 def _folders(place: Path) -> list[str]:
-  if not place.is_dir():
-    return []
-  with os.scandir(place) as entries:
-    return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+  """Returns the names of the folders in a folder.
+
+  Raises:
+    DataError: the folder cannot be read, or has links that lead nowhere: a class would be lost.
+  """
+  names = []
+  for entry in listing.entries(place):
+    if listing.is_folder(entry):
+      names.append(entry.name)
+    elif entry.is_symlink():
+      try:
+        os.stat(entry.path)
+      except OSError as error:
+        raise DataError(
+          f"{entry.path} is a link that leads nowhere ({listing.cause(error)}): mend or remove it"
+        ) from error
+  return names
+
+
+def _image_files(place: Path) -> list[str]:
+  """Returns the names of a class folder's images.
+
+  A pipe, a device or a broken link of such a name is among them: reading it will tell what it is,
+  and it counts as unreadable.
+
+  Raises:
+    DataError: there is none.
+  """
+  found, folders = [], []
+  for entry in listing.entries(place):
+    if listing.is_folder(entry):
+      folders.append(entry.name)
+    elif entry.name.lower().endswith(SUFFIXES):
+      found.append(entry.name)
+  inside = f"the folders in it ({listing.listed(folders)}) are not read" if folders else ""
+  if not found:
+    hint = f"; {inside}" if inside else ""
+    raise DataError(
+      f"class folder {place} has no images ({', '.join(SUFFIXES)}): fill or remove it{hint}"
+    )
+  if folders:
+    _log.warning("class folder %s: %s", printable(str(place)), printable(inside))
+  return found
 
 
 def read_classes(root: str | os.PathLike[str]) -> FolderSource:
-  """Lists the images of a folder of class folders; labels follow the sorted class names.
+  """Lists the images of a folder of class folders; labels follow the sorted names of the folders.
 
-  Other files, and hidden ones, are left out.
+  Other files, hidden ones, and folders within class folders are left out.
 
   Raises:
-    DataError: no class folder, or one without images.
+    DataError: no class folder, or one without images, or a folder that cannot be read.
   """
   place = Path(root)
   names = _folders(place)
@@ -117,19 +163,12 @@ def read_classes(root: str | os.PathLike[str]) -> FolderSource:
   files: list[str] = []
   targets: list[int] = []
   for label, name in enumerate(names):
-    with os.scandir(place / name) as entries:
-      found = sorted(
-        e.name
-        for e in entries
-        if e.name.lower().endswith(SUFFIXES) and not e.name.startswith(".") and e.is_file()
-      )
-    if not found:
-      raise DataError(
-        f"class folder {place / name} has no images ({', '.join(SUFFIXES)}): fill or remove it"
-      )
+    found = _image_files(place / name)
     files.extend(f"{name}/{file}" for file in found)
     targets.extend([label] * len(found))
-  return FolderSource(str(place), tuple(names), tuple(files), np.array(targets, np.int32))
+  # Class names go into tables, reports and names of metrics; those of the files stay as they are.
+  classes = tuple(printable(name).replace("\n", "\\n").replace("\t", "\\t") for name in names)
+  return FolderSource(str(place), classes, tuple(files), np.array(targets, np.int32))
 
 
 def open_folder(
@@ -148,19 +187,22 @@ def open_folder(
   Raises:
     DataError: a folder is missing or empty, or the two have different classes.
   """
-  place = Path(root).expanduser()
-  if not place.is_dir():
-    raise DataError(
-      f"image folder {root!r} does not exist; it holds {root}/train/<class>/*.png and "
-      f"{root}/val/<class>/*.png, or {root}/<class>/*.png"
-    )
+  place = listing.existing_folder(
+    root,
+    "data.name",
+    "an image folder holds train/<class>/*.png and val/<class>/*.png, or <class>/*.png",
+  )
   folders = _folders(place)
   if "train" not in folders and not train_split and not eval_split:
     return read_classes(place)
   evaluation = eval_split or next((name for name in USUAL_EVAL if name in folders), "")
-  for split in (train_split or "train", *([evaluation] if evaluation else [])):
+  asked = [
+    ("train_split", train_split or "train"),
+    *([("eval_split", evaluation)] if evaluation else []),
+  ]
+  for key, split in asked:
     if split not in folders:
-      raise DataError(f"{unknown('split', split, folders)} (folders in {place})")
+      raise DataError(f"data.{key}: {unknown('split', split, folders)} (folders in {place})")
   train = read_classes(place / (train_split or "train"))
   if not evaluation:
     return train
@@ -176,5 +218,5 @@ def _check_same_classes(train: FolderSource, evaluation: FolderSource) -> None:
   for one, other in ((train, evaluation), (evaluation, train)):
     missing = sorted(set(one.class_names) - set(other.class_names))
     if missing:
-      only.append(f"only in {one.root}: {', '.join(missing)}")
+      only.append(f"only in {one.root}: {listing.listed(missing)}")
   raise DataError(f"class folders of the two splits differ; {'; '.join(only)}")

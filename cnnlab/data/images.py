@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import io
 import os
+import stat
+import warnings
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnlab.errors import DataError
 
 Size = tuple[int, int]
+
+# The formats that are read, whatever a file is called, with the suffixes by which folders list them.
+# Pillow knows forty more; some of them start other programs, as EPS does.
+FORMATS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "BMP": (".bmp",), "WEBP": (".webp",)}
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
+# Pillow warns of images of over half the pixels that it refuses to decode; those are read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _ORIENTATION = 0x0112  # the EXIF tag, and its values that turn an image by 90 degrees
 _TURNED = (5, 6, 7, 8)
@@ -41,18 +52,58 @@ def source_box(original: Size, size: Size) -> tuple[float, float, float, float]:
   return top, left, top + part[0], left + part[1]
 
 
-def image_size(path: str | os.PathLike[str]) -> Size:
-  """Returns (height, width) of an image file, its EXIF orientation applied, without decoding it.
+def image_size(path: str | os.PathLike[str], decoding: bool = True) -> Size:
+  """Returns (height, width) of an image file, its EXIF orientation applied.
+
+  Args:
+    path: of the file.
+    decoding: whether a PNG may be decoded whole, to find an orientation that stands behind its
+      pixels, as `decode` does; few programs write it there.
 
   Raises:
     DataError: the file is missing or no image.
   """
   try:
-    with Image.open(path) as image:
-      turned = image.getexif().get(_ORIENTATION) in _TURNED
+    with _open(path) as file, Image.open(file, formats=tuple(FORMATS)) as image:
+      known = decoding or image.format != "PNG" or "exif" in image.info
+      turned = known and image.getexif().get(_ORIENTATION) in _TURNED
       return (image.width, image.height) if turned else (image.height, image.width)
   except Exception as error:  # as in `decode`
-    raise DataError(f"cannot read the image {path}: {type(error).__name__}: {error}") from error
+    raise DataError(f"cannot read the image {path}: {_reason(error)}") from error
+
+
+def _open(data: bytes | str | os.PathLike[str]) -> BinaryIO:
+  """Opens a plain file; a pipe would be waited for, and a device may have no end."""
+  if isinstance(data, bytes):
+    return io.BytesIO(data)
+  mode = os.stat(data).st_mode
+  if not stat.S_ISREG(mode):
+    raise _NotPlainError(f"not a plain file but {_KINDS.get(stat.S_IFMT(mode), 'a special one')}")
+  return open(data, "rb")
+
+
+class _NotPlainError(Exception):
+  pass
+
+
+_KINDS = {
+  stat.S_IFDIR: "a folder",
+  stat.S_IFIFO: "a pipe",
+  stat.S_IFSOCK: "a socket",
+  stat.S_IFCHR: "a device",
+  stat.S_IFBLK: "a device",
+}
+
+
+def _reason(error: Exception) -> str:
+  """Returns why an image cannot be read, without the file's name."""
+  if isinstance(error, UnidentifiedImageError):
+    return f"its content is not of a format that is read ({', '.join(FORMATS)})"
+  if isinstance(error, Image.DecompressionBombError):
+    return str(error).partition(",")[0]  # the number of pixels, and the most that are allowed
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  return str(error) if isinstance(error, _NotPlainError) else f"{type(error).__name__}: {error}"
 
 
 def to_array(image: Image.Image, size: Size | None, channels: int) -> np.ndarray:
@@ -66,8 +117,10 @@ def to_array(image: Image.Image, size: Size | None, channels: int) -> np.ndarray
     channels: 1 (luminance) or 3.
   """
   if image.mode.startswith("I"):
-    image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-  image = image.convert("L" if channels == 1 else "RGB")
+    image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+  mode = "L" if channels == 1 else "RGB"
+  if image.mode != mode:  # converting copies in any case
+    image = image.convert(mode)
   if size is not None and (image.height, image.width) != tuple(size):
     image = ImageOps.fit(image, (size[1], size[0]), method=Image.Resampling.BILINEAR)
   array = np.asarray(image)
@@ -95,15 +148,16 @@ def decode(data: bytes | str | os.PathLike[str], size: Size | None, channels: in
   """
   name = "<bytes>" if isinstance(data, bytes) else os.fspath(data)
   try:
-    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
+    with _open(data) as file, Image.open(file, formats=tuple(FORMATS)) as image:
       if size is not None and image.format == "JPEG":
         side = 2 * max(size)
         image.draft("L" if channels == 1 else "RGB", (side, side))
-      return to_array(ImageOps.exif_transpose(image), size, channels)
+      ImageOps.exif_transpose(image, in_place=True)
+      return to_array(image, size, channels)
   # Pillow's decoders raise whatever broken bytes lead them to: OSError, SyntaxError, struct.error,
   # ValueError, EOFError, zlib.error and more.
   except Exception as error:
-    raise BadImage(name, f"{type(error).__name__}: {error}") from error
+    raise BadImage(name, _reason(error)) from error
 
 
 def load_image(

@@ -12,8 +12,9 @@ import numpy as np
 
 from cnnlab.data import order
 from cnnlab.data.cache import CacheEntry, cached
-from cnnlab.data.features import empty_batch, stored_arrays
+from cnnlab.data.features import empty_batch, label_names, stored_arrays
 from cnnlab.data.images import BadImage, Size
+from cnnlab.data.listing import listed
 from cnnlab.data.sources import Source
 from cnnlab.errors import DataError
 
@@ -117,6 +118,18 @@ def check_skipped(skipped: list[str], limit: int, name: str) -> None:
       f"{name}: {len(skipped)} unreadable image{'s' * (len(skipped) > 1)}, more than "
       f"data.max_bad_images allows ({limit}):\n  {shown}{more}"
     )
+
+
+def check_classes(source: Source, arrays: Batch) -> None:
+  """Raises DataError where unreadable images have left nothing of a class, or nothing at all."""
+  labels = source.labels()
+  if labels is None:
+    lost = [] if len(next(iter(arrays.values()))) else ["any"]
+  else:
+    names = label_names(source.features)
+    lost = [names[i] for i in np.setdiff1d(labels, arrays["label"])]
+  if lost:
+    raise DataError(f"{source.name}: no image of the class {listed(lost)} can be read")
 
 
 def decode_all(source: Source, size: Size, channels: int) -> tuple[Batch, list[str]]:

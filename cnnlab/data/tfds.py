@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnnlab.data import listing
 from cnnlab.data.cache import cached
 from cnnlab.data.features import Example, Feature, Features, fit_example
 from cnnlab.data.images import BadImage, Size
@@ -37,6 +40,22 @@ def _tfds() -> Any:
   import tensorflow_datasets
 
   return tensorflow_datasets
+
+
+@contextlib.contextmanager
+def _reading(directory: str, what: str = "") -> Iterator[None]:
+  """Turns whatever TFDS raises of files that are damaged or missing into one line."""
+  try:
+    yield
+  except DataError:
+    raise
+  # It depends on the file and the damage: of JSON, protobuf, ArrayRecord, keys, types and more.
+  except Exception as error:
+    first = next(iter(str(error).splitlines()), "")
+    raise DataError(
+      f"the prepared data set {directory} cannot be read{what}: {type(error).__name__}: "
+      f"{first[:300]}; if files of it are damaged or missing, prepare it again"
+    ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +85,8 @@ class TfdsSource:
     return _tfds().builder_from_directory(self.directory).as_data_source(split=self.split)
 
   def __len__(self) -> int:
-    return len(self._records)
+    with _reading(self.directory, f", split {self.split!r}"):
+      return len(self._records)
 
   def labels(self) -> np.ndarray | None:
     if "label" not in self.features:
@@ -81,9 +101,10 @@ class TfdsSource:
     decoders = {name: tfds.decode.SkipDecoding() for name in pictures}
     records = builder.as_data_source(split=self.split, decoders=decoders)
     labels: list[int] = []
-    for start in range(0, len(records), 1000):
-      chunk = records.__getitems__(list(range(start, min(start + 1000, len(records)))))
-      labels.extend(int(example["label"]) for example in chunk)
+    with _reading(self.directory, f", split {self.split!r}"):
+      for start in range(0, len(records), 1000):
+        chunk = records.__getitems__(list(range(start, min(start + 1000, len(records)))))
+        labels.extend(int(example["label"]) for example in chunk)
     return {"label": np.array(labels, np.int32)}, None
 
   def read(
@@ -114,7 +135,7 @@ class TfdsSource:
         ]  # fmt: skip
       elif name == BOX_LABELS:
         labels = np.asarray(raw[OBJECTS]["label"], np.int32)
-        values[name] = np.pad(labels, (0, MOST_BOXES - len(labels)))
+        values[name] = np.pad(labels, (0, max(0, MOST_BOXES - len(labels))))
       else:
         values[name] = raw[name]
     try:
@@ -163,10 +184,11 @@ def read_features(features: Any, most_boxes: int) -> Features:
 
 def prepared_sets(data_dir: str) -> list[str]:
   """Returns the names of the data sets that lie prepared in a TFDS data_dir."""
-  found = set()
-  for info in Path(data_dir).glob("*/**/dataset_info.json"):
-    found.add(info.parent.parent.relative_to(data_dir).as_posix())
-  return sorted(found)
+  # <name>/<version> or <name>/<config>/<version>; deeper, `data.dir=/` would search the disk.
+  infos = [
+    i for depth in ("*/*", "*/*/*") for i in Path(data_dir).glob(f"{depth}/dataset_info.json")
+  ]
+  return sorted({info.parent.parent.relative_to(data_dir).as_posix() for info in infos})
 
 
 def find_set(name: str, data_dir: str) -> str:
@@ -180,20 +202,13 @@ def find_set(name: str, data_dir: str) -> str:
     DataError: it is not there; the message says how to prepare it. Nothing is downloaded.
   """
   place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  root = Path(place).expanduser()
   name, _, version = name.partition(":")
-  prepare = (
-    "to download and prepare a data set once (cnnlab itself never downloads): python -c "
-    f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{root}', "
-    "file_format='array_record').download_and_prepare()\" (preparing may need tensorflow and "
-    "importlib_resources installed, reading does not)"
-  )
-  if not root.is_dir():
-    raise DataError(f"data.dir {str(root)!r} does not exist (data.name 'tfds:{name}'); {prepare}")
+  prepare = _how_to_prepare(name, place)
+  root = listing.existing_folder(place, f"data.dir (data.name 'tfds:{name}')", prepare)
   allowed = prepared_sets(str(root))
   if name not in allowed:
     raise DataError(f"{unknown('data set', name, allowed)} (in {root}); {prepare}")
-  versions = [info.parent.name for info in root.glob(f"{name}/*/dataset_info.json")]
+  versions = [info.parent.name for info in (root / name).glob("*/dataset_info.json")]
   if version and version not in versions:
     raise DataError(
       f"{unknown(f'version of tfds:{name}', version, versions)} (in {root}); {prepare}"
@@ -202,20 +217,36 @@ def find_set(name: str, data_dir: str) -> str:
   return str(root / name / (version or newest))
 
 
+def _how_to_prepare(name: str, data_dir: str) -> str:
+  code = (
+    f"import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={data_dir!r}, "
+    "file_format='array_record').download_and_prepare()"
+  )
+  # What is shown is copied into a shell.
+  quoted = shlex.quote(code) if set('"$`\\!') & set(code) else f'"{code}"'
+  return (
+    f"to download and prepare a data set once (cnnlab itself never downloads): python -c {quoted} "
+    "(preparing may need tensorflow and importlib_resources installed, reading does not)"
+  )
+
+
 class TfdsSet:
   """The splits of a prepared data set."""
 
   def __init__(self, name: str, data_dir: str):
     """Opens its description; see `find_set` for arguments and errors."""
     self.directory = find_set(name, data_dir)
-    info = json.loads(Path(self.directory, "dataset_info.json").read_text())
-    if info.get("fileFormat") != "array_record":
+    with _reading(self.directory):
+      info = json.loads(Path(self.directory, "dataset_info.json").read_text())
+      kind = info.get("fileFormat") or "tfrecord"
+    if kind != "array_record":
       raise DataError(
-        f"{self.directory} was prepared as {info.get('fileFormat') or 'tfrecord'}, which only "
-        "TensorFlow reads; prepare it with file_format='array_record'"
+        f"{self.directory} was prepared as {kind}, which only TensorFlow reads; prepare it with "
+        "file_format='array_record'"
       )
-    self._info = _tfds().builder_from_directory(self.directory).info
-    self.features = read_features(self._info.features, MOST_BOXES)
+    with _reading(self.directory):
+      self._info = _tfds().builder_from_directory(self.directory).info
+      self.features = read_features(self._info.features, MOST_BOXES)
     if getattr(self.features.get("image"), "kind", None) != "image":
       raise DataError(
         f"tfds:{name} has the features {', '.join(self._info.features)}; an 'image' is needed"
@@ -250,13 +281,17 @@ class TfdsSet:
       base = part.partition("[")[0].strip()
       if base not in self.splits and base != "all":
         raise DataError(f"{unknown('split', base, self.splits)} (in {self.directory})")
-    source = TfdsSource(self.directory, split, self.features)
     try:
-      count = len(source)
-    except (ValueError, AssertionError) as error:
-      raise DataError(
-        f"split {split!r} of {self.directory} has no examples or is misspelt: {error}"
-      ) from error
+      count = self._info.splits[split].num_examples
+    # TFDS's parser has no error of its own.
+    except Exception as error:
+      raise DataError(f"split {split!r} of {self.directory} is misspelt: {error}") from error
     if not count:
       raise DataError(f"split {split!r} of {self.directory} has no examples")
+    source = TfdsSource(self.directory, split, self.features)
+    if len(source) != count:
+      raise DataError(
+        f"split {split!r} of {self.directory} has {len(source)} examples instead of {count}: files "
+        "of it are damaged or missing; prepare it again"
+      )
     return source

@@ -1,0 +1,69 @@
+"""Folders as a user names them: found or refused with the reason, and listed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from cnnlab.errors import DataError, shown
+
+
+def existing_folder(given: str, key: str, holds: str) -> Path:
+  """Returns the path of a folder that exists, `~` expanded.
+
+  Args:
+    given: as the config has it.
+    key: the config key, for errors.
+    holds: what such a folder holds, for errors.
+
+  Raises:
+    DataError: there is none, or it cannot be read; the message names the key.
+  """
+  try:
+    place = Path(given).expanduser()
+    os.stat(place)
+  # RuntimeError: no such user after '~'. ValueError: a NUL within the path.
+  except (OSError, RuntimeError, ValueError) as error:
+    why = (
+      "does not exist"
+      if isinstance(error, FileNotFoundError)
+      else f"cannot be read: {cause(error)}"
+    )
+    raise DataError(f"{key}: the folder {shown(given)} {why}; {holds}") from error
+  if not place.is_dir():
+    raise DataError(f"{key}: {shown(given)} is a file, not a folder; {holds}")
+  return place
+
+
+def cause(error: Exception) -> str:
+  """Returns what the system says of an error, without the file's name."""
+  return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def entries(place: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+  """Returns what a folder holds, sorted by name, without hidden names.
+
+  Raises:
+    DataError: it cannot be read.
+  """
+  try:
+    with os.scandir(place) as found:
+      return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+  except OSError as error:
+    raise DataError(f"cannot read the folder {os.fspath(place)}: {cause(error)}") from error
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+  """Returns whether an entry is a folder, or a link to one; links that lead nowhere are none."""
+  try:
+    return entry.is_dir()
+  except OSError:  # links in a circle
+    return False
+
+
+def listed(names: Iterable[str], limit: int = 10) -> str:
+  """Returns names with commas between them, the first `limit` of them and how many there are."""
+  given = list(names)
+  more = f", ... ({len(given)} in all)" if len(given) > limit else ""
+  return ", ".join(given[:limit]) + more
