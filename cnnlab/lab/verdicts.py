@@ -1,15 +1,19 @@
-"""The verdict on each claim: holds, fails or inconclusive, by a paired t test over seeds.
+"""The verdict on each claim: holds, fails, inconclusive, or not tested.
 
-A claim `left <= right + margin` is about the mean of d = left - right over seeds. It holds if the
-whole interval of d is at or below the margin, fails if the whole interval is above the margin, and
-is inconclusive otherwise. With few seeds most claims are inconclusive; the verdict then gives the
-number of seeds that would probably decide the claim. A margin of 0 tests superiority, and a margin
-above 0 tests non-inferiority ("worse by no more than the margin").
+How a claim is read off an interval is described in `cnnlab.lab.decision`.
 
-Holm's procedure corrects all claims of a report together (Scandinavian Journal of Statistics 6,
-1979): the probability that any verdict other than `inconclusive` is wrong is at most 1 - level.
-The interval shown has the level at which the procedure decided that claim, so it never contradicts
-the verdict. Parameters and multiply-adds are exact and need no test.
+Where the runs kept the result on each test example, intervals are over seeds and images
+(`cnnlab.lab.crossed`); otherwise, and for every measure but the experiment's metric at the end, they
+are t intervals over seeds. Seeds are paired unless the experiment says `pairing='none'`.
+
+All claims of an experiment are corrected together (`cnnlab.lab.multiplicity`) and for looking
+repeatedly (`cnnlab.lab.sequential`): a claim is decided if its corrected p-value is at most
+1 - level, and the probability that any of its verdicts is wrong is at most that. The interval shown
+is a plain one of its own claim; so it may exclude the margin of a claim that the correction leaves
+inconclusive. Parameters and multiply-adds are exact and need no test.
+
+Runs outside the experiment's regime, or of unequal cost where a claim asks for an equal one, do not
+test it (`cnnlab.lab.regime`). Claims that are not tested count in the correction all the same.
 """
 
 from __future__ import annotations
@@ -21,17 +25,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from cnnlab.lab.claim import EXACT as EXACT_METRICS
-from cnnlab.lab.claim import Claim
+from cnnlab.lab.claim import EXACT, Claim, Measure
+from cnnlab.lab.crossed import LEVEL, Estimate, Pairing, Sample, difference, pairing
+from cnnlab.lab.decision import FAILS, HOLDS, direction, edge, p_value
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.statistics import LEVEL, by_seed, estimate
+from cnnlab.lab.multiplicity import Corrected, correct
+from cnnlab.lab.power import more_seeds
+from cnnlab.lab.regime import why_not_tested
+from cnnlab.lab.sequential import alpha_at
+from cnnlab.lab.statistics import Examples, sample
 
-HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive"
-
-POWER = 0.8  # probability of a decision with `more_seeds` more seeds
-MOST_SEEDS = 1000  # if more are needed, `more_seeds` is infinite
+INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 
 
 class Verdict(NamedTuple):
@@ -39,22 +44,33 @@ class Verdict(NamedTuple):
 
   Attributes:
     claim: the experiment's claim, with its metric filled in.
-    verdict: `holds`, `fails` or `inconclusive`.
+    verdict: `holds`, `fails`, `inconclusive` or `not tested`.
     note: further information, such as runs excluded from the test; may be empty.
-    pairs: number of seeds that both sides have finished.
-    difference, low, high: left - right and its interval, in the metric's unit; NaN if unknown.
-    interval_level: level of (low, high) after Holm's correction; NaN if there was no test.
-    p_value: two-sided, for left - right = margin, uncorrected.
-    p_corrected: the p-value after Holm's correction.
-    effect: Cohen's d of paired values: mean difference / its standard deviation over seeds.
-    more_seeds: how many more seeds would decide the claim with probability `POWER`, if difference
-      and spread stay the same; 0 if it is decided, infinite if no realistic number would do.
+    pairs: number of seeds that both sides have finished; if not paired, the smaller side's.
+    left_seeds, right_seeds: number of seeds of each side in the test.
+    difference, low, high: left - factor x right and its interval, in the metric's unit; NaN if
+      unknown.
+    interval_level: level of (low, high), uncorrected for other claims; NaN if there was no test.
+    p_value: two-sided, for a difference of the (nearer) margin, uncorrected.
+    p_corrected: for all contrasts and looks; NaN if the claim was not tested.
+    effect: difference / its standard deviation over seeds (Cohen's d).
+    more_seeds: how many more seeds would decide the claim with probability `power.POWER`, if
+      difference and spread stay the same; 0 if it is decided, infinite if no realistic number
+      would do, NaN if nothing can be known.
+    more_low, more_high: the same, should the true difference be one standard error farther from the
+      margin or nearer to it.
+    toward: `holds` or `fails`, what these seeds would show; empty if nothing can be known.
+    over: `seeds and images` or `seeds`: what the interval is over; empty if there was no test.
+    correlation: of both sides over seeds; NaN below three pairs.
+    pairing_gain: standard error of the paired / of the unpaired comparison: below 1, pairing helped.
   """
 
   claim: Claim
   verdict: str
   note: str
   pairs: int
+  left_seeds: int = 0
+  right_seeds: int = 0
   difference: float = math.nan
   low: float = math.nan
   high: float = math.nan
@@ -62,162 +78,178 @@ class Verdict(NamedTuple):
   p_value: float = math.nan
   p_corrected: float = math.nan
   effect: float = math.nan
-  more_seeds: float = math.inf
+  more_seeds: float = math.nan
+  more_low: float = math.nan
+  more_high: float = math.nan
+  toward: str = ""
+  over: str = ""
+  correlation: float = math.nan
+  pairing_gain: float = math.nan
 
 
-def judge(experiment: Experiment, runs: pd.DataFrame, level: float = LEVEL) -> list[Verdict]:
+class _Sides(NamedTuple):
+  """The runs of both sides of a claim, and what they say together."""
+
+  left: Sample
+  right: Sample
+  found: Estimate
+  pairing: Pairing
+  paired: bool
+
+
+def judge(
+  experiment: Experiment,
+  runs: pd.DataFrame,
+  examples: Examples | None = None,
+  level: float = LEVEL,
+) -> list[Verdict]:
   """Returns the verdict on each claim of an experiment, in the order of the claims.
 
-  A claim whose runs are missing still counts in the correction. Diverged runs are excluded from the
-  test, but a verdict in favor of their variant becomes inconclusive.
+  Seeds of `experiment.confirmed_by` are left out. Diverged runs are excluded from the test, but a
+  verdict in favor of their variant becomes inconclusive.
 
   Args:
-    experiment: the experiment with the claims.
+    experiment: the experiment with the claims. If `looks` is not 0, this is the look of that number.
     runs: the table of `results.collect`.
-    level: confidence level for all claims together.
+    examples: its metric on each test example, of `examples.load`; None for intervals over seeds.
+    level: confidence level for all claims (and looks) together.
   """
+  return _judge(experiment, runs[~runs["seed"].isin(experiment.confirmed_by)], examples, level)
+
+
+def confirm(
+  experiment: Experiment,
+  runs: pd.DataFrame,
+  examples: Examples | None = None,
+  level: float = LEVEL,
+) -> list[Verdict]:
+  """Returns the verdicts of the seeds of `experiment.confirmed_by` alone; none without such seeds.
+
+  They are fixed beforehand, so there is no correction for looks. Arguments as of `judge`.
+  """
+  if not experiment.confirmed_by:
+    return []
+  fresh = runs[runs["seed"].isin(experiment.confirmed_by)]
+  return _judge(replace(experiment, looks=0), fresh, examples, level)
+
+
+def _judge(
+  experiment: Experiment, runs: pd.DataFrame, examples: Examples | None, level: float
+) -> list[Verdict]:
   claims = [replace(c, metric=c.metric or experiment.metric) for c in experiment.claims]
-  differences = [paired_differences(runs, claim) for claim in claims]
-  tested = [i for i, claim in enumerate(claims) if claim.metric not in EXACT_METRICS]
-  p_values = [_p_value(differences[i], claims[i].margin) for i in tested]
-  corrected, levels = holm(p_values, level)
-  verdicts = {
-    index: _tested(claims[index], differences[index], *test)
-    for index, *test in zip(tested, p_values, corrected, levels, strict=True)
-  }
-  return [
-    _with_trouble(verdicts.get(i) or _exact(claim, differences[i]), runs, experiment)
-    for i, claim in enumerate(claims)
-  ]
+  alpha = 1 - level
+  now = alpha_at(experiment.looks, alpha)
+  sides = [_sides(claim, experiment, runs, examples, 1 - now) for claim in claims]
+  reasons = [why_not_tested(claim, experiment, runs) for claim in claims]
+  tested = [i for i, claim in enumerate(claims) if claim.metric not in EXACT]
+  p_values = [math.nan if reasons[i] else p_value(claims[i], sides[i].found) for i in tested]
+  worth = correct([claims[i] for i in tested], p_values, now)
+  corrections = dict(zip(tested, worth, strict=True))
+  verdicts = []
+  for index, claim in enumerate(claims):
+    if reasons[index]:
+      found = _with_numbers(claim, NOT_TESTED, sides[index], 1 - now)
+      found = found._replace(note="; ".join(reasons[index]))
+    elif index in corrections:
+      found = _tested(claim, sides[index], corrections[index], alpha, now)
+    else:
+      found = _exact(claim, sides[index])
+    verdicts.append(_with_trouble(found, runs, experiment))
+  return verdicts
 
 
-def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[list[float], list[float]]:
-  """Returns Holm's corrected p-values and the interval level at which each claim was decided.
-
-  Args:
-    p_values: p-values of all claims; NaN (no test was possible) counts as 1.
-    level: confidence level for all claims together.
-  """
-  values = np.nan_to_num(np.asarray(p_values, dtype=float), nan=1.0)
-  count = len(values)
-  corrected, levels = [math.nan] * count, [math.nan] * count
-  highest, stopped_at = 0.0, 0
-  for rank, index in enumerate(np.argsort(values, kind="stable")):
-    share = stopped_at or count - rank
-    highest = min(1.0, max(highest, values[index] * (count - rank)))
-    corrected[index] = math.nan if math.isnan(p_values[index]) else float(highest)
-    levels[index] = 1 - (1 - level) / share
-    if values[index] > (1 - level) / share:
-      stopped_at = share  # after the first claim that is not significant, none is
-  return corrected, levels
+def _sides(
+  claim: Claim,
+  experiment: Experiment,
+  runs: pd.DataFrame,
+  examples: Examples | None,
+  level: float,
+) -> _Sides:
+  column = "value" if claim.metric == experiment.metric else claim.metric
+  left, right = (
+    sample(runs[runs["variant"] == label], examples, column) for label in (claim.left, claim.right)
+  )
+  paired = experiment.pairing == "seeds" or claim.metric in EXACT
+  found = difference(left, right, claim.factor, paired, level)
+  return _Sides(left, right, found, pairing(left, right, claim.factor), paired)
 
 
-def seeds_needed(shift: float, deviation: float, level: float, power: float = POWER) -> float:
-  """Returns how many seeds a two-sided paired t test needs; infinite if more than `MOST_SEEDS`.
-
-  Args:
-    shift: distance of the true mean from the tested mean.
-    deviation: standard deviation over seeds.
-    level: 1 - the probability of finding a shift when there is none.
-    power: probability of finding this shift.
-  """
-  if not deviation or not shift or math.isnan(shift) or math.isnan(deviation):
-    return math.inf
-  counts = np.arange(2, MOST_SEEDS + 1)
-  quantile = stats.t.ppf(1 - (1 - level) / 2, counts - 1)
-  found = stats.nct.sf(quantile, counts - 1, abs(shift) / deviation * np.sqrt(counts))
-  enough = np.flatnonzero(found >= power)
-  return float(counts[enough[0]]) if len(enough) else math.inf
-
-
-def paired_differences(runs: pd.DataFrame, claim: Claim) -> pd.Series:
-  """Returns left - right of a claim's metric, by seed, for the seeds finished by both sides."""
-  column = claim.metric if claim.metric in runs else "value"
-  sides = (runs[runs["variant"] == side] for side in (claim.left, claim.right))
-  left, right = (by_seed(side, column) for side in sides)
-  return (left - right).dropna()
-
-
-def _p_value(differences: pd.Series, margin: float) -> float:
-  values = differences.to_list()
-  if len(values) > 1 and estimate(values).deviation == 0:
-    return math.nan
-  return estimate([value - margin for value in values]).p_value
-
-
-def _tested(
-  claim: Claim, differences: pd.Series, p_value: float, corrected: float, level: float
-) -> Verdict:
-  found = estimate(differences.to_list(), level)
-  verdict, note = _read_off(claim, found.low, found.high), ""
-  if found.size > 1 and found.deviation == 0:
-    # An override without any effect is no evidence for "no loss".
-    verdict = INCONCLUSIVE
-    note = "no spread over seeds, so no test" if found.mean else "both sides give the same values"
-  more = 0.0
-  if verdict == INCONCLUSIVE:
-    needed = seeds_needed(found.mean - claim.margin, found.deviation, level)
-    more = max(1.0, needed - found.size)
+def _with_numbers(claim: Claim, verdict: str, sides: _Sides, level: float) -> Verdict:
+  """Returns a verdict with all that is measured, and nothing on its correction."""
+  found = sides.found
+  paired = found.size if sides.paired else None
   return Verdict(
     claim,
     verdict,
-    note,
-    pairs=found.size,
-    difference=found.mean,
-    low=found.low,
-    high=found.high,
+    "",
+    found.size,
+    len(sides.left.values) if paired is None else paired,
+    len(sides.right.values) if paired is None else paired,
+    found.mean,
+    found.low,
+    found.high,
     interval_level=level,
-    p_value=p_value,
-    p_corrected=corrected,
+    p_value=p_value(claim, found),
     effect=found.mean / found.deviation if found.deviation else math.nan,
-    more_seeds=more,
+    over=found.over,
+    correlation=sides.pairing.correlation,
+    pairing_gain=sides.pairing.gain,
   )
 
 
-def _exact(claim: Claim, differences: pd.Series) -> Verdict:
-  values = differences.unique()
-  if len(values) != 1:
+def _tested(claim: Claim, sides: _Sides, corrected: Corrected, alpha: float, now: float) -> Verdict:
+  """Returns the verdict that the seeds allow.
+
+  Args:
+    claim, sides, corrected: the claim, its runs, and what its p-value is worth.
+    alpha: probability of a wrong verdict at any look.
+    now: at this look.
+  """
+  found, numbers = sides.found, _with_numbers(claim, INCONCLUSIVE, sides, 1 - now)
+  p_corrected = float(np.minimum(1.0, corrected.p_value * (alpha / now)))
+  numbers = numbers._replace(p_corrected=p_corrected)
+  if found.size > 1 and not found.error:
+    # An override without any effect is no evidence for "no loss".
+    same = "both sides give the same values"
+    return numbers._replace(note="no spread over seeds, so no test" if found.mean else same)
+  toward = direction(claim, found.mean)
+  if p_corrected <= alpha:
+    return numbers._replace(verdict=toward, more_seeds=0.0, more_low=0.0, more_high=0.0)
+  more = more_seeds(found, edge(claim, found.mean), now / corrected.share)
+  toward = "" if math.isnan(more.more) else toward
+  return numbers._replace(
+    more_seeds=more.more, more_low=more.low, more_high=more.high, toward=toward
+  )
+
+
+def _exact(claim: Claim, sides: _Sides) -> Verdict:
+  values = (sides.left.values - claim.factor * sides.right.values).dropna()
+  if values.nunique() != 1:
     note = "it differs between runs of the same variant" if len(values) else ""
-    return Verdict(claim, INCONCLUSIVE, note, len(differences))
-  value = float(values[0])
-  verdict = _read_off(claim, value, value)
-  note = "exact, no test needed"
-  return Verdict(
-    claim, verdict, note, len(differences), value, low=value, high=value, more_seeds=0.0
-  )
-
-
-def _read_off(claim: Claim, low: float, high: float) -> str:
-  """Returns the verdict that follows from an interval of left - right; NaN compares as false."""
-  margin = claim.margin
-  holds, fails = {
-    "<=": (high <= margin, low > margin),
-    "<": (high < margin, low >= margin),
-    ">=": (low >= margin, high < margin),
-    ">": (low > margin, high <= margin),
-  }[claim.relation]
-  return HOLDS if holds else FAILS if fails else INCONCLUSIVE
+    return Verdict(claim, INCONCLUSIVE, note, len(values), len(values), len(values))
+  value, seeds = float(values.iloc[0]), len(values)
+  found = Verdict(claim, direction(claim, value), "exact, no test needed", seeds, seeds, seeds)
+  found = found._replace(difference=value, low=value, high=value)
+  return found._replace(more_seeds=0.0, more_low=0.0, more_high=0.0)
 
 
 def _with_trouble(found: Verdict, runs: pd.DataFrame, experiment: Experiment) -> Verdict:
   """Returns the verdict with excluded runs in its note, inconclusive if they could change it."""
   claim, notes = found.claim, [found.note]
-  diverged = {}
-  for side in (claim.left, claim.right):
+  # The sign of the change in d if a diverged run of the left side counted.
+  worst = 1 if experiment.better(Measure.parse(claim.metric).metric) == "min" else -1
+  against = False
+  for side, sign in ((claim.left, worst), (claim.right, -worst)):
     states = runs.loc[runs["variant"] == side, "status"]
     counts = states[states != "done"].value_counts()
-    diverged[side] = bool(counts.get("diverged", 0))
     if len(counts):
       notes.append(f"{side}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-  # The sign of the change in d if a diverged run of the left side counted.
-  worst = 1 if experiment.better(claim.metric) == "min" else -1
-  shift = found.difference - claim.margin
-  against = (diverged[claim.left] and shift * worst < 0) or (
-    diverged[claim.right] and shift * worst > 0
-  )
-  if against and found.verdict != INCONCLUSIVE and claim.metric not in EXACT_METRICS:
+    if counts.get("diverged", 0):
+      against |= direction(claim, sign * math.inf) != found.verdict
+  if against and found.verdict in (HOLDS, FAILS) and claim.metric not in EXACT:
     notes.append(f"the verdict would be {found.verdict!r} without the diverged runs")
-    found = found._replace(verdict=INCONCLUSIVE, more_seeds=math.inf)
+    found = found._replace(verdict=INCONCLUSIVE, toward="", more_seeds=math.nan)
+    found = found._replace(more_low=math.nan, more_high=math.nan)
   return found._replace(note="; ".join(note for note in notes if note))
 
 

@@ -7,8 +7,10 @@ from scipy import stats
 
 from cnnlab.errors import ConfigError
 from cnnlab.lab.claim import Claim
+from cnnlab.lab.multiplicity import correct
+from cnnlab.lab.power import seeds_needed
 from cnnlab.lab.results import collect
-from cnnlab.lab.verdicts import holm, judge, seeds_needed
+from cnnlab.lab.verdicts import judge
 from tests.lab.conftest import make_experiment
 
 # Gosset's sleep data (1908): ten paired differences, mean 1.58, t = 4.0621, p = 0.002833.
@@ -74,19 +76,24 @@ def test_numbers_of_a_worked_example():
   assert shifted.p_value == pytest.approx(stats.ttest_1samp(SLEEP, 1.0).pvalue)
 
 
+def unlike(count):
+  """Claims on as many contrasts."""
+  return [Claim("t", f"v{index}", "<", "base", "s", "eval/error") for index in range(count)]
+
+
 def test_holm_against_a_hand_worked_example():
   # Step by step: 0.01 <= 0.05/4, 0.0125 <= 0.05/3, 0.03 > 0.05/2, so 0.04 is not tested.
-  corrected, levels = holm([0.03, 0.01, 0.04, 0.0125], 0.95)
-  assert corrected == pytest.approx([0.06, 0.04, 0.06, 0.04])
-  assert levels == pytest.approx([1 - 0.025, 1 - 0.0125, 1 - 0.025, 1 - 0.05 / 3])
-  assert holm([], 0.95) == ([], [])
+  found = correct(unlike(4), [0.03, 0.01, 0.04, 0.0125])
+  assert [one.p_value for one in found] == pytest.approx([0.06, 0.04, 0.06, 0.04])
+  assert [one.share for one in found] == [2, 4, 2, 3]
+  assert correct([], []) == []
 
 
 def test_a_claim_without_runs_counts_in_the_correction():
-  corrected, levels = holm([0.03, math.nan], 0.95)
-  assert corrected[0] == pytest.approx(0.06)
-  assert math.isnan(corrected[1])
-  assert levels[0] == pytest.approx(0.975)
+  first, second = correct(unlike(2), [0.03, math.nan])
+  assert first.p_value == pytest.approx(0.06)
+  assert math.isnan(second.p_value)
+  assert first.share == 2
   runs = table(sleep=SLEEP, zero=ZERO, never=(None,) * 10)
   first, second = verdicts(
     runs, ("sleep", ">", "zero", {"margin": 0.6}), ("sleep", ">", "never", {})
@@ -96,7 +103,32 @@ def test_a_claim_without_runs_counts_in_the_correction():
   assert (second.verdict, second.pairs, second.note) == ("inconclusive", 0, "never: 10 diverged")
 
 
-def test_verdicts_and_intervals_never_contradict_each_other():
+def test_claims_on_one_contrast_are_one_test():
+  # One interval, 0.70 to 2.46, says all of this; exchanged sides and their factor are the same too.
+  runs = table(sleep=SLEEP, zero=ZERO)
+  claims = [
+    ("sleep", ">", "zero", {}),
+    ("zero", "<", "sleep", {"margin": -0.6}),
+    ("sleep", "==", "zero", {"margin": 3.0}),
+    ("sleep", "<=", "zero", {"margin": 0.8}),
+  ]
+  for found, alone in zip(verdicts(runs, *claims), claims, strict=True):
+    assert found.p_corrected == found.p_value
+    assert found.verdict == one(runs, alone[0], alone[1], alone[2], **alone[3]).verdict
+  doubled = [("sleep", ">", "zero", {"factor": 2.0}), ("zero", "<", "sleep", {"factor": 0.5})]
+  assert all(v.p_corrected == v.p_value for v in verdicts(runs, *doubled))
+
+
+def test_a_claim_that_is_undecided_does_not_undo_another_on_its_contrast():
+  pair = [Claim("t", "a", ">", "b", "s", "m"), Claim("t", "a", ">", "b", "s", "m", margin=0.1)]
+  other = Claim("t", "c", ">", "d", "s", "m")
+  found = correct([*pair, other], [0.0001, 0.3, 0.04])
+  # The contrast (c, d) comes first and is not decided at 0.025, so that all is decided at 0.025.
+  assert [one.p_value for one in found] == pytest.approx([0.0002, 0.3, 0.08])
+  assert [one.share for one in found] == [2, 2, 2]
+
+
+def test_verdicts_follow_the_corrected_p_value():
   generator = np.random.default_rng(0)
   for _ in range(30):
     values = {
@@ -104,9 +136,9 @@ def test_verdicts_and_intervals_never_contradict_each_other():
     }
     claims = [("a", "<=", "b", {}), ("a", "<=", "c", {}), ("d", "<", "a", {}), ("c", ">", "b", {})]
     for found in verdicts(table(**values), *claims):
-      within = found.low <= 0 <= found.high
-      assert within == (found.verdict == "inconclusive")
-      assert within == (found.p_corrected > 0.05)
+      assert (found.p_corrected <= 0.05) == (found.verdict in ("holds", "fails"))
+      assert (found.p_value <= 0.05) == (not found.low <= 0 <= found.high)
+      assert found.p_corrected >= found.p_value
 
 
 def test_wrong_verdicts_are_as_rare_as_the_level_says():
@@ -116,7 +148,7 @@ def test_wrong_verdicts_are_as_rare_as_the_level_says():
   wrong = 0
   for _ in range(120):
     runs = table(**{name: generator.normal(0, 1, 4) for name in "abcdefgh"})
-    wrong += any(v.verdict != "inconclusive" for v in verdicts(runs, *claims))
+    wrong += any(v.verdict in ("holds", "fails") for v in verdicts(runs, *claims))
   assert 1 <= wrong <= 18  # binomial(120, 0.05), five standard deviations up
 
 
