@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
   "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
 )  # fmt: skip
 
+LETTERS_PER_INCH = 17  # of a note
 WIDTH = 8.0  # of a figure that is as wide as the text of a report, in inches
 
 STYLE: Any = {
@@ -43,8 +45,9 @@ def page(width: float, height: float) -> Figure:
 
 
 def note(figure: Figure, text: str) -> None:
-  """Writes what a reader must know of a figure below it."""
-  figure.supxlabel(text, fontsize=7.5, color="#555555", x=0.01, ha="left")
+  """Writes what a reader must know of a figure below it, in lines as wide as the figure."""
+  lines = textwrap.wrap(text, int(LETTERS_PER_INCH * figure.get_figwidth()))
+  figure.supxlabel("\n".join(lines), fontsize=7.5, color="#555555", x=0.01, ha="left")
 
 
 def ticks_of_decades(axis: Axis, subs: Sequence[float] = (1, 2, 5)) -> None:

@@ -11,14 +11,19 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cnnlab.lab import wording
+from cnnlab.lab import verdict_words, wording
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.plan import RunSpec
 from cnnlab.lab.variants import Overrides
 from cnnlab.lab.verdicts import Verdict
 from cnnlab.metrics import Metric
 
-_VERDICTS = {"holds": "green", "fails": "dark_orange", "inconclusive": "dim"}
+_VERDICTS = {
+  "holds": "green",
+  "fails": "dark_orange",
+  "inconclusive": "blue",
+  "not tested": "dim",
+}
 _COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "queued": "dim"}
 
 
@@ -28,17 +33,21 @@ def summary_table(experiment: Experiment, summary: pd.DataFrame, width: int | No
   Args:
     experiment: the experiment; its question is the title.
     summary: the table of `statistics.summarize`.
-    width: width of the terminal in characters; the columns of costs are left out if they do not
-      fit. None means no limit.
+    width: width of the terminal in characters; the columns of costs, then that of the training set,
+      are left out if they do not fit. None means no limit.
   """
-  table = _summary_table(experiment, summary, costs=True)
   unbounded = Console(width=10_000)
-  if width is None or Measurement.get(unbounded, unbounded.options, table).maximum <= width:
-    return table
-  return _summary_table(experiment, summary, costs=False)
+  trained = bool(summary["trainset"].notna().any())
+  for costs, training in ((True, trained), (False, trained), (False, False)):
+    table = _summary_table(experiment, summary, costs, training)
+    if width is None or Measurement.get(unbounded, unbounded.options, table).maximum <= width:
+      break
+  return table
 
 
-def _summary_table(experiment: Experiment, summary: pd.DataFrame, costs: bool) -> Table:
+def _summary_table(
+  experiment: Experiment, summary: pd.DataFrame, costs: bool, training: bool
+) -> Table:
   metric = wording.describe_metric(experiment.metric, experiment.declared)
   table = Table(
     title=Text(experiment.question),
@@ -52,17 +61,19 @@ def _summary_table(experiment: Experiment, summary: pd.DataFrame, costs: bool) -
   )
   table.add_column("variant", no_wrap=True)
   unit = f", {metric.unit}" if metric.unit else ""
+  paired = "paired diff." if experiment.pairing == "seeds" else "difference"
   for heading in (
     f"{metric.name}{unit}\nmean ± 95 % CI",
+    *(["training\nset"] if training else []),
     *(["paper"] if experiment.paper else []),
-    f"paired diff. from\n{experiment.base}, {metric.difference_unit}",
+    f"{paired} from\n{experiment.base}{metric.difference_unit and ', ' + metric.difference_unit}",
     "p",
     *(["params", "mult-\nadds", "time"] if costs else []),
   ):
     table.add_column(heading, justify="right", no_wrap=True)
   table.add_column("runs", justify="right")
   for row in summary.to_dict("records"):
-    table.add_row(*_summary_cells(row, experiment, metric.factor, costs))
+    table.add_row(*_summary_cells(row, experiment, metric.factor, costs, training))
   return table
 
 
@@ -82,7 +93,7 @@ def _statuses(trouble: str) -> list[str]:
 
 
 def _summary_cells(
-  row: wording.Row, experiment: Experiment, factor: float, costs: bool
+  row: wording.Row, experiment: Experiment, factor: float, costs: bool, training: bool
 ) -> list[Text]:
   base = row["variant"] == experiment.base
   low, high = row["difference_low"] * factor, row["difference_high"] * factor
@@ -97,6 +108,7 @@ def _summary_cells(
   cells = [
     row["variant"],
     wording.with_interval(row["mean"] * factor, row["low"] * factor, row["high"] * factor),
+    *([wording.number(row["trainset"] * factor)] if training else []),
     *(paper if experiment.paper else []),
     "base" if base else difference,
     "" if base else wording.probability(row["p_value"]),
@@ -123,17 +135,10 @@ def verdict_table(verdicts: Sequence[Verdict], declared: Iterable[Metric] = ()) 
   table.add_column(no_wrap=True)
   table.add_column()
   for verdict in verdicts:
-    cells = wording.verdict_cells(verdict, declared)
-    shown = Text(f"{cells['text']}\n")
-    unit = f" {cells['unit']}" if cells["unit"] else ""
-    shown.append(f"{cells['formula']} in {cells['metric']}: {cells['difference']}{unit}")
-    if cells["level"]:
-      shown.append(f" at {cells['level']}, p {cells['p_value']}")
-    shown.append(f", {cells['pairs']} seeds")
-    if verdict.more_seeds:
-      shown.append(f"; {cells['more']} more would probably decide it")
-    if cells["note"]:
-      shown.append(f"\n{cells['note']}", style="dim")
+    claim, numbers, *notes = verdict_words.lines(verdict, declared)
+    shown = Text(f"{claim}\n{numbers}")
+    for note in notes:
+      shown.append(f"\n{note}", style="dim")
     table.add_row(Text(verdict.verdict, style=f"bold {_VERDICTS[verdict.verdict]}"), shown)
   return table
 

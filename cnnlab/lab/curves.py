@@ -8,6 +8,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -191,11 +192,13 @@ def _points(data: object) -> np.ndarray:
 
 def _legend(axes: Axes, row: Sequence[Axes]) -> None:
   """Puts the legend of a row of panels at the right of the last."""
-  named: dict[str, object] = {}
+  named: dict[str, Artist] = {}
   for panel in row:
     handles, labels = panel.get_legend_handles_labels()
     named |= dict(zip(labels, handles, strict=True))
   if named:
     size = 8 if len(named) <= 12 else 6.5
-    axes.legend(list(named.values()), list(named), loc="upper left", bbox_to_anchor=(1.0, 1.0),
-                fontsize=size)  # type: ignore[arg-type]  # fmt: skip
+    at = (1.0, 1.0)
+    axes.legend(
+      list(named.values()), list(named), loc="upper left", bbox_to_anchor=at, fontsize=size
+    )

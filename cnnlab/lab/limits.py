@@ -27,7 +27,10 @@ def typical(values: ArrayLike) -> np.ndarray:
   if count < 3:
     return kept
   for left_out in range(1, max(1, int(MOST_LEFT_OUT * count)) + 1):
-    for rest, ends in ((order[:-left_out], order[-left_out:]), (order[left_out:], order[:left_out])):
+    for rest, ends in (
+      (order[:-left_out], order[-left_out:]),
+      (order[left_out:], order[:left_out]),
+    ):
       span = np.ptp(array[rest])
       # Of nearly equal values, none is an outlier because it is a little less equal.
       floor = max(span, 0.05 * np.abs(array[rest]).max())
@@ -61,7 +64,9 @@ def limits(
   reaches = np.concatenate([np.asarray(lows, float)[kept], np.asarray(highs, float)[kept]])
   reaches = reaches[np.isfinite(reaches)]
   if len(reaches):
-    widths = np.abs(np.concatenate([np.asarray(highs, float) - values, values - np.asarray(lows, float)]))
+    widths = np.abs(
+      np.concatenate([np.asarray(highs, float) - values, values - np.asarray(lows, float)])
+    )
     usual = np.median(widths[np.isfinite(widths)])
     room = max(high - low, 3 * float(usual))
     low = max(min(low, float(reaches.min())), low - room)

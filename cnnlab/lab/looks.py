@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
 
 from cnnlab.plot_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 
@@ -50,7 +51,12 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
 
 
 def draw_interval(
-  axes: Axes, row: float, mean: float, ends: tuple[float, float], look: Look
+  axes: Axes,
+  row: float,
+  mean: float,
+  ends: tuple[float, float],
+  look: Look,
+  named: bool = True,
 ) -> None:
   """Draws a mean with its interval in a row of a plot; what the axis does not reach gets an arrow.
 
@@ -60,12 +66,13 @@ def draw_interval(
     mean: NaN draws nothing.
     ends: of the interval; NaN for none.
     look: color and marker.
+    named: whether an arrow gets the value beside it.
   """
   if not math.isfinite(mean):
     return
   left, right = axes.get_xlim()
   if not left <= mean <= right:
-    _arrow(axes, row, mean, look)
+    _arrow(axes, row, mean, look, named)
     return
   low, high = ends
   if math.isfinite(low) and math.isfinite(high):
@@ -80,16 +87,19 @@ def draw_interval(
             zorder=3)  # fmt: skip
 
 
-def _arrow(axes: Axes, row: float, mean: float, look: Look) -> None:
+def _arrow(axes: Axes, row: float, mean: float, look: Look, named: bool) -> None:
   """Draws an arrow at the edge beyond which a mean lies, with its value."""
   left, right = axes.get_xlim()
   below = mean < left
-  edge, tip = (left, "<") if below else (right, ">")
-  axes.plot(edge, row, tip, color=look.color, ms=9, clip_on=False, zorder=3)
-  axes.annotate(
-    f"{mean:.4g}".replace("-", "−"), (edge, row), (12 if below else -12, 0), fontsize=8,
-    textcoords="offset points", ha="left" if below else "right", va="center", color=look.color,
-  )  # fmt: skip
+  edge, tip, inward = (left, "<", 1) if below else (right, ">", -1)
+  figure = axes.get_figure(root=True)
+  inside = offset_copy(axes.transData, figure, x=7 * inward, y=0, units="points")
+  axes.plot(edge, row, tip, color=look.color, ms=9, zorder=3, transform=inside)
+  if named:
+    axes.annotate(
+      f"{mean:.4g}".replace("-", "−"), (edge, row), (16 * inward, 0), fontsize=8, va="center",
+      textcoords="offset points", ha="left" if below else "right", color=look.color,
+    )  # fmt: skip
 
 
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:

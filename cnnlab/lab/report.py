@@ -5,37 +5,52 @@ No JAX and no model code is needed, so old sweeps stay readable when the code ch
 
 from __future__ import annotations
 
-import base64
 import functools
-import json
 import os
-import shutil
-from collections.abc import Callable, Mapping
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from matplotlib.figure import Figure
+from markupsafe import Markup, escape
 
-from cnnlab.errors import RunError
-from cnnlab.lab import plots, wording
+from cnnlab.lab import (
+  edited,
+  examples,
+  figures,
+  recipe,
+  report_tables,
+  report_texts,
+  verdict_words,
+  wording,
+)
 from cnnlab.lab.claims import claims_table
+from cnnlab.lab.environments import environments
 from cnnlab.lab.experiment import Experiment, read_experiment
-from cnnlab.lab.results import collect, strangers
-from cnnlab.lab.statistics import LEVEL, summarize
-from cnnlab.lab.verdicts import Verdict, judge
-from cnnlab.plot_style import save
-from cnnlab.runs.directory import PLACES, write_text
-from cnnlab.runs.loading import Run
-from cnnlab.types import Json, JsonMapping
+from cnnlab.lab.results import collect, collect_tuning, strangers
+from cnnlab.lab.statistics import summarize
+from cnnlab.lab.tuning_tables import tuned
+from cnnlab.lab.verdicts import Verdict, confirm, judge
+from cnnlab.runs.directory import write_text
+from cnnlab.types import Json
 
 FOLDER = "report"
 FIGURES = "figures"  # in a sweep's directory: figures drawn by the experiment's own script
-PICTURES = "pictures"  # in a run's directory: predictions drawn by its task
-MOST_PICTURES = 8  # per variant
 
-_MEDIA = {".svg": "svg+xml", ".png": "png"}
+_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})")
+_SECTIONS = {
+  "verdicts": "Verdicts",
+  "confirmation": "Confirmation",
+  "regime": "Regime",
+  "results": "Results",
+  "figures": "Figures",
+  "pictures": "Pictures",
+  "tuned": "Tuning",
+  "recipe": "Recipe",
+  "runs": "Runs",
+  "environments": "Environment",
+}
 
 
 @dataclass(frozen=True)
@@ -43,12 +58,15 @@ class WrittenReport:
   """The files of a report and the tables that it was made from.
 
   Attributes:
-    experiment: the experiment, from experiment.json.
+    experiment: the experiment, from experiment.json and the file of its claims.
     runs: the table of `results.collect`.
     summary: the table of `statistics.summarize`.
     verdicts: the verdicts on the experiment's claims.
+    confirmed: the verdicts on the same claims by the seeds of `Experiment.confirmed_by` alone.
+    notes: what was edited in the experiment after the sweep began.
     html, markdown: report.html, report.md.
-    tables: results.csv (one row per run), summary.csv (per variant) and claims.csv (per claim).
+    tables: results.csv (one row per run), summary.csv (per variant), claims.csv (per claim); if there
+      are any, also tuning.csv (per tuning run) and confirmation.csv (per claim).
     figures: SVG files, each next to a PNG file of the same name; PNG files without an SVG.
   """
 
@@ -56,6 +74,8 @@ class WrittenReport:
   runs: pd.DataFrame
   summary: pd.DataFrame
   verdicts: tuple[Verdict, ...]
+  confirmed: tuple[Verdict, ...]
+  notes: tuple[str, ...]
   html: Path
   markdown: Path
   tables: tuple[Path, ...]
@@ -63,13 +83,17 @@ class WrittenReport:
 
 
 def write_report(
-  directory: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
+  directory: str | os.PathLike[str],
+  out: str | os.PathLike[str] | None = None,
+  as_saved: bool = False,
 ) -> WrittenReport:
   """Writes a sweep's report, replacing an earlier one, and returns its parts.
 
   Args:
     directory: the sweep's directory, `<root>/<experiment>`.
     out: the folder to write to; None for `report/` in the sweep's directory.
+    as_saved: whether to report the claims of experiment.json even if the experiment's file has
+      been edited since; see `cnnlab.lab.edited`.
 
   Raises:
     RunError: the directory is not a sweep.
@@ -77,211 +101,107 @@ def write_report(
   sweep = Path(directory)
   folder = sweep / FOLDER if out is None else Path(out)
   folder.mkdir(parents=True, exist_ok=True)
-  experiment = read_experiment(sweep)
-  runs = collect(sweep, experiment)
-  summary = summarize(runs, experiment.base)
-  verdicts = tuple(judge(experiment, runs))
-  figures = _figures(sweep, experiment, runs, summary, folder / FIGURES)
-  figures |= _own_figures(sweep / FIGURES, folder / FIGURES)
+  saved = read_experiment(sweep)
+  experiment, notes = edited.Current(saved) if as_saved else edited.current(saved, sweep)
+  runs, tried = collect(sweep, experiment), collect_tuning(sweep, experiment)
+  results = examples.load(sweep, runs, experiment.metric)
+  summary = summarize(runs, experiment.base, examples=results, pairing=experiment.pairing)
+  verdicts = tuple(judge(experiment, runs, results))
+  confirmed = tuple(confirm(experiment, runs, results))
   tables = {"results": runs, "summary": summary, "claims": claims_table(experiment, verdicts)}
+  tables |= {"tuning": tried} if len(tried) else {}
+  tables |= {"confirmation": claims_table(experiment, confirmed)} if confirmed else {}
   for name, table in tables.items():
     write_text(folder / f"{name}.csv", table.to_csv(index=False))
-  content = _content(sweep, experiment, runs, summary)
-  content["verdicts"] = [
-    wording.verdict_cells(verdict, experiment.declared) for verdict in verdicts
-  ]
-  pictures = _pictures(sweep, runs, folder / FIGURES)
-  content |= {"figures": _shown(figures, folder), "pictures": _shown(pictures, folder)}
-  pages = _environment()
-  for name in ("report.md", "report.html"):
-    page = pages.get_template(f"{name}.j2").render(**content)
-    write_text(folder / name, page)
-  html, markdown = folder / "report.html", folder / "report.md"
-  written = tuple(folder / f"{name}.csv" for name in tables)
-  drawn = tuple(figures.values())
-  return WrittenReport(experiment, runs, summary, verdicts, html, markdown, written, drawn)
-
-
-def _figures(
-  sweep: Path, experiment: Experiment, runs: pd.DataFrame, summary: pd.DataFrame, folder: Path
-) -> dict[str, Path]:
-  """Draws and saves the figures that the results allow; returns {title: SVG file}."""
-  curves = _curves(sweep, runs)
-  split, _, _ = experiment.metric.rpartition("/")
-  during = [experiment.metric] + (["train/loss"] if split == "eval" else [])
-  drawn: dict[str, Callable[[], Figure | None]] = {
-    "differences": lambda: plots.differences(experiment, runs),
-    "error_bars": lambda: plots.error_bars(experiment, runs),
-    "accuracy_cost": lambda: plots.accuracy_against_cost(experiment, summary),
+  evidence = examples.write_examples(folder, results)
+  own = runs[~runs["confirms"].astype(bool)]
+  drawn = figures.draw(sweep, experiment, own, summary, verdicts, folder / FIGURES)
+  drawn |= figures.copy_own(sweep / FIGURES, folder / FIGURES)
+  pictures = figures.copy_pictures(sweep, runs, folder / FIGURES)
+  content = _content(sweep, experiment, runs, summary) | {
+    "verdicts": _verdict_table(experiment, verdicts),
+    "confirmation": _verdict_table(experiment, confirmed),
+    "edits": notes,
+    "tuned": tuned(experiment, tried, runs),
+    "files": [f"{name}.csv" for name in tables] + ([evidence.name] if evidence else []),
+    "figures": figures.shown(drawn, folder),
+    "pictures": figures.shown(pictures, folder),
   }
-  for metric in during:
-    name = f"curves_{metric.replace('/', '_')}"
-    drawn[name] = functools.partial(plots.learning_curves, experiment, curves, metric)
-  figures = ((name, draw()) for name, draw in drawn.items())
-  return {name: save(figure, folder, name) for name, figure in figures if figure is not None}
+  _write_pages(content, folder)
+  return WrittenReport(
+    experiment,
+    runs,
+    summary,
+    verdicts,
+    confirmed,
+    notes,
+    folder / "report.html",
+    folder / "report.md",
+    tuple(folder / f"{name}.csv" for name in tables),
+    tuple(drawn.values()),
+  )
 
 
-def _own_figures(source: Path, folder: Path) -> dict[str, Path]:
-  """Copies the figures drawn by an experiment's own script, with the files of their numbers."""
-  drawn = sorted(source.glob("*.svg"))
-  drawn += [p for p in sorted(source.glob("*.png")) if p.with_suffix(".svg") not in drawn]
-  folder.mkdir(parents=True, exist_ok=True)
-  for figure in drawn:
-    for file in source.glob(f"{figure.stem}.*"):
-      shutil.copyfile(file, folder / file.name)
-  return {figure.stem: folder / figure.name for figure in drawn}
-
-
-def _pictures(sweep: Path, runs: pd.DataFrame, folder: Path) -> dict[str, Path]:
-  """Copies the pictures of each variant's first finished run; returns {title: PNG file}."""
-  pictures = {}
-  folder.mkdir(parents=True, exist_ok=True)
-  done = runs[runs["status"] == "done"].drop_duplicates("variant")
-  for row in done.to_dict("records"):
-    drawn = sorted((sweep / row["directory"] / PICTURES).glob("*.png"))
-    for picture in drawn[:MOST_PICTURES]:
-      name = f"{row['variant']}_seed{row['seed']}_{picture.stem}"
-      shutil.copyfile(picture, folder / f"{name}.png")
-      pictures[f"{row['variant']}, seed {row['seed']}: {picture.stem}"] = folder / f"{name}.png"
-  return pictures
-
-
-def _curves(sweep: Path, runs: pd.DataFrame) -> dict[str, list[plots.Curve]]:
-  curves: dict[str, list[plots.Curve]] = {}
-  for row in runs.to_dict("records"):
-    if row["status"] in ("missing", "damaged", "other config"):
-      continue
-    try:
-      metrics = Run(sweep / row["directory"]).metrics
-    except RunError:
-      continue  # the table of runs shows the error
-    curves.setdefault(row["variant"], []).append(plots.Curve(metrics, row["status"] == "done"))
-  return curves
-
-
-def _shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
-  """Returns the name, the path relative to the report, and the data URI of each figure.
-
-  Markdown shows the PNG file of a figure; HTML shows the SVG file if there is one.
-  """
-  return [
-    {
-      "name": name.replace("_", " "),
-      "path": path.with_suffix(".png").relative_to(folder).as_posix(),
-      "uri": f"data:image/{_MEDIA[path.suffix]};base64,"
-      + base64.b64encode(path.read_bytes()).decode(),
-    }
-    for name, path in figures.items()
-  ]
+def _verdict_table(experiment: Experiment, verdicts: tuple[Verdict, ...]) -> object:
+  return verdict_words.verdict_table(verdicts, experiment.declared) if verdicts else None
 
 
 def _content(
   sweep: Path, experiment: Experiment, runs: pd.DataFrame, summary: pd.DataFrame
 ) -> Json:
-  metric = wording.describe_metric(experiment.metric, experiment.declared)
   trouble = runs[runs["status"] != "done"]
+  found = recipe.read(sweep, runs)
   return {
     "experiment": experiment,
-    "metric": metric,
-    "rows": [_row(row, experiment, metric.factor) for row in summary.to_dict("records")],
-    "runs": [_run(row, metric.factor) for row in runs.to_dict("records")],
+    "asked": len(runs),
     "done": len(runs) - len(trouble),
-    "trouble": [_run(row, metric.factor) for row in trouble.to_dict("records")],
+    "trouble": [_trouble(row) for row in trouble.to_dict("records")],
     "statuses": wording.explain_statuses(trouble["status"]),
     "strangers": strangers(sweep, experiment),
-    "environments": _environments(sweep, runs),
-    "overrides": {
-      label: {key: json.dumps(value) for key, value in overrides.items()}
-      for label, overrides in experiment.variants.items()
-    },
-    "has_paper": bool(experiment.paper),
-    "has_memory": bool(summary["peak_memory"].notna().any()),
-    "level": f"{100 * LEVEL:g} %",
-    "shared": {
-      key: json.dumps(value) for key, value in experiment.overrides.items() if key not in PLACES
-    },
+    "environments": environments(sweep, runs),
+    "regime": report_tables.regime(experiment, runs[~runs["confirms"].astype(bool)]),
+    "required": functools.partial(report_tables.required, experiment=experiment),
+    "results": report_tables.results(experiment, summary),
+    "papers": report_tables.papers(experiment),
+    "runs": report_tables.all_runs(experiment, runs),
+    "recipe": report_tables.shared_recipe(found),
+    "differing": report_tables.own_recipe(found, experiment),
+    "unknown": found.unknown,
+    "overrides": report_tables.overrides(experiment),
+    "about_verdicts": report_texts.verdicts(experiment),
+    "about_confirmation": report_texts.confirmation(experiment),
+    "about_results": report_texts.results(experiment, summary),
+    "costs": report_tables.costs(experiment, summary),
+    "about_costs": report_texts.costs(),
+    "about_tuning": report_texts.tuning(experiment),
   }
 
 
-def _row(row: wording.Row, experiment: Experiment, factor: float) -> dict[str, str]:
-  """Returns the text of a variant's cells."""
-  low, high = row["difference_low"] * factor, row["difference_high"] * factor
-  base = row["variant"] == experiment.base
-  published = experiment.paper.get(row["variant"])
+def _trouble(row: wording.Row) -> dict[str, str]:
   return {
-    "variant": row["variant"],
-    "base": "yes" if base else "",
-    "mean": wording.with_interval(row["mean"] * factor, row["low"] * factor, row["high"] * factor),
-    "difference": "base"
-    if base
-    else wording.with_interval(row["difference"] * factor, low, high, sign=True),
-    "p_value": "" if base else wording.probability(row["p_value"]),
-    "paper": wording.number(published.value * factor) if published else "–",
-    "paper_source": published.source if published else "",
-    "parameters": wording.count(row["parameters"]),
-    "multiply_adds": wording.count(row["multiply_adds"]),
-    "seconds": wording.duration(row["seconds"]),
-    "ms_per_step": wording.number(row["ms_per_step"], 1),
-    "peak_memory": wording.size(row["peak_memory"]),
-    "runs": f"{row['done']} of {row['asked']}",
-    "trouble": row["trouble"],
-  }
-
-
-def _run(row: wording.Row, factor: float) -> dict[str, str]:
-  step: str = "" if pd.isna(row["step"]) else f"{row['step']:.0f}"
-  if step and not pd.isna(row["total_steps"]):
-    step += f" of {row['total_steps']:.0f}"
-  value, best = (
-    wording.number(None if pd.isna(row[name]) else row[name] * factor) for name in ("value", "best")
-  )
-  return {
-    "variant": row["variant"],
-    "seed": str(row["seed"]),
+    "name": f"{row['variant']}, seed {row['seed']}",
     "status": row["status"],
-    "step": step,
-    "value": value,
-    "best": best,
-    "seconds": wording.duration(row["seconds"]),
+    "step": "" if pd.isna(row["step"]) else f"{row['step']:.0f}",
     "reason": "" if pd.isna(row["reason"]) else str(row["reason"]),
   }
 
 
-def _environments(sweep: Path, runs: pd.DataFrame) -> list[dict[str, str]]:
-  """Returns a description of each environment of the runs, and the number of its runs."""
-  counts: dict[str, int] = {}
-  for relative in runs["directory"]:
-    try:
-      found = Run(sweep / relative).environment
-    except RunError:
-      continue
-    if found:
-      counts[_describe(found)] = counts.get(_describe(found), 0) + 1
-  return [{"text": text, "runs": str(count)} for text, count in counts.items()]
-
-
-def _describe(environment: JsonMapping) -> str:
-  devices = environment.get("devices") or {}
-  git = environment.get("git") or {}
-  packages = environment.get("packages") or {}
-  commit = str(git.get("commit") or "unknown")[:12]
-  state = " with uncommitted changes" if git.get("dirty") else ""
-  versions = ", ".join(f"{name} {version}" for name, version in packages.items())
-  return (
-    f"{devices.get('count', '?')} x {devices.get('kind', 'unknown device')} "
-    f"({devices.get('platform', '?')}), {environment.get('cpu_count', '?')} CPU cores, "
-    f"{environment.get('platform', '')}, Python {environment.get('python', '?')}; "
-    f"commit {commit}{state}; {versions}"
-  )
-
-
-def _environment() -> Environment:
-  environment = Environment(
+def _write_pages(content: Json, folder: Path) -> None:
+  present = [(name, title) for name, title in _SECTIONS.items() if content[name]]
+  content["contents"] = [("tuning" if n == "tuned" else n, title) for n, title in present]
+  pages = Environment(
     loader=PackageLoader("cnnlab.lab"),
     autoescape=select_autoescape(["html.j2", "html"], default_for_string=True),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.filters["cell"] = wording.markdown_cell
-  return environment
+  pages.filters |= {"cell": wording.markdown_cell, "linked": linked}
+  for name in ("report.md", "report.html"):
+    write_text(folder / name, pages.get_template(f"{name}.j2").render(**content))
+
+
+def linked(text: object) -> Markup:
+  """Returns text as HTML, escaped, with a link for each arXiv identifier."""
+  link = r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>'
+  return Markup(_ARXIV.sub(link, str(escape(text))))

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cnnlab import metrics
 from cnnlab.lab.claim import Measure
-
-if TYPE_CHECKING:
-  from cnnlab.lab.verdicts import Verdict
 
 Row = Mapping[Hashable, Any]  # of a table, from `DataFrame.to_dict("records")`
 
@@ -23,7 +20,7 @@ STATUSES = {
   "failed": "ended by an error; the same command tries it again",
   "diverged": "the loss or a gradient became infinite or NaN; it is not tried again",
   "dead": "its process ended without recording a status; the same command resumes it",
-  "broken": "its files cannot be read",
+  "damaged": "its files cannot be read, or rows are missing",
   "other config": "its directory holds a run with another config, which is left alone",
 }
 
@@ -87,33 +84,6 @@ def inequality(
   unit = f" {metric.difference_unit}" if metric.difference_unit else ""
   sign = "±" if relation == "==" else "+" if margin > 0 else "−"
   return f"{left} {relation} {other} {sign} {abs(margin) * metric.factor:g}{unit}"
-
-
-def verdict_cells(found: Verdict, declared: Iterable[metrics.Metric] = ()) -> dict[str, str]:
-  """Returns the cells that show a claim and its verdict; `declared` are the task's metrics."""
-  claim = found.claim
-  metric = describe_metric(claim.metric, declared)
-  exact = math.isnan(found.interval_level)
-  low, high = (found.difference if exact else end for end in (found.low, found.high))
-  show = count if abs(found.difference) > 1e4 else number
-  difference = show(found.difference * metric.factor)
-  if not exact and not math.isnan(low):
-    difference += f" ({number(low * metric.factor)} to {number(high * metric.factor)})"
-  return {
-    "verdict": found.verdict,
-    "text": claim.text,
-    "formula": inequality(claim.left, claim.relation, claim.right, claim.margin, metric),
-    "metric": metric.name,
-    "source": claim.source,
-    "difference": difference,
-    "unit": metric.difference_unit,
-    "level": "" if exact else f"{100 * found.interval_level:.4g} %",
-    "p_value": probability(found.p_corrected),
-    "effect": number(found.effect),
-    "pairs": str(found.pairs),
-    "more": seeds(found.more_seeds),
-    "note": found.note,
-  }
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
