@@ -5,33 +5,80 @@ The table is built from the claims.csv of each report, so a copy of it can be re
 
 from __future__ import annotations
 
+import json
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from cnnlab.errors import RunError
 from cnnlab.lab import wording
+from cnnlab.lab.claim import Claim, Measure
 from cnnlab.lab.experiment import Experiment
+from cnnlab.lab.regime import conditions_of, mean_of
 from cnnlab.lab.verdicts import Verdict, verdict_table
 
-FILE = "claims.csv"
+FILE, CONFIRMATION = "claims.csv", "confirmation.csv"
 
 
-def claims_table(experiment: Experiment, verdicts: tuple[Verdict, ...]) -> pd.DataFrame:
-  """Returns a report's claims.csv: one row per claim, with verdict and the paper's two figures."""
+def claims_table(
+  experiment: Experiment,
+  verdicts: Sequence[Verdict],
+  runs: pd.DataFrame | None = None,
+  confirms: bool = False,
+) -> pd.DataFrame:
+  """Returns a report's claims.csv: one row per claim, with all that its verdict is computed from.
+
+  Args:
+    experiment: the experiment.
+    verdicts: of `judge`, or of `confirm`.
+    runs: the table of `results.collect`; None if it is not known.
+    confirms: whether the verdicts are those of `confirm`.
+
+  Returns:
+    `experiment`, `recipe`, `experiment_metric`; the claim's and the verdict's fields; `better` (min or
+    max: of its metric), `pairing`, `looks`, `conditions` (JSON: the variant, metric, relation and
+    value that each condition of the regime asks for); of both sides `trainset_left` and
+    `trainset_right` (mean of the experiment's metric on the training set) and the paper's figures.
+  """
   table = verdict_table(verdicts)
-  metrics = [verdict.claim.metric for verdict in verdicts]
+  claims = [verdict.claim for verdict in verdicts]
+  table["better"] = [experiment.better(Measure.parse(claim.metric).metric) for claim in claims]
+  table["pairing"] = experiment.pairing
+  table["looks"] = 0 if confirms else experiment.looks
+  table["conditions"] = [json.dumps(_conditions(claim, experiment)) for claim in claims]
+  if runs is not None:
+    runs = runs[runs["seed"].isin(experiment.confirmed_by) == confirms]
+  for side in ("left", "right"):
+    table[f"trainset_{side}"] = [
+      float("nan") if runs is None else mean_of(runs, getattr(claim, side), "trainset", experiment)
+      for claim in claims
+    ]
   for side in ("left", "right"):
     table[f"paper_{side}"] = [
       experiment.paper[label].value
-      if metric == experiment.metric and label in experiment.paper
+      if claim.metric == experiment.metric and label in experiment.paper
       else float("nan")
-      for metric, label in zip(metrics, table[side], strict=True)
+      for claim, label in zip(claims, table[side], strict=True)
     ]
   table.insert(0, "experiment", experiment.name)
   table.insert(1, "recipe", experiment.recipe)
+  table.insert(2, "experiment_metric", experiment.metric)
   return table
+
+
+def _conditions(claim: Claim, experiment: Experiment) -> list[dict[str, object]]:
+  return [
+    {
+      "variant": label,
+      "metric": condition.metric or experiment.metric,
+      "relation": condition.relation,
+      "value": condition.value,
+    }
+    for label, condition in conditions_of(claim, experiment)
+  ]
 
 
 def claims_markdown(directory: str | os.PathLike[str]) -> str:
@@ -47,24 +94,36 @@ def claims_markdown(directory: str | os.PathLike[str]) -> str:
   files = sorted(Path(directory).glob(f"**/{FILE}"))
   if not files:
     raise RunError(f"no {FILE} below {str(directory)!r}; `cnnlab report` writes one")
-  lines = ["| claim | experiment | paper | ours | verdict |", "|---|---|---|---|---|"]
+  headings = ("claim", "experiment", "paper", "ours", "training set", "verdict")
+  lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
   for file in files:
     link = Path(os.path.relpath(file.with_name("report.md"))).as_posix()
-    for row in pd.read_csv(file, keep_default_na=False, na_values=[""]).to_dict("records"):
-      lines.append(_line(row, link))
+    fresh = file.with_name(CONFIRMATION)
+    confirmed: list[wording.Row] = _rows(fresh) if fresh.is_file() else []
+    for number, row in enumerate(_rows(file)):
+      lines.append(_line(row, link, confirmed[number] if confirmed else None))
   return "\n".join(lines) + "\n"
 
 
-def _line(row: wording.Row, link: str) -> str:
+def _rows(file: Path) -> list[wording.Row]:
+  return list(pd.read_csv(file, keep_default_na=False, na_values=[""]).to_dict("records"))
+
+
+def _line(row: wording.Row, link: str, confirmed: wording.Row | None) -> str:
   metric = wording.describe_metric(row["metric"])
   recipe: str = "" if pd.isna(row["recipe"]) else f", {row['recipe']}"
-  formula = wording.inequality(row["left"], row["relation"], row["right"], row["margin"], metric)
+  sides = (row["left"], row["relation"], row["right"], row["margin"])
+  formula = wording.inequality(*sides, metric, row.get("factor", 1.0))
+  verdict = f"**{row['verdict']}**"
+  if confirmed is not None:
+    verdict += f"; on {confirmed['pairs']} fresh seeds: **{confirmed['verdict']}**"
   cells = (
     wording.markdown_cell(f"{row['text']}: {formula}"),
     f"[{wording.markdown_cell(row['experiment'])}]({link}){recipe}",
     wording.markdown_cell(_paper(row, metric)),
     wording.markdown_cell(_ours(row, metric)),
-    f"**{row['verdict']}**",
+    wording.markdown_cell(_training_set(row)),
+    verdict,
   )
   return f"| {' | '.join(cells)} |"
 
@@ -78,7 +137,21 @@ def _paper(row: wording.Row, metric: wording.ShownMetric) -> str:
 
 
 def _ours(row: wording.Row, metric: wording.ShownMetric) -> str:
+  if pd.isna(row["difference"]):
+    return "–"
   low, high = (wording.number(row[end] * metric.factor) for end in ("low", "high"))
   difference = wording.number(row["difference"] * metric.factor, sign=True)
   unit = metric.difference_unit and f" {metric.difference_unit}"
-  return f"{difference} ({low} to {high}){unit} in {metric.name}, {row['pairs']} seeds"
+  interval = "" if pd.isna(row["low"]) or low == high else f" ({low} to {high})"
+  return f"{difference}{interval}{unit} in {metric.name}, {row['pairs']} seeds"
+
+
+def _training_set(row: wording.Row) -> str:
+  """Returns the experiment's metric on the training set, of the left and the right side."""
+  values = [float(row.get(f"trainset_{side}", "nan")) for side in ("left", "right")]
+  if all(math.isnan(value) for value in values):
+    return "–"
+  leaf = str(row["experiment_metric"]).partition("/")[2]
+  metric = wording.describe_metric(f"trainset/{leaf}")
+  left, right = (wording.number(value * metric.factor) for value in values)
+  return f"{left} and {right}{metric.unit and ' ' + metric.unit}"

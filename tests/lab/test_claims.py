@@ -13,7 +13,7 @@ def test_one_row_per_claim_with_both_sides_and_a_link(sweep, tmp_path, monkeypat
   write_report(sweep, tmp_path / "experiments/toy/results")
   monkeypatch.chdir(tmp_path)
   head, rule, row = claims_markdown("experiments").splitlines()
-  assert head.count("|") == rule.count("|") == row.count("|") == 6
+  assert head.count("|") == rule.count("|") == row.count("|") == 7
   assert "[toy](experiments/toy/results/report.md)" in row
   assert row.startswith("| better is better: better &lt; base + 1 points |")
   assert "| −3.00 (−4.30 to −1.70) points in test error, 4 seeds |" in row
