@@ -23,15 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action="store_true",
     help="only print the claims of all reports in the directory, as Markdown",
   )
+  parser.add_argument(
+    "--as_saved",
+    action="store_true",
+    help="report the claims of experiment.json, even if the experiment's file was edited since",
+  )
   parser.add_argument("--out", metavar="DIR", help="where to write (default: report/ in the sweep)")
 
 
 def run(arguments: argparse.Namespace) -> int:
   """Writes the reports; returns the exit code."""
-  from rich.console import Console
-
   from cnnlab.errors import ConfigError
   from cnnlab.lab.results import find_sweeps
+  from rich.console import Console
 
   if arguments.claims:
     from cnnlab.lab.claims import claims_markdown
@@ -45,18 +49,26 @@ def run(arguments: argparse.Namespace) -> int:
       f"--out is for a single report, but {arguments.directory} holds {names}; name one"
     )
   for sweep in sweeps:
-    report(sweep, Console(), arguments.out)
+    report(sweep, Console(), arguments.out, arguments.as_saved)
   return 0
 
 
-def report(directory: Path, console: Console, out: str | None = None) -> None:
+def report(
+  directory: Path, console: Console, out: str | None = None, as_saved: bool = False
+) -> None:
   """Writes the report of one sweep; prints its table, its verdicts and its path."""
   from cnnlab.lab.console import summary_table, verdict_table
   from cnnlab.lab.report import write_report
 
-  written = write_report(directory, out)
+  written = write_report(directory, out, as_saved)
   console.print(summary_table(written.experiment, written.summary, console.width))
+  for note in written.notes:
+    console.print(note, highlight=False, markup=False)
   if written.verdicts:
     console.print(verdict_table(written.verdicts, written.experiment.declared))
+    console.print()
+  if written.confirmed:
+    console.print(f"on seeds {', '.join(map(str, written.experiment.confirmed_by))} alone:")
+    console.print(verdict_table(written.confirmed, written.experiment.declared))
     console.print()
   console.print(f"report: {written.html}", soft_wrap=True, highlight=False)

@@ -3,6 +3,7 @@
 cnnlab runs runs
 cnnlab runs runs --watch
 cnnlab runs runs --csv > runs.csv
+cnnlab runs runs --html runs.html
 
 With --watch the table is updated until Ctrl-C, with active runs at the top. Only the directories
 are read, so any machine that can access them can watch any sweep.
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of the verb."""
   parser.add_argument("directory", nargs="?", default="runs", help="where to look (default: runs)")
   parser.add_argument("--csv", action="store_true", help="print CSV")
+  parser.add_argument(
+    "--html",
+    metavar="FILE",
+    help="write one HTML file that filters, sorts and draws the runs, and print its path",
+  )
   parser.add_argument("--watch", action="store_true", help="update the table until Ctrl-C")
   parser.add_argument(
     "--every", type=float, default=2.0, metavar="SECONDS", help="time between updates (default 2)"
@@ -40,9 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
     runs_table(arguments.directory).to_csv(sys.stdout, index=False)
     return 0
 
-  from rich.console import Console
+  if arguments.html:
+    from cnnlab.lab.runs_page import write_runs_page
+
+    print(write_runs_page(arguments.directory, arguments.html))
+    return 0
 
   from cnnlab.lab import console
+  from rich.console import Console
 
   if arguments.watch:
     return watch(arguments.directory, arguments.every, Console())
