@@ -19,12 +19,12 @@ class Tuned(NamedTuple):
   Attributes:
     table: a row for each variant, a column for each setting, and what was chosen.
     cost: a sentence on runs and time.
-    edges: sentences on variants whose chosen value is at an end of the grid.
+    edge: a sentence on variants whose chosen value is at an end of the grid; may be empty.
   """
 
   table: Table
   cost: str
-  edges: tuple[str, ...]
+  edge: str
 
 
 def tuned(experiment: Experiment, tried: pd.DataFrame, runs: pd.DataFrame) -> Tuned | None:
@@ -50,12 +50,18 @@ def tuned(experiment: Experiment, tried: pd.DataFrame, runs: pd.DataFrame) -> Tu
       for name, keys in settings.items()
     ]
     table.add(label, *values, _chosen(chosen, tuning))
-  edges = tuple(
-    f"{label}: {key} = {keys[key]} is at the edge of the grid; a better value may lie beyond it."
+  return Tuned(table, _cost(tried, runs), _edge(experiment, tuning))
+
+
+def _edge(experiment: Experiment, tuning: Tuning) -> str:
+  named = [
+    f"{label} ({key} = {keys[key]})"
     for label, keys in experiment.tuned.items()
     for key in at_edge(tuning, keys)
-  )
-  return Tuned(table, _cost(tried, runs), edges)
+  ]
+  if not named:
+    return ""
+  return f"At the edge of the grid, so that a better value may lie beyond it: {', '.join(named)}."
 
 
 def at_edge(tuning: Tuning, chosen: Overrides) -> list[str]:
@@ -84,7 +90,7 @@ def _chosen(chosen: Overrides | None, tuning: Tuning) -> Cell:
   if chosen is None:
     return Cell("not yet", style="trouble")
   edge = at_edge(tuning, chosen)
-  note = f"{', '.join(edge)}: at the edge of the grid" if edge else ""
+  note = "at the edge of the grid" if edge else ""
   return Cell(", ".join(f"{key} = {value}" for key, value in chosen.items()), note=note)
 
 

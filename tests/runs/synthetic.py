@@ -31,7 +31,7 @@ def write_run(
   }
   for key, value in (config or {}).items():
     section, _, leaf = key.rpartition(".")
-    (content[section] if section else content)[leaf] = value
+    (content.setdefault(section, {}) if section else content)[leaf] = value
   write_json(directory / "config.json", content | {"derived": about | (derived or {})})
   state = {
     "status": status,
