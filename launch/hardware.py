@@ -66,6 +66,8 @@ def shares(
   Without GPUs a worker a core: two runs with a core each train 8 to 13 % more images in a second
   than one run with two cores (docs/speed.md). With GPUs a
   worker a GPU; more workers than GPUs share them, and each takes its part of the memory.
+  All get as many cores: the last digits of a result depend on their number, and which worker
+  trains a run is chance.
 
   Args:
     workers: how many; None for the default above.
@@ -76,9 +78,10 @@ def shares(
   gpus = usable_gpus() if gpus is None else list(gpus)
   count = max(1, min(workers or len(gpus) or len(cores), runs))
   parts = []
+  each = max(1, len(cores) // count)
   for index in range(count):
-    own = cores[index * len(cores) // count : (index + 1) * len(cores) // count]
-    own = own or [cores[index % len(cores)]]
+    first = index * each % len(cores)
+    own = cores[first : first + each]
     environment = {"OMP_NUM_THREADS": str(len(own)), "OPENBLAS_NUM_THREADS": str(len(own))}
     if gpus:
       environment["CUDA_VISIBLE_DEVICES"] = gpus[index % len(gpus)]

@@ -17,17 +17,32 @@ from typing import Any
 
 from rich.console import Console
 
-from cnnlab.errors import ConfigError
 from cnnlab.lab.execute import EXECUTE_RUN
 from cnnlab.lab.plan import RunSpec, groups
+from cnnlab.terminal import SafeConsole
 from launch import worker as worker_module
 from launch.display import SweepDisplay
-from launch.hardware import Share, shares
-from launch.interrupts import on_signals
+from launch.hardware import Share, shares, usable_cores, usable_gpus
+from launch.interrupts import held_back, on_signals
 from launch.outcome import SweepResult, closed, opened
 from launch.queue import Queue
-from launch.settings import read_settings
+from launch.settings import check_workers, read_settings
 from launch.worker import log_file
+
+# together: the most runs that a worker trains as one compiled program.
+SETTINGS = {"together": 1}
+LIMITS = {"together": (1, 10_000)}
+_PER_CORE = 8  # workers on a core or GPU: beyond, they wait for each other, or for memory
+
+
+def check(settings: Mapping[str, str] | None, workers: int | None) -> dict[str, Any]:
+  """Returns the settings, each of its type.
+
+  Raises:
+    ConfigError: an unknown setting, a value that cannot be used, or too many workers.
+  """
+  check_workers(workers, _PER_CORE * max(len(usable_cores()), len(usable_gpus())))
+  return read_settings("local", settings, SETTINGS, LIMITS)
 
 
 def run_sweep(
@@ -58,23 +73,23 @@ def run_sweep(
       of the same module, which returns {name: dict}. Their prints go to the log of the first.
 
   Raises:
-    ConfigError: an unknown setting, or `together` is below 1; nothing was started.
+    ConfigError: an unknown setting, or a value that cannot be used; nothing was started.
   """
-  together = read_settings("local", settings, {"together": together})["together"]
-  if together < 1:
-    raise ConfigError(f"together is {together}; allowed: 1 and more")
-  console = console or Console()
+  together = check({"together": str(together)} | dict(settings or {}), workers)["together"]
+  console = console or SafeConsole()
   result, todo = opened(specs, console)
   if not todo:
     return result
   sharing = _sharing(todo, together, console)
-  parts = shares(workers, sum(-(-len(group) // together) for group in sharing))
+  # As many cores each as if no run were done: the last digits of a result depend on them.
+  parts = shares(workers, -(-len(specs) // together))
+  parts = parts[: sum(-(-len(group) // together) for group in sharing)]
   title = f"{len(parts)} worker{'s' if len(parts) > 1 else ''}"
   with SweepDisplay(console, len(specs), len(result.outcomes), title) as display:
     queue = Queue(todo, result, display, restarts)
-    pool = _Pool(queue, execute, parts, logs, display, together, sharing)
+    pool = _Pool(queue, execute, logs, display, together, sharing)
     with on_signals(pool.stop):
-      pool.run()
+      pool.run(parts)
   return closed(specs, result, console)
 
 
@@ -105,7 +120,6 @@ class _Pool:
     self,
     queue: Queue,
     execute: str,
-    parts: Sequence[Share],
     logs: str | os.PathLike[str] | None,
     display: SweepDisplay,
     together: int,
@@ -119,15 +133,16 @@ class _Pool:
     self._sharing = {name: group for group in sharing for name in group}
     self._context = multiprocessing.get_context("spawn")
     self._stops = 0
-    self._workers = [self._start(share) for share in parts]
+    self._workers: list[_Worker] = []
 
   def stop(self) -> None:
     """Requests a stop: the first time the runs are saved, the second time they are killed."""
     self._stops += 1
 
-  def run(self) -> None:
-    """Returns when every run has its outcome, or when all workers have stopped."""
+  def run(self, parts: Sequence[Share]) -> None:
+    """Starts a worker a share; returns when every run has its outcome, or all have stopped."""
     try:
+      self._workers += [self._start(share) for share in parts]
       while self._queue.open or any(w.specs for w in self._workers):
         if self._stops:
           self._pass_on_stop()
@@ -140,7 +155,8 @@ class _Pool:
     ours, theirs = self._context.Pipe()
     arguments = (theirs, self._execute, share)
     process = self._context.Process(target=worker_module.main, args=arguments)
-    process.start()
+    with held_back():
+      process.start()
     theirs.close()  # so that the worker's death closes the pipe
     return _Worker(process, ours, share)
 
@@ -190,7 +206,7 @@ class _Pool:
     code = worker.process.exitcode
     for spec in reversed(worker.specs):  # `died` puts each before those that wait
       if self._stops:
-        self._queue.end(spec, {"status": "interrupted", "reason": "stopped at once"})
+        self._queue.stopped(spec, "stopped at once")
       else:
         how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
         self._queue.died(spec, "worker", how)

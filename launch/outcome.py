@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from cnnlab.lab.plan import RunSpec
+from cnnlab.lab.plan import DAMAGED, REFUSED, RunSpec, damage
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ def closed(specs: Sequence[RunSpec], result: SweepResult, console: Console) -> S
 
 
 def _skipped(spec: RunSpec) -> Outcome:
-  if spec.state == "other config":
+  if spec.state == REFUSED:
     reason = f"{spec.directory} was made from another config; move it away or use another --root"
+    return Outcome(spec.name, "refused", reason)
+  if spec.state == DAMAGED:
+    reason = f"damaged: {damage(Path(spec.directory))}; move {spec.directory} away to train it anew"
     return Outcome(spec.name, "refused", reason)
   return Outcome(spec.name, spec.state)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import RunError
-from cnnlab.lab.plan import FINISHED, RunSpec, run_state
-from cnnlab.runs.directory import read_json, record_failure
+from cnnlab.lab.plan import DAMAGED, FINISHED, RunSpec, damage, run_state
+from cnnlab.runs.directory import record_failure
 from cnnlab.runs.lease import owner
+from cnnlab.runs.status import read_status
 from launch.display import SweepDisplay
 from launch.outcome import Outcome, SweepResult
 
@@ -77,6 +78,15 @@ class Queue:
     else:
       self._finish(Outcome(spec.name, status, reason, result))
 
+  def stopped(self, spec: RunSpec, reason: str) -> None:
+    """Records the outcome of a run whose process ended without one, after a stop was requested."""
+    state, why = _state(spec)
+    if state in FINISHED:
+      self._finish(Outcome(spec.name, state, why))
+    else:
+      reason = "not started in this session" if state == "absent" else reason
+      self._finish(Outcome(spec.name, "interrupted", reason))
+
   def died(self, spec: RunSpec, what: str, how: str) -> None:
     """Queues a run whose process died again, or records that it died too often.
 
@@ -108,20 +118,20 @@ class Queue:
   def show(self, specs: Iterable[RunSpec]) -> None:
     """Shows the progress of runs from their files, for launchers that do not report it."""
     for spec in specs:
-      path = Path(spec.directory) / "status.json"
       try:
-        status = read_json(path)
+        status = read_status(Path(spec.directory))
       except RunError:
-        continue  # not begun
-      if status.get("total_steps"):
-        self._display.progress(spec.name, status.get("step") or 0, status["total_steps"])
+        continue
+      step, total = status.get("step") or 0, status.get("total_steps") or 0
+      if isinstance(step, int) and isinstance(total, int) and total:
+        self._display.progress(spec.name, step, total)
 
   def _to_do(self, spec: RunSpec) -> bool:
     """Checks a run again before it starts, since others may have trained it since the plan was made."""
     state, reason = _state(spec)
-    if state in (*FINISHED, "damaged"):
+    if state in (*FINISHED, DAMAGED):
       result = "" if reason else "by another launcher"
-      self._finish(Outcome(spec.name, state.replace("damaged", "failed"), reason, result))
+      self._finish(Outcome(spec.name, state.replace(DAMAGED, "refused"), reason, result))
     elif state == "running":
       self._leave(spec)
     else:
@@ -145,8 +155,8 @@ class Queue:
       if state == "running":
         continue
       self._elsewhere.remove(spec)
-      if state in (*FINISHED, "failed", "damaged"):
-        status = state.replace("damaged", "failed")
+      if state in (*FINISHED, "failed", DAMAGED):
+        status = state.replace(DAMAGED, "refused")
         self._finish(Outcome(spec.name, status, reason, "by another launcher"))
       else:
         self._display.note(f"{spec.name} has no owner any more; resuming it here")
@@ -165,10 +175,8 @@ class Queue:
 def _state(spec: RunSpec) -> tuple[str, str]:
   """Returns the state of a run by its directory, and the reason where it is not well."""
   directory = Path(spec.directory)
-  try:
-    state = run_state(directory)
-    failed = state in ("failed", "diverged")
-    reason = read_json(directory / "status.json").get("reason") if failed else ""
-  except RunError as error:
-    return "damaged", str(error)
-  return state, reason or ""
+  state = run_state(directory)
+  if state == DAMAGED:
+    return state, f"damaged: {damage(directory)}"
+  failed = state in ("failed", "diverged")
+  return state, str(read_status(directory).get("reason") or "") if failed else ""

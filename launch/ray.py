@@ -19,15 +19,32 @@ from rich.console import Console
 from cnnlab.errors import ConfigError, RunError
 from cnnlab.lab.execute import EXECUTE_RUN
 from cnnlab.lab.plan import RunSpec
+from cnnlab.terminal import SafeConsole
 from launch.hardware import usable_cores, usable_gpus
+from launch.interrupts import interruptible
 from launch.outcome import SweepResult, opened
 from launch.remote import Ended, drive
-from launch.settings import read_settings
-from launch.worker import execute_once, hear_interrupts, load, log_file, redirect
+from launch.settings import check_workers, read_settings
+from launch.worker import execute_once, load, log_file, redirect
 
 # address: of a running cluster ('auto' finds this machine's); '' starts one. gpus: -1 takes one
 # where the cluster has any.
 SETTINGS: dict[str, Any] = {"address": "", "cpus": 1.0, "gpus": -1.0}
+LIMITS = {"cpus": (0.001, 1e6), "gpus": (-1.0, 1e6)}
+
+
+def check(settings: Mapping[str, str] | None, workers: int | None) -> dict[str, Any]:
+  """Returns the settings, each of its type.
+
+  Raises:
+    ConfigError: Ray is not installed, an unknown setting, or a value that cannot be used.
+  """
+  check_workers(workers)
+  try:
+    import ray  # noqa: F401
+  except ImportError as error:
+    raise ConfigError("the launcher 'ray' needs Ray: pip install 'cnnlab[ray]'") from error
+  return read_settings("ray", settings, SETTINGS, LIMITS)
 
 
 def run_sweep(
@@ -51,12 +68,10 @@ def run_sweep(
     ConfigError: Ray is not installed, or an unknown setting.
     RunError: there is no cluster at the address, or none of its nodes can hold a run.
   """
-  chosen = read_settings("ray", settings, SETTINGS)
-  try:
-    import ray
-  except ImportError as error:
-    raise ConfigError("the launcher 'ray' needs Ray: pip install 'cnnlab[ray]'") from error
-  console = console or Console()
+  chosen = check(settings, workers)
+  import ray
+
+  console = console or SafeConsole()
   opening = opened(specs, console)
   if not opening[1]:
     return opening[0]
@@ -87,8 +102,10 @@ def _connect(ray: Any, address: str) -> None:
     else:
       sizes = {"num_cpus": len(usable_cores()), "num_gpus": len(usable_gpus())}
       ray.init(address="local", include_dashboard=False, **sizes, **quiet)
-  except (ConnectionError, RuntimeError, ValueError) as error:
-    raise RunError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+  except Exception as error:  # an address that is none fails in many ways
+    raise RunError(
+      f"no Ray cluster at {address or 'this machine'}: {_first_line(error)}"
+    ) from error
 
 
 class _Cluster:
@@ -115,7 +132,10 @@ class _Cluster:
       )
     # Retries are the driver's: it knows of leases.
     options = {"num_cpus": settings["cpus"], "num_gpus": gpus, "max_retries": 0}
-    self._train = ray.remote(**options)(_train)
+    try:
+      self._train = ray.remote(**options)(_train)
+    except ValueError as error:  # fractions of several GPUs
+      raise ConfigError(f"options cpus and gpus of launcher 'ray': {error}") from error
     self._tasks: dict[Any, str] = {}
     count = len(nodes)
     self.title = f"ray, {count} node{'s' if count > 1 else ''}"
@@ -169,5 +189,5 @@ def _train(execute: str, spec: dict[str, Any], log: str | None, folder: str) -> 
   if Path(folder).is_dir():
     os.chdir(folder)
   redirect(log)
-  hear_interrupts()  # as `ray.cancel` sends them
-  return execute_once(load(execute), spec, lambda step, total: None)
+  with interruptible():  # by `ray.cancel`, and by Ray when the sweep's process has died
+    return execute_once(load(execute), spec, lambda step, total: None)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rich.console import Console
 
-from cnnlab.lab.plan import RunSpec, run_state
+from cnnlab.lab.plan import RunSpec
 from launch.display import SweepDisplay
 from launch.interrupts import on_signals
 from launch.outcome import SweepResult, closed
@@ -126,9 +126,7 @@ class _Driver:
   def _take_in(self, ended: Ended) -> None:
     spec = self._under_way.pop(ended.name)
     if ended.outcome is None and self._stops:
-      began = run_state(Path(spec.directory)) != "absent"
-      reason = "stopped" if began else "not started in this session"
-      self._queue.end(spec, {"status": "interrupted", "reason": reason})
+      self._queue.stopped(spec, "stopped")
     elif ended.outcome is None:
       self._queue.died(spec, ended.what, ended.how)
     elif ended.outcome.get("status") == "interrupted" and not self._stops:

@@ -12,8 +12,10 @@ partition allows `scontrol requeue`, and how long a preempted job is given to sa
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -25,14 +27,16 @@ from typing import Any
 
 from rich.console import Console
 
-from cnnlab.errors import ConfigError, RunError
+from cnnlab.errors import ConfigError, RunError, printable
 from cnnlab.lab.execute import EXECUTE_RUN
 from cnnlab.lab.plan import RunSpec
+from cnnlab.terminal import SafeConsole
 from launch import worker
 from launch.hardware import usable_cores
+from launch.interrupts import held_back
 from launch.outcome import Outcome, SweepResult, opened
 from launch.remote import Ended, drive
-from launch.settings import read_settings
+from launch.settings import check_workers, read_settings
 
 # time: limit of a job in minutes. requeues: how often a run may be queued again. signal_delay:
 # seconds before the limit at which a run is saved. setup: shell commands run before Python.
@@ -52,7 +56,33 @@ SETTINGS: dict[str, Any] = {
   "wait": True,
   "cluster": "slurm",
 }
+LIMITS = {
+  "time": (1, 10_000_000),
+  "cpus": (1, 100_000),
+  "gpus": (0, 100_000),
+  "memory_gb": (0, 1_000_000),
+  "requeues": (0, 100_000),
+  "signal_delay": (0, 10_000_000),
+}
 _CLUSTERS = ("slurm", "local", "debug")
+
+
+def check(settings: Mapping[str, str] | None, workers: int | None) -> dict[str, Any]:
+  """Returns the settings, each of its type.
+
+  Raises:
+    ConfigError: submitit is not installed, an unknown setting, or a value that cannot be used.
+    RunError: this machine has no SLURM commands.
+  """
+  check_workers(workers)
+  chosen = read_settings("slurm", settings, SETTINGS, LIMITS)
+  if chosen["cluster"] not in _CLUSTERS:
+    raise ConfigError(f"option cluster={chosen['cluster']!r}: allowed are {', '.join(_CLUSTERS)}")
+  if importlib.util.find_spec("submitit") is None:
+    raise ConfigError("the launcher 'slurm' needs submitit: pip install 'cnnlab[slurm]'")
+  if chosen["cluster"] == "slurm" and shutil.which("sbatch") is None:
+    raise RunError("no SLURM on this machine: the command 'sbatch' is not found")
+  return chosen
 
 
 def run_sweep(
@@ -73,17 +103,14 @@ def run_sweep(
     settings: see `SETTINGS`.
 
   Raises:
-    ConfigError: submitit is not installed, or an unknown setting.
-    RunError: this machine has no SLURM commands, or sbatch refuses the jobs.
+    ConfigError: submitit is not installed, an unknown setting, or a value that cannot be used.
+    RunError: this machine has no SLURM commands, sbatch refuses the jobs, or the path of the logs
+      cannot stand in a script.
   """
-  chosen = read_settings("slurm", settings, SETTINGS)
-  if chosen["cluster"] not in _CLUSTERS:
-    raise ConfigError(f"option cluster={chosen['cluster']!r}: allowed are {', '.join(_CLUSTERS)}")
-  try:
-    import submitit
-  except ImportError as error:
-    raise ConfigError("the launcher 'slurm' needs submitit: pip install 'cnnlab[slurm]'") from error
-  console = console or Console()
+  chosen = check(settings, workers)
+  import submitit
+
+  console = console or SafeConsole()
   opening = opened(specs, console)
   result, todo = opening
   if not todo:
@@ -117,6 +144,12 @@ class _Jobs:
     self._logs = logs
     self._failed = submitit.core.utils.UncompletedJobError
     self._refused = submitit.core.utils.FailedSubmissionError
+    if printable(str(logs)) != str(logs) or "\n" in str(logs) or "%" in str(logs):
+      # In a script a line would end there; in names of files, SLURM replaces what follows '%'.
+      raise RunError(
+        f"{str(logs)!r} cannot be SLURM's folder of logs: use a --root without line breaks, other "
+        "control characters and '%'"
+      )
     cluster = settings["cluster"]
     self.title = f"slurm ({cluster})" if cluster != "slurm" else "slurm"
     requeues = {"slurm_max_num_timeout": settings["requeues"]} if cluster == "slurm" else {}
@@ -188,6 +221,9 @@ def _parameters(settings: Mapping[str, Any], sweep: str, workers: int | None) ->
   return parameters
 
 
+_LATER = (signal.SIGUSR1, signal.SIGUSR2)  # warnings of SLURM's, which submitit handles
+
+
 class SupervisedRun:
   """A job: trains one run in a process of its own, which it tells to save when the job must end.
 
@@ -211,9 +247,10 @@ class SupervisedRun:
     ours, theirs = context.Pipe()
     self._told = False
     self._process = context.Process(target=_train, args=(theirs, self.execute, self.spec, self.log))
-    self._process.start()
+    with held_back(*_LATER):
+      before = self._listen_to_signals()
+      self._process.start()
     theirs.close()
-    before = self._listen_to_signals()
     try:
       return ours.recv()
     except (EOFError, OSError):
@@ -257,8 +294,12 @@ class SupervisedRun:
 
 def _train(connection: Connection, execute: str, spec: dict[str, Any], log: str) -> None:
   """Runs the training process, which only a SIGINT from its supervisor stops."""
-  blocked = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
-  signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-  worker.leave_terminal()
-  worker.redirect(log)
-  connection.send(worker.execute_once(worker.load(execute), spec, lambda step, total: None))
+  try:
+    worker.leave_terminal()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *_LATER})
+    worker.redirect(log)
+    connection.send(worker.execute_once(worker.load(execute), spec, lambda step, total: None))
+  except KeyboardInterrupt:
+    connection.send({"status": "interrupted", "reason": "stopped before it began"})
+  except BrokenPipeError:  # the supervisor is gone; the run's status is in its directory
+    return

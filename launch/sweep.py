@@ -35,6 +35,21 @@ class Sweep(NamedTuple):
   result: SweepResult
 
 
+def check(on: str, workers: int | None, settings: Mapping[str, str] | None) -> None:
+  """Checks that a launcher can be used as asked, before anything is written or started.
+
+  Args:
+    on, workers, settings: as of `sweep`.
+
+  Raises:
+    ConfigError: unknown launcher or setting, or a value that cannot be used.
+    RunError: what the launcher needs is missing on this machine.
+  """
+  if on not in LAUNCHERS:
+    raise ConfigError(unknown("launcher", on, LAUNCHERS))
+  importlib.import_module(LAUNCHERS[on].partition(":")[0]).check(settings, workers)
+
+
 def sweep(
   experiment: Experiment,
   root: str | os.PathLike[str],
@@ -66,8 +81,7 @@ def sweep(
     ConfigError: unknown launcher, setting, variant or config key; nothing was started.
     RunError: the directory holds another recipe's sweep, or a run's files are broken.
   """
-  if on not in LAUNCHERS:
-    raise ConfigError(unknown("launcher", on, LAUNCHERS))
+  check(on, workers, settings)
   plan(experiment, root, only, seeds)  # what is wrong with it is said before anything is written
   directory = open_sweep(experiment, root, seeds, confirm)
   module, _, name = LAUNCHERS[on].partition(":")

@@ -5,8 +5,8 @@ It imports nothing heavy before it has claimed its share of the machine.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import logging
 import multiprocessing
 import os
 import signal
@@ -21,6 +21,7 @@ from typing import Any
 
 from cnnlab.memory import keep_freed_memory
 from launch.hardware import Share
+from launch.interrupts import let_through
 
 REPORT_EVERY = 0.1  # seconds: more often, the bar would cost what it shows
 
@@ -35,10 +36,10 @@ def main(connection: Connection, execute: str, share: Share) -> None:
       also has `execute_together(specs, report) -> {name: outcome}`.
     share: the part of the machine that is this worker's.
   """
-  leave_terminal()
-  share.claim()
-  keep_freed_memory()
   try:
+    leave_terminal()
+    share.claim()
+    keep_freed_memory()
     function = load(execute)
     while True:
       specs, log = connection.recv()
@@ -122,7 +123,8 @@ class _Reporter:
     if now - self._last < REPORT_EVERY and step < total:
       return
     self._last = now
-    self._connection.send(("progress", int(step), int(total)))
+    with contextlib.suppress(OSError):  # the launcher is gone: `leave_terminal` has the run saved
+      self._connection.send(("progress", int(step), int(total)))
 
 
 def load(dotted: str) -> Any:
@@ -140,6 +142,8 @@ def redirect(log: str | None) -> None:
   """Sends what the run prints, from compiled code as well, to its log: the terminal has the bar."""
   if log is None:
     return
+  from cnnlab.terminal import log_to_stderr
+
   Path(log).parent.mkdir(parents=True, exist_ok=True)
   descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
   sys.stdout.flush()
@@ -147,20 +151,14 @@ def redirect(log: str | None) -> None:
   os.dup2(descriptor, 1)
   os.dup2(descriptor, 2)
   os.close(descriptor)
-  logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-  logging.getLogger("cnnlab").setLevel(logging.INFO)
-
-
-def hear_interrupts() -> None:
-  """Makes SIGINT raise KeyboardInterrupt, even if it was ignored at start, as under `nohup ... &`."""
-  signal.signal(signal.SIGINT, signal.default_int_handler)
+  log_to_stderr()
 
 
 def leave_terminal() -> None:
   """Detaches from the terminal; only the parent can stop it, and if the parent dies, the run is saved."""
   # A session of its own, so that Ctrl-C reaches the launcher alone, which passes it on once.
   os.setsid()
-  hear_interrupts()
+  let_through()
   parent = multiprocessing.parent_process()
   if parent is None:
     return

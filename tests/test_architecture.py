@@ -10,8 +10,10 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = (
   "cnnlab.types",
   "cnnlab.errors",
+  "cnnlab.terminal",
   "cnnlab.annotations",
   "cnnlab.cache_root",
+  "cnnlab.capacity",
   "cnnlab.memory",
   "cnnlab.metrics",
   "cnnlab.plot_style",

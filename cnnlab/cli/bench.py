@@ -97,11 +97,10 @@ def _options(texts: list[str]) -> dict[str, Any]:
 
 
 def _input(arguments: argparse.Namespace) -> int:
-  from rich.console import Console
-
   from cnnlab.bench.input import bench_input, input_config, input_page, input_table
   from cnnlab.config import parse_overrides
   from cnnlab.errors import ConfigError
+  from cnnlab.terminal import SafeConsole
 
   if arguments.num_classes is not None:
     raise ConfigError("--num_classes belongs to --model; with --input it follows from the data set")
@@ -113,16 +112,16 @@ def _input(arguments: argparse.Namespace) -> int:
   overrides |= {f"model.{key}": value for key, value in _options(arguments.option).items()}
   config = input_config(page, overrides)
   result = bench_input(config, overrides, arguments.seconds, arguments.repeats)
-  Console().print(input_table(result))
+  SafeConsole().print(input_table(result))
   print(json.dumps(result))
   return 0
 
 
 def _step(arguments: argparse.Namespace) -> int:
-  from rich.console import Console
   from rich.table import Table
 
   from cnnlab.bench.step import BenchSpec, bench
+  from cnnlab.terminal import SafeConsole
 
   names = ("model", "image_size", "channels", "batch_size", "num_classes", "dtype", "parallel")
   given = {name: getattr(arguments, name) for name in (*names, "seconds", "repeats")}
@@ -132,14 +131,13 @@ def _step(arguments: argparse.Namespace) -> int:
   for key, value in result.items():
     shown = "  ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
     table.add_row(key, f"{shown:,}" if isinstance(shown, (int, float)) else str(shown))
-  Console().print(table)
+  SafeConsole().print(table)
   print(json.dumps(result))
   return 0
 
 
 def _suite(arguments: argparse.Namespace) -> int:
   import jax
-  from rich.console import Console
   from rich.progress import Progress
 
   from cnnlab.bench import suite as suites
@@ -147,13 +145,14 @@ def _suite(arguments: argparse.Namespace) -> int:
   from cnnlab.bench.table import suite_table
   from cnnlab.errors import ConfigError
   from cnnlab.runs.environment import describe_environment
+  from cnnlab.terminal import SafeConsole
 
   suite = suites.Suite(
     tuple(arguments.only), arguments.dtype or "float32", arguments.seconds, arguments.repeats
   )
   if arguments.json and Path(arguments.json).exists():
     raise ConfigError(f"--json {arguments.json} exists already; name a new file, or move it away")
-  console, platform = Console(), jax.default_backend()
+  console, platform = SafeConsole(), jax.default_backend()
   environment = describe_environment()
   peaks = measure_peaks(suite.dtype)
   total = len(suite.entries()) * len(suites.contenders(platform))

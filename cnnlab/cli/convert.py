@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from cnnlab.types import Json, PyTree
 
+MOST_CLASSES, MOST_SIZE = 1_000_000, 10_000
+
 if TYPE_CHECKING:
   from flax import linen as nn
 
@@ -52,19 +54,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
   """Converts the weights; returns the exit code."""
-  from cnnlab.errors import RunError
+  from cnnlab.errors import ConfigError, RunError, printable
   from cnnlab.weights import from_torchvision
 
   out = Path(arguments.out)
   if out.exists() and not (out.is_dir() and not any(out.iterdir())):
     raise RunError(f"--out {arguments.out} already exists; name a new directory")
   size = arguments.image_size
+  resize = arguments.resize or size * 256 // 224
+  for name, given, least, most in (
+    ("--num_classes", arguments.num_classes, 1, MOST_CLASSES),
+    ("--image_size", size, 1, MOST_SIZE),
+    ("--resize", arguments.resize, size, 2 * MOST_SIZE),
+  ):
+    if given is not None and not least <= given <= most:
+      raise ConfigError(f"{name} is {given}; allowed: {least} to {most}")
   model, variables = from_torchvision(
     arguments.model, arguments.weights, num_classes=arguments.num_classes, image_size=size
   )
-  resize = arguments.resize or size * 256 // 224
   directory = write_run(arguments, model, variables, (size, resize))
-  print(f"{arguments.model}: {directory}")
+  print(printable(f"{arguments.model}: {directory}"))
   return 0
 
 

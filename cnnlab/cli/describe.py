@@ -133,8 +133,9 @@ def _options(texts: list[str]) -> Options:
 
 
 def _print(sheet: Sheet) -> None:
-  from rich.console import Console
   from rich.table import Table
+
+  from cnnlab.terminal import SafeConsole
 
   image = "x".join(map(str, sheet.image_shape))
   table = Table(
@@ -170,9 +171,9 @@ def _print(sheet: Sheet) -> None:
       line["stride"],
       _bytes(line["activations_bytes"]) if row.kept_bytes else "",
     )
-  console = Console()
+  console = SafeConsole()
   # Output to a file or a pager is not wrapped.
-  console = console if console.is_terminal else Console(width=160)
+  console = console if console.is_terminal else SafeConsole(width=160)
   console.print(table)
   memory = sheet.memory()
   sources = ", ".join(f"{source} {_bytes(size)}" for source, size in memory.items() if size)

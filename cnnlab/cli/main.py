@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
-import logging
+import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import NoReturn
 
-from cnnlab.errors import CnnlabError, unknown
+from cnnlab.errors import CnnlabError, printable, unknown
 from cnnlab.memory import keep_freed_memory
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 # A verb is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit code`.
 # The help texts are kept here so that `--help` does not import the verbs.
@@ -31,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
   """Returns the parser of `cnnlab --help`."""
   width = max(map(len, VERBS))
   verbs = "\n".join(f"  {name:<{width}}  {text}" for name, text in VERBS.items())
-  parser = argparse.ArgumentParser(
+  parser = _Parser(
     prog="cnnlab",
     formatter_class=argparse.RawDescriptionHelpFormatter,
     description="Controlled experiments with convolutional networks.",
@@ -43,32 +52,91 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs a verb; returns the exit code: 0 success, 2 user error, 3 diverged, 128 + n signal n."""
-  top = build_parser().parse_args(argv)
-  keep_freed_memory()
-  logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-  logging.getLogger("cnnlab").setLevel(logging.INFO)
-  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every file
+  """Runs a verb; returns the exit code: 0 success, 2 user error, 3 diverged, 128 + n signal n.
+
+  Errors of the system, such as a folder that cannot be written or memory that is not there, are
+  user errors, too. Any other exception is a bug, and keeps its traceback.
+  """
   try:
-    if top.verb not in VERBS:
-      raise CnnlabError(unknown("verb", top.verb, VERBS))
-    verb = importlib.import_module(f"cnnlab.cli.{top.verb}")
-    parser = argparse.ArgumentParser(
-      prog=f"cnnlab {top.verb}",
-      description=verb.__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
-      allow_abbrev=False,
-    )
-    verb.add_arguments(parser)
-    return _run(verb, parser, top.arguments)
+    with _terminable():
+      top = build_parser().parse_args(argv)
+      from cnnlab.terminal import log_to_stderr  # Rich, which `--help` does without
+
+      keep_freed_memory()
+      log_to_stderr()
+      if top.verb not in VERBS:
+        raise CnnlabError(unknown("verb", top.verb, VERBS))
+      verb = importlib.import_module(f"cnnlab.cli.{top.verb}")
+      parser = _Parser(
+        prog=f"cnnlab {top.verb}",
+        description=verb.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+      )
+      verb.add_arguments(parser)
+      return _run(verb, parser, top.arguments)
   except CnnlabError as error:
-    print(f"error: {error}", file=sys.stderr)
+    # An interruption is what was asked for.
+    prefix = "" if error.exit_code > 128 else "error: "
+    print(f"{prefix}{printable(str(error))}", file=sys.stderr)
     return error.exit_code
+  except _Terminated:
+    print("terminated", file=sys.stderr)
+    return 143
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     return 130
   except BrokenPipeError:
     return 141  # the reader of the output closed the pipe, as in `cnnlab runs DIR | head`
+  except (OSError, UnicodeError, MemoryError, ValueError) as error:
+    message = _of_the_system(error)
+    if message is None:
+      raise
+    print(f"error: {printable(message)}", file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+  """A parser whose messages, which repeat arguments, cannot act on the terminal."""
+
+  def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+    super().exit(status, printable(message) if message else None)
+
+
+class _Terminated(KeyboardInterrupt):
+  """SIGTERM came, and nobody below handles it."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+  """Inside, SIGTERM unwinds the stack as Ctrl-C does, so that what is open is closed."""
+
+  def raise_terminated(signum: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  before = signal.signal(signal.SIGTERM, raise_terminated)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
+def _of_the_system(error: Exception) -> str | None:
+  """Returns the message for an error that the system or odd text causes; None for a bug."""
+  if isinstance(error, MemoryError):
+    return f"not enough memory{f': {error}' if str(error) else ''}"
+  if isinstance(error, UnicodeEncodeError):
+    return f"{error.object!r:.200} cannot be written as {error.encoding}: {error.reason}"
+  if isinstance(error, OSError) and error.strerror:
+    if error.filename is not None:
+      return f"{error.filename!s:.200}: {error.strerror}"
+    return error.strerror if error.errno in _DISK else None
+  if isinstance(error, ValueError) and "null byte" in str(error):
+    return "a path contains the character NUL, which no path may"
+  return None
 
 
 def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -92,4 +160,15 @@ def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) ->
 
 def entry_point() -> None:
   """Runs the `cnnlab` command."""
-  sys.exit(main())
+  for stream in (sys.stdout, sys.stderr):  # names may hold what the terminal's encoding lacks
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="backslashreplace")
+  code = main()
+  try:
+    sys.stdout.flush()
+  except OSError as error:  # Python would flush again at exit, and print a traceback
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+      print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+      code = 2
+  sys.exit(code)

@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
   """Prints the predictions; returns the exit code."""
-  from rich.console import Console
   from rich.table import Table
 
+  from cnnlab.terminal import SafeConsole
   from cnnlab.train.restore import Predictor
 
   predictor = Predictor(arguments.workdir)
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
       print(json.dumps({"image": path, **predictor.task.to_json(one.prediction)}))
     table.add_row(path, *cells[path])
   if not arguments.json:
-    Console().print(table)
+    SafeConsole().print(table)
   if arguments.draw:
     for written in _draw(predictor.task, found, Path(arguments.draw)):
       print(f"picture: {written}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
   BarColumn,
   MofNCompleteColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from cnnlab.metrics import Metric
+from cnnlab.terminal import SafeConsole
 from cnnlab.types import JsonMapping
 
 
@@ -42,7 +42,7 @@ class TrainProgress:
       watched: the metric of the task to show, for training and evaluation.
     """
     self._watched = watched
-    self._console = Console(stderr=True)
+    self._console = SafeConsole(stderr=True)
     self._bar = Progress(
       TextColumn("{task.description}"),
       BarColumn(),

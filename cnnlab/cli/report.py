@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
   """Writes the reports; returns the exit code."""
   from cnnlab.errors import ConfigError
   from cnnlab.lab.results import find_sweeps
-  from rich.console import Console
+  from cnnlab.terminal import SafeConsole
 
   if arguments.claims:
     from cnnlab.lab.claims import claims_markdown
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
       f"--out is for a single report, but {arguments.directory} holds {names}; name one"
     )
   for sweep in sweeps:
-    report(sweep, Console(), arguments.out, arguments.as_saved)
+    report(sweep, SafeConsole(), arguments.out, arguments.as_saved)
   return 0
 
 

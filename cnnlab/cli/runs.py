@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
   from cnnlab.lab import console
-  from rich.console import Console
+  from cnnlab.terminal import SafeConsole
 
   if arguments.watch:
-    return watch(arguments.directory, arguments.every, Console())
-  Console().print(console.runs_table(runs_table(arguments.directory), arguments.directory))
+    return watch(arguments.directory, arguments.every, SafeConsole())
+  SafeConsole().print(console.runs_table(runs_table(arguments.directory), arguments.directory))
   return 0
 
 

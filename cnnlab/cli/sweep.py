@@ -93,13 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
   """Runs the sweep and writes its report; returns the exit code."""
-  from cnnlab.errors import ConfigError, unknown
+  from cnnlab.errors import ConfigError
   from cnnlab.lab import load_experiment
   from cnnlab.lab.console import plan_table
   from cnnlab.lab.plan import parse_seeds, plan, plan_tuning
   from cnnlab.terminal import SafeConsole
   from launch.settings import parse_settings
-  from launch.sweep import LAUNCHERS, sweep
+  from launch.sweep import check, sweep
 
   if arguments.new:
     return _write_new(arguments.new)
@@ -109,8 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
   settings = parse_settings(arguments.option)
   if arguments.together != 1:
     settings["together"] = str(arguments.together)
-  if arguments.on not in LAUNCHERS:
-    raise ConfigError(unknown("launcher", arguments.on, LAUNCHERS))
+  check(arguments.on, arguments.workers, settings)
   experiment = load_experiment(arguments.experiment, arguments.recipe)
   experiment = _with_overrides(experiment, arguments.overrides)
   seeds = None if arguments.seeds is None else parse_seeds(arguments.seeds)
@@ -228,16 +227,22 @@ def _print_cost(
   from multiprocessing import get_context
 
   from cnnlab.lab.cost import estimate_cost, measure, rate_of_runs, scaled
+  from cnnlab.lab.wiring import check_settings
   from launch.hardware import shares
 
   parts = shares(arguments.workers, sum(spec.to_do for spec in (*tuning, *specs)))
   rate = rate_of_runs(Path(arguments.root) / experiment.name)
-  with console.status("estimating the cost"):
+  claim = parts[0].claim
+  with (
+    console.status("estimating the cost"),
+    ProcessPoolExecutor(1, get_context("spawn"), initializer=claim) as pool,
+  ):
+    if tuning:
+      pool.submit(check_settings, [spec.to_dict() for spec in tuning]).result()
     if rate is None:
       whole = [one.label for one in examined if not one.error]
       timed = next(spec for spec in specs if spec.label in whole)
-      with ProcessPoolExecutor(1, get_context("spawn"), initializer=parts[0].claim) as pool:
-        rate = pool.submit(measure, timed.to_dict()).result()
+      rate = pool.submit(measure, timed.to_dict()).result()
   plans = [(specs, examined), (tuning, scaled(examined, specs, tuning))]
   cost = estimate_cost(plans, rate, len(parts))
   console.print(str(cost), highlight=False, soft_wrap=True)

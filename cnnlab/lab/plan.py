@@ -18,16 +18,18 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cnnlab.config import apply_overrides, flatten, load_page, to_plain
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.errors import ConfigError, RunError, unknown
 from cnnlab.lab import tuning
 from cnnlab.lab.experiment import Experiment, check_seeds
 from cnnlab.lab.variants import Overrides
 from cnnlab.runs.directory import config_differences, read_json
+from cnnlab.runs.files import present
 from cnnlab.runs.lease import is_leased
-from cnnlab.runs.status import FINISHED, effective_status
+from cnnlab.runs.status import FINISHED, effective_status, read_status
 from cnnlab.types import Json, JsonMapping
 
 REFUSED = "other config"
+DAMAGED = "damaged"
 MOST_SEEDS = 10_000
 SCALARS = ("seed", "optim.learning_rate")  # keys in which the runs of a compiled program may differ
 
@@ -44,7 +46,8 @@ class RunSpec:
     config: the page of the base config.
     overrides: {dotted.config.key: value}, including the seed.
     state: a status in status.json, `absent` (not started), `dead` (its process ended without
-      recording a status) or `other config` (the directory holds a run with another config).
+      recording a status), `other config` (the directory holds a run with another config) or
+      `damaged` (its config.json or status.json cannot be read).
   """
 
   name: str
@@ -58,7 +61,7 @@ class RunSpec:
   @property
   def to_do(self) -> bool:
     """Whether a launcher should train it."""
-    return self.state not in (*FINISHED, "running", REFUSED)
+    return self.state not in (*FINISHED, "running", REFUSED, DAMAGED)
 
   def to_dict(self) -> Json:
     """Returns the fields as a JSON object."""
@@ -205,10 +208,9 @@ def run_state(directory: Path, config: JsonMapping | None = None) -> str:
   Args:
     directory: the run directory, which need not exist.
     config: the requested config, compared with config.json; None skips the comparison.
-
-  Raises:
-    RunError: config.json or status.json is broken.
   """
+  if damage(directory):
+    return DAMAGED
   existing = directory / "config.json"
   if existing.is_file() and config is not None and config_differences(read_json(existing), config):
     return REFUSED
@@ -218,6 +220,19 @@ def run_state(directory: Path, config: JsonMapping | None = None) -> str:
   if leased:
     return "running"  # it has just started
   return "interrupted" if existing.is_file() else "absent"
+
+
+def damage(directory: Path) -> str:
+  """Returns why a run's directory cannot be used, whatever the config; empty if it can."""
+  if present(directory) and not directory.is_dir():
+    return f"{directory} is no folder"
+  try:
+    if present(directory / "config.json"):
+      read_json(directory / "config.json")
+    read_status(directory)
+  except RunError as error:
+    return str(error)
+  return ""
 
 
 def parse_seeds(text: str) -> int | tuple[int, ...]:
@@ -265,7 +280,7 @@ def select(experiment: Experiment, only: str | Iterable[str] | None) -> list[str
   if only is None:
     return labels
   patterns = only.split() if isinstance(only, str) else list(only)
-  for pattern in patterns:
+  for pattern in patterns or [""]:
     if not fnmatch.filter(labels, pattern):
       raise ConfigError(unknown(f"variant of experiment {experiment.name!r}", pattern, labels))
   return [label for label in labels if any(fnmatch.fnmatchcase(label, p) for p in patterns)]

@@ -20,6 +20,7 @@ from cnnlab.models.registry import family_of
 from cnnlab.types import OptionValue
 from cnnlab.weights.families import FAMILIES
 from cnnlab.weights.names import Family, ParameterPath, TensorSource, source_of
+from cnnlab.weights.pth import PthError, read_pth
 
 Tensors = Mapping[str, Any]
 HEAD = "head"  # part of the path of every classifier, including auxiliary ones
@@ -94,10 +95,10 @@ def convertible_models() -> list[str]:
 def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarray]:
   """Returns {name: array} of a `.pth` or `.safetensors` file or of a mapping of names to arrays.
 
-  A `.pth` file needs PyTorch and is read with `weights_only`, which does not run its code.
+  A `.pth` file is read without PyTorch, and its code is not run.
 
   Raises:
-    WeightsError: the file is missing, unreadable or of an unknown type, or PyTorch is missing.
+    WeightsError: the file is missing, unreadable or of an unknown type.
   """
   if isinstance(source, Mapping):
     return {str(key): _array(value) for key, value in source.items()}
@@ -107,7 +108,7 @@ def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarr
   if path.endswith(".safetensors"):
     return _read_safetensors(path)
   if path.endswith((".pth", ".pt")):
-    return _read_torch(path)
+    return _read_pth(path)
   raise WeightsError(f"weights file {path!r} must end with .pth, .pt or .safetensors")
 
 
@@ -118,25 +119,16 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     # Flax's reader, unlike NumPy's, supports bfloat16.
     with safe_open(path, framework="flax") as file:
       return {key: _array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
-  except (SafetensorError, OSError) as error:
+  except (SafetensorError, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
     raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
 
 
-def _read_torch(path: str) -> dict[str, np.ndarray]:
+def _read_pth(path: str) -> dict[str, np.ndarray]:
   try:
-    import torch
-  except ImportError as error:
-    raise WeightsError(
-      f"reading {path!r} needs PyTorch, which is not installed (pip install torch); "
-      "a .safetensors file of the same tensors does not need it"
-    ) from error
-  try:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-  except Exception as error:  # broken archives and pickles raise many types
+    tensors = read_pth(path)
+  except (PthError, OSError) as error:
     raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
-  # A training script's checkpoint holds the weights next to the optimizer's state.
-  state = next((state[key] for key in ("state_dict", "model") if key in state), state)
-  return {key.removeprefix("module."): _array(value) for key, value in state.items()}
+  return {key.removeprefix("module."): _array(value) for key, value in tensors.items()}
 
 
 def _array(value: Any) -> np.ndarray:
