@@ -187,8 +187,8 @@ def _trouble(row: wording.Row) -> dict[str, str]:
 
 
 def _write_pages(content: Json, folder: Path) -> None:
-  present = [(name, title) for name, title in _SECTIONS.items() if content[name]]
-  content["contents"] = [("tuning" if n == "tuned" else n, title) for n, title in present]
+  present = [title for name, title in _SECTIONS.items() if content[name]]
+  content["contents"] = [(title.lower(), title) for title in present]
   pages = Environment(
     loader=PackageLoader("cnnlab.lab"),
     autoescape=select_autoescape(["html.j2", "html"], default_for_string=True),

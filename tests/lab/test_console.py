@@ -55,7 +55,7 @@ def test_paper_and_verdicts_on_the_terminal(sweep):
   )
   text = shown(console.verdict_table(judge(experiment, runs)))
   assert line_of(text, "holds").split() == ["holds", "better", "is", "better"]
-  assert "better < base + 1 points in test error: −3.00 (−4.30 to −1.70) points at 95 %" in text
+  assert "better < base + 1 points in test error: −3.00 (−4.30 to −1.70) points" in text
 
 
 def test_runs_below_a_directory(sweep):

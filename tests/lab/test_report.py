@@ -1,10 +1,9 @@
 import base64
 import html.parser
-import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
@@ -12,8 +11,6 @@ import pytest
 from cnnlab.errors import RunError
 from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.report import write_report
-from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import summarize
 from tests.lab.conftest import make_experiment
 from tests.runs.synthetic import write_run
 
@@ -28,12 +25,14 @@ class Page(html.parser.HTMLParser):
 
   def __init__(self, text):
     super().__init__()
-    self.tags, self.texts, self.links = [], [], []
+    self.tags, self.texts, self.links, self.sources, self.ids = [], [], [], [], []
     self.feed(text)
 
   def handle_starttag(self, tag, attrs):
     self.tags.append(tag)
-    self.links += [value for name, value in attrs if name in ("src", "href")]
+    self.links += [value for name, value in attrs if name == "href"]
+    self.sources += [value for name, value in attrs if name == "src"]
+    self.ids += [value for name, value in attrs if name == "id"]
 
   def handle_data(self, data):
     self.texts.append(data)
@@ -42,7 +41,7 @@ class Page(html.parser.HTMLParser):
 def test_files(report):
   folder = report.html.parent
   names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-  figures = {"accuracy_cost", "curves_eval_error", "curves_train_loss", "differences", "error_bars"}
+  figures = {"claims", "curves_error", "curves_loss", "differences", "error_bars"}
   expected = {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")}
   assert names == expected | {
     "report.html", "report.md", "results.csv", "summary.csv", "claims.csv",
@@ -66,10 +65,28 @@ def test_page_stands_alone_and_escapes_what_configs_say(report):
   assert "script" not in page.tags
   assert "Does <b>it</b> help & how?" in page.texts
   assert page.tags.count("img") == 5
-  assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
-  assert "http" not in re.sub(r"base64,[^\"]*", "", text)
-  svg = base64.b64decode(page.links[0].partition(",")[2])
+  assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+  assert "url(" not in text
+  svg = base64.b64decode(page.sources[0].partition(",")[2])
   assert svg in [path.read_bytes() for path in report.figures]
+
+
+def test_links_lead_to_sections_tables_and_papers(report):
+  page = Page(report.html.read_text())
+  inside = [link[1:] for link in page.links if link.startswith("#")]
+  assert inside == ["verdicts", "results", "figures", "recipe", "runs", "environment"]
+  assert set(inside) <= set(page.ids)
+  others = {link for link in page.links if not link.startswith("#")}
+  paper = "https://arxiv.org/abs/0000.00000"
+  assert others == {"results.csv", "summary.csv", "claims.csv", "report.md", paper}
+  assert all((report.html.parent / link).is_file() for link in others - {paper})
+
+
+def test_page_fits_a_phone_and_a_dark_room(report):
+  text = report.html.read_text()
+  assert "prefers-color-scheme: dark" in text
+  assert "max-width: 600px" in text
+  assert text.count("<td ") == text.count("<td data-label=")
 
 
 def test_page_and_markdown_show_what_is_missing(report):
@@ -88,67 +105,11 @@ def test_verdicts_come_first_with_their_numbers(report):
   for shown in (text, page):
     assert shown.index("Verdicts") < shown.index("Results")
     assert "−3.00 (−4.30 to −1.70)" in shown
-    assert "at 95 %" in shown
-  assert "| **holds** | better is better: better &lt; base + 1 points in test error" in text
+    assert "over seeds, correlation" in shown
+  assert "| **holds** | 1. better is better: better &lt; base + 1 points in test error" in text
   texts = Page(page).texts
   assert "holds" in texts
-  assert "better < base + 1 points" in texts
-
-
-def test_figures_name_their_axes(report, sweep):
-  from cnnlab.lab import plots
-  from cnnlab.runs import load
-
-  experiment = report.experiment
-  curves = {"base": [plots.Curve(load(sweep / "base" / "seed0").metrics, True)]}
-  drawn = [
-    plots.error_bars(experiment, report.runs),
-    plots.differences(experiment, report.runs),
-    plots.accuracy_against_cost(experiment, report.summary),
-    plots.learning_curves(experiment, curves, "eval/error"),
-  ]
-  for figure in drawn:
-    assert figure.axes[0].get_title(loc="left")
-    assert all(axes.get_xlabel() for axes in figure.axes)
-    assert figure.axes[0].get_ylabel()
-  assert "(%)" in drawn[0].axes[0].get_xlabel()
-  assert "(points)" in drawn[1].axes[0].get_xlabel()
-  assert drawn[3].axes[0].get_xlabel() == "training time (epochs)"
-  line = drawn[3].axes[0].lines[0]
-  assert line.get_xdata().tolist() == [1, 2, 3]
-  assert line.get_ydata().tolist() == pytest.approx([60, 18, 20])
-
-
-def test_many_variants_share_panels_with_the_base_and_a_high_start_is_cut_off():
-  from cnnlab.lab import plots
-
-  variants = {f"v{i}": {"optim.learning_rate": 0.1 + i} for i in range(10)}
-  experiment = make_experiment(variants=variants, base="v0", claims=(), paper={})
-  epochs = list(range(1, 31))
-  metrics = pd.DataFrame({"epoch": epochs, "train/loss": [2 - 0.03 * e for e in epochs]})
-  wild = metrics.assign(**{"train/loss": [15.0, *metrics["train/loss"][1:]]})
-  curves = {label: [plots.Curve(metrics, True)] for label in variants}
-  curves["v9"] = [plots.Curve(wild, True)]
-  panels = plots.learning_curves(experiment, curves, "train/loss").axes
-  shown = [[line.get_label() for line in axes.lines] for axes in panels]
-  assert shown == [[f"v{i}" for i in range(6)], ["v0", "v6", "v7", "v8", "v9"]]
-  assert panels[1].get_ylim()[1] < 2.1
-  assert panels[1].lines[-1].get_ydata()[0] == 15
-
-
-def test_variants_of_equal_cost_share_one_tick(sweep):
-  from cnnlab.lab import plots
-
-  experiment = make_experiment()
-  summary = summarize(collect(sweep), experiment.base)
-  axes = plots.accuracy_against_cost(experiment, summary).axes[1]
-  assert [text.get_text() for text in axes.get_xticklabels()] == ["1,000"]
-
-
-def test_variants_look_different():
-  from cnnlab.lab.plots import looks
-
-  assert len(set(looks([str(i) for i in range(30)]).values())) == 30
+  assert "better < base + 1 points in test error" in texts
 
 
 def test_the_same_results_give_the_same_files(sweep, report, tmp_path):
@@ -203,8 +164,9 @@ def test_hundred_runs_in_a_fresh_process_without_jax(tmp_path):
     "assert (r.runs['status'] == 'done').all()\n"
     "print([m for m in ('jax', 'flax', 'cnnlab.models', 'cnnlab.train') if m in sys.modules])"
   )
-  began = time.monotonic()
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-  seconds = time.monotonic() - began
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
   assert done.stdout.strip() == "[]"
+  seconds = after.ru_utime - before.ru_utime  # of the processor: other tests run at the same time
   assert seconds < 15, f"{seconds:.1f} s; the target is 5 s on an idle machine"
