@@ -1,10 +1,13 @@
 import json
+import math
 import shutil
 
 import pytest
 
 from cnnlab.errors import RunError
-from cnnlab.lab.results import collect, find_sweeps, strangers
+from cnnlab.lab.claim import Claim, Condition, Measure
+from cnnlab.lab.results import collect, collect_tuning, find_sweeps, read_measure, strangers
+from cnnlab.lab.tuning import Tuning, choose
 from tests.lab.conftest import make_experiment
 from tests.runs.synthetic import write_json, write_run
 
@@ -71,3 +74,69 @@ def test_find_sweeps(sweep, tmp_path):
     find_sweeps(tmp_path)
   with pytest.raises(RunError, match="does not exist"):
     find_sweeps(tmp_path / "nothing")
+
+
+def test_measures_are_read_off_the_curve(tmp_path):
+  names = {
+    "eval/error@step=25": 0.4,
+    "eval/error@step=9": math.nan,
+    "eval/error@step=1e9": 0.2,
+    "eval/error@seconds=4.1": 0.4,  # two seconds an epoch
+    "eval/error@seconds=1.9": math.nan,
+    "eval/error@area": 0.425,  # trapezoids of 0.7 and 0.4, 0.4 and 0.2
+    "train/loss": 0.4,
+  }
+  claims = tuple(Claim(name, "better", "<", "base", "s", metric=name) for name in names)
+  regime = (Condition("fits", "trainset/error", "<=", 0.1),)
+  experiment = make_experiment(claims=claims, regime=regime)
+  write_run(tmp_path / "base" / "seed0", errors=(0.7, 0.4, 0.2))
+  row = collect(tmp_path, experiment).iloc[0]
+  assert {name: row[name] for name in names} == pytest.approx(names, nan_ok=True)
+  assert row["trainset"] != row["trainset"]
+  assert row["trainset/error"] != row["trainset/error"]
+  lines = tmp_path / "base" / "seed0" / "metrics.jsonl"
+  lines.write_text(lines.read_text() + json.dumps({"step": 30, "trainset/error": 0.05}) + "\n")
+  row = collect(tmp_path, experiment).iloc[0]
+  assert (row["trainset"], row["trainset/error"], row["value"]) == (0.05, 0.05, 0.2)
+
+
+def test_seconds_between_rows_are_interpolated():
+  rows = [{"step": step, "m": step / 10} for step in (5, 10, 20)]
+  times = [{"step": 10, "seconds": 4.0}, {"step": 20, "seconds": 6.0}]
+  read = {s: read_measure(rows, times, Measure("m", "seconds", s)) for s in (1.9, 2.0, 5.9, 6.0)}
+  assert read == pytest.approx({1.9: math.nan, 2.0: 0.5, 5.9: 1.0, 6.0: 2.0}, nan_ok=True)
+  assert math.isnan(read_measure(rows, [], Measure("m", "seconds", 9.0)))
+  assert read_measure(rows[:1], times, Measure("m", "area")) == 0.5
+
+
+def test_tuned_settings_are_what_a_run_must_have(tmp_path):
+  tuning = Tuning({"optim.learning_rate": (0.1, 0.5)}, seeds=(9,), overrides={"batch_size": 16})
+  rates = {"base": {"optim.learning_rate": 0.5}}
+  variants = {"base": {}, "twin": {"model.features": (16, 32)}}
+  changes = {"variants": variants, "claims": (), "seeds": (0,), "tuning": tuning, "tuned": rates}
+  experiment = make_experiment(**changes)
+  write_run(tmp_path / "base" / "seed0", config={"optim.learning_rate": 0.5})
+  write_run(tmp_path / "twin" / "seed0")
+  short = {"batch_size": 16, "seed": 9, "data.validation": 0.1}
+  for setting, rate in (("learning_rate=0.1", 0.1), ("learning_rate=0.5", 0.5)):
+    run = tmp_path / "base" / "tuning" / setting / "seed9"
+    write_run(run, config={"optim.learning_rate": rate, **short}, errors=(0.4, rate / 2))
+  assert list(tuning.settings) == ["learning_rate=0.1", "learning_rate=0.5"]
+  assert collect(tmp_path, experiment)["status"].tolist() == ["done", "done"]
+  untuned = make_experiment(**changes | {"tuned": {"base": {"optim.learning_rate": 0.1}}})
+  assert collect(tmp_path, untuned)["status"].tolist() == ["other config", "done"]
+  table = collect_tuning(tmp_path, experiment)
+  assert table["variant"].tolist() == ["base", "base", "twin", "twin"]
+  assert table["status"].tolist() == ["done", "done", "missing", "missing"]
+  assert table["value"].tolist() == pytest.approx([0.05, 0.25, math.nan, math.nan], nan_ok=True)
+  assert table.loc[0, "directory"] == "base/tuning/learning_rate=0.1/seed9"
+  assert choose(table, tuning, "min") == {"base": {"optim.learning_rate": 0.1}}
+  assert strangers(tmp_path, experiment) == []
+  assert collect_tuning(tmp_path, make_experiment()).empty
+
+
+def test_seeds_that_confirm_are_marked(sweep):
+  runs = collect(sweep, make_experiment(seeds=(0, 1), confirmed_by=(2, 3, 4)))
+  part = runs[runs["variant"] == "base"].set_index("seed")
+  assert part["confirms"].tolist() == [False, False, True, True, True]
+  assert part["status"].tolist() == ["done"] * 4 + ["missing"]

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from cnnlab.errors import ConfigError
-from cnnlab.lab.claim import Claim
+from cnnlab.lab.claim import Claim, Condition
 from cnnlab.lab.multiplicity import correct
 from cnnlab.lab.power import seeds_needed
 from cnnlab.lab.results import collect
@@ -222,3 +222,132 @@ def test_missing_and_diverged_runs_are_named(sweep):
 def test_unknown_relation():
   with pytest.raises(ConfigError, match="relation"):
     make_experiment(claims=(Claim("t", "base", "=<", "better", "s"),))
+
+
+@pytest.mark.parametrize(
+  ("margin", "expected"),
+  [(2.5, "holds"), (2.4, "inconclusive"), (0.75, "inconclusive"), (0.65, "fails")],
+)
+def test_equality_is_two_one_sided_tests(margin, expected):
+  # The interval of the sleep data is 0.70 to 2.46, in one order of the sides or the other.
+  runs = table(sleep=SLEEP, zero=ZERO)
+  for sides in (("sleep", "zero"), ("zero", "sleep")):
+    found = one(runs, sides[0], "==", sides[1], margin=margin)
+    assert found.verdict == expected
+    nearer = math.copysign(margin, found.difference)
+    values = np.array(SLEEP) * math.copysign(1, found.difference)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(values, nearer).pvalue)
+
+
+def test_a_difference_is_no_equality():
+  # "0.8 is as good as 0.5" used to hold at a difference of -3.1 points.
+  runs = table(a=(0.10, 0.11, 0.12, 0.1), b=(0.131, 0.142, 0.149, 0.133))
+  assert one(runs, "a", "==", "b", margin=0.01).verdict == "fails"
+  assert one(runs, "a", "<=", "b", margin=0.01).verdict == "holds"
+
+
+def test_ratios():
+  runs = table(small=(1.0, 1.1, 0.9, 1.0), large=(2.5, 2.6, 2.4, 2.7))
+  found = one(runs, "small", "<=", "large", factor=0.5)
+  assert found.verdict == "holds"
+  assert found.difference == pytest.approx(1.0 - 0.5 * 2.55)
+  assert one(runs, "small", "<=", "large", factor=0.3).verdict == "fails"
+  assert one(runs, "small", "<=", "large", metric="parameters", factor=0.5).verdict == "fails"
+
+
+def test_claims_at_equal_cost():
+  runs = table(it=(0.1, 0.11, 0.12), the_other=(0.3, 0.33, 0.31))
+  equal = {"equal": "parameters", "tolerance": 0.1}
+  found = one(runs, "it", "<", "the_other", **equal)
+  assert found.verdict == "not tested"
+  assert found.note == "not at equal parameters (within 10 %): it 200, the_other 900"
+  assert math.isnan(found.p_corrected)
+  assert math.isnan(found.more_seeds)
+  assert found.difference < 0  # what was measured is shown all the same
+  assert one(runs, "it", "<", "the_other", **(equal | {"tolerance": 0.8})).verdict == "holds"
+  assert one(runs.drop(columns="parameters"), "it", "<", "the_other", **equal).note.endswith(
+    "it unknown, the_other unknown"
+  )
+
+
+def test_outside_the_regime_nothing_is_tested():
+  runs = table(a=(0.1, 0.11, 0.12), b=(0.3, 0.33, 0.31)).assign(**{"trainset/error": 0.34})
+  regime = (Condition("the nets fit", "trainset/error", "<=", 0.05, ("b",)),)
+  claims = [("a", "<", "b", {}), ("a", "<", "b", {"metric": "parameters", "margin": 1.0})]
+  error, size = verdicts(runs, *claims, regime=regime)
+  assert error.verdict == "not tested"
+  assert error.note == (
+    "outside the regime (the nets fit): training-set error of b is 34 %, required: <= 5 %"
+  )
+  assert size.verdict == "holds"  # the same in every regime
+  fits = runs.assign(**{"trainset/error": [0.9] * 3 + [0.04, 0.06, 0.049]})
+  assert verdicts(fits, claims[0], regime=regime)[0].verdict == "holds"
+  unknown = verdicts(runs.drop(columns="trainset/error"), claims[0], regime=regime)[0]
+  assert unknown.verdict == "not tested"
+  assert "is unknown, required" in unknown.note
+
+
+def test_claims_that_are_not_tested_count_in_the_correction():
+  runs = table(a=(0.1, 0.12, 0.12), b=(0.3, 0.35, 0.31), c=(0.1, 0.1, 0.2))
+  regime = (Condition("never", "value", "<=", -1.0, ("c",)),)
+  first, second = verdicts(runs, ("a", "<", "b", {}), ("a", "<", "c", {}), regime=regime)
+  assert second.verdict == "not tested"
+  assert first.p_corrected == pytest.approx(2 * first.p_value)
+
+
+def test_one_seed_says_nothing_about_how_many_more():
+  for seeds in ((), (0.1,)):
+    found = one(table(a=seeds or (None,), b=(0.9,) * max(1, len(seeds))), "a", "<", "b")
+    assert math.isnan(found.more_seeds)
+    assert found.toward == ""
+
+
+def test_more_seeds_have_a_direction_and_an_uncertainty():
+  runs = table(a=(0.0, 0.3, 0.2), b=(0.1, 0.3, 0.4))
+  found = one(runs, "a", "<", "b")
+  assert found.toward == "holds"
+  assert one(runs, "b", "<", "a").toward == "fails"
+  assert found.more_low < found.more_seeds < found.more_high
+  assert found.more_low == max(1, seeds_needed(0.1 + 0.1 / math.sqrt(3), 0.1, 0.95) - 3)
+  decided = one(table(a=(0.1, 0.12, 0.11), b=(0.9, 0.91, 0.93)), "a", "<", "b")
+  assert (decided.more_seeds, decided.more_low, decided.toward) == (0, 0, "")
+
+
+def test_test_images_limit_what_seeds_can_decide():
+  assert seeds_needed(0.01, 0.01, 0.95) < 15
+  assert seeds_needed(0.01, 0.01, 0.95, images_part=0.001**2) < 15
+  assert seeds_needed(0.01, 0.01, 0.95, images_part=0.01**2) == math.inf
+
+
+def test_each_look_has_a_part_of_the_level():
+  runs = table(sleep=SLEEP, zero=ZERO)
+  claim = ("sleep", ">", "zero", {"margin": 0.4})
+  alone = verdicts(runs, claim)[0]
+  assert alone.p_value == pytest.approx(0.01416, abs=1e-5)
+  first, second = (verdicts(runs, claim, looks=look)[0] for look in (1, 2))
+  assert (first.verdict, second.verdict) == ("holds", "inconclusive")
+  assert second.p_corrected == pytest.approx(4 * alone.p_value)
+  assert second.interval_level == pytest.approx(1 - 0.0125)
+  assert second.low < 0.4 < alone.low
+
+
+def test_unpaired_seeds():
+  left, right = (0.10, 0.14, 0.11, 0.13), (0.2, 0.23, 0.21, 0.26, 0.22)
+  found = verdicts(table(a=left, b=right), ("a", "<", "b", {}), pairing="none")[0]
+  assert (found.left_seeds, found.right_seeds, found.pairs) == (4, 5, 4)
+  assert found.p_value == pytest.approx(stats.ttest_ind(left, right, equal_var=False).pvalue)
+  paired = verdicts(table(a=left, b=right), ("a", "<", "b", {}))[0]
+  assert (paired.left_seeds, paired.right_seeds, paired.pairs) == (4, 4, 4)
+  assert paired.correlation == pytest.approx(np.corrcoef(left, right[:4])[0, 1])
+  assert paired.pairing_gain > 0
+
+
+def test_contrasts_that_share_a_variant_are_wrong_as_rarely():
+  generator = np.random.default_rng(3)
+  claims = [Claim("t", f"v{i}", "<", "base", "s", "m") for i in range(4)]
+  wrong = 0
+  for _ in range(2000):
+    values = generator.standard_normal((5, 5))
+    p_values = stats.ttest_1samp(values[:4] - values[4], 0, axis=1).pvalue
+    wrong += any(one.p_value <= 0.05 for one in correct(claims, p_values))
+  assert wrong / 2000 <= 0.06
