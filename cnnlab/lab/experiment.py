@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from cnnlab import metrics
+from cnnlab.annotations import fit
 from cnnlab.errors import ConfigError, RunError, unknown
 from cnnlab.lab.claim import Claim, Condition
 from cnnlab.lab.tuning import Tuning
@@ -29,11 +30,34 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*")
 
 @dataclass(frozen=True)
 class Published:
-  """A paper's figure for a variant, in the unit of the experiment's metric, with its source."""
+  """A paper's figure for a variant, in the unit of the experiment's metric, with its source.
+
+  Raises:
+    ConfigError: the figure is no finite number.
+  """
 
   value: float
   source: str
   note: str = ""
+
+  def __post_init__(self) -> None:
+    """Raises ConfigError, as the class says."""
+    if not fit(self.value, float)[1]:
+      raise ConfigError(f"published value {self.value!r}; allowed: a finite number")
+
+
+# The fields of an experiment that a user writes by hand: name, type, type of its parts.
+_TYPES: tuple[tuple[str, type, type | None], ...] = (
+  *(
+    (name, str, None) for name in ("question", "config", "base", "metric", "mode", "recipe", "note")
+  ),
+  ("variants", Mapping, Mapping),
+  ("overrides", Mapping, None),
+  ("seeds", tuple, int),
+  ("claims", tuple, Claim),
+  ("regime", tuple, Condition),
+  ("paper", Mapping, Published),
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +117,7 @@ class Experiment:
   def __post_init__(self) -> None:
     """Raises ConfigError, as the class says."""
     where = f"experiment {self.name!r}"
+    self._check_types(where)
     for what, text in (("name", self.name), *(("variant label", v) for v in self.variants)):
       if not isinstance(text, str) or not _LABEL.fullmatch(text) or len(text) > MOST_LETTERS:
         raise ConfigError(
@@ -113,6 +138,22 @@ class Experiment:
       twice = sorted(set(overrides) & set(self.tuning.keys)) if self.tuning else []
       if twice and label != "(all)":
         raise ConfigError(f"{where}: variant {label!r} sets {twice[0]!r}, which is tuned")
+
+  def _check_types(self, where: str) -> None:
+    for name, kind, parts in _TYPES:
+      value = getattr(self, name)
+      inside = value.values() if isinstance(value, Mapping) else value
+      fits = isinstance(value, kind)
+      if not fits or (parts and not all(isinstance(one, parts) for one in inside)):
+        of = f" of {parts.__name__}" if parts else ""
+        raise ConfigError(f"{where}: {name} is {value!r:.200}; allowed: {kind.__name__}{of}")
+    if not self.metric.partition("/")[2]:
+      raise ConfigError(f"{where}: metric is {self.metric!r}; allowed: one such as 'eval/error'")
+    if not (self.tuning is None or isinstance(self.tuning, Tuning)):
+      raise ConfigError(f"{where}: tuning is {self.tuning!r:.200}; allowed: Tuning or None")
+    for label, overrides in {**self.variants, "(all)": self.overrides}.items():
+      if wrong := [key for key in overrides if not isinstance(key, str)]:
+        raise ConfigError(f"{where}: variant {label!r} sets {wrong[0]!r}, which is no config key")
 
   def better(self, metric: str) -> str:
     """Returns `min` or `max`: whether low or high values of a metric are better."""

@@ -73,7 +73,7 @@ def _load(file: Path) -> ModuleType:
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
-  except Exception as error:  # whatever a user's file raises
+  except (Exception, SystemExit) as error:  # whatever a user's file raises
     raise ConfigError(_at_line(file, error)) from error
   return module
 
@@ -88,11 +88,11 @@ def _call(module: ModuleType, file: Path, recipe: str) -> object:
     raise ConfigError(f"{file}: " + unknown("recipe", recipe, allowed)) from error
   except ConfigError as error:
     raise ConfigError(f"{file}: {error}") from error
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     raise ConfigError(_at_line(file, error)) from error
 
 
-def _at_line(file: Path, error: Exception) -> str:
+def _at_line(file: Path, error: BaseException) -> str:
   """Returns a message that names the line of the file at which an error was raised."""
   frames = traceback.extract_tb(error.__traceback__)
   lines = [frame.lineno for frame in frames if frame.filename == str(file)]

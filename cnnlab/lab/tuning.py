@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cnnlab.annotations import PLAIN, fit
 from cnnlab.errors import ConfigError
 from cnnlab.lab.variants import Overrides, Variants, grid, values
 
@@ -42,6 +43,9 @@ class Tuning:
     """Raises ConfigError for an empty grid, seeds that are none, or an unusable fraction."""
     if not self.keys or not all(len(tuple(tried)) for tried in self.keys.values()):
       raise ConfigError(f"tuning: keys is {dict(self.keys)}; each key needs values to try")
+    for key, tried in self.keys.items():
+      if wrong := [value for value in tried if not fit(value, Any)[1]]:
+        raise ConfigError(f"tuning: {key!r} tries {wrong[0]!r}; allowed: {PLAIN}")
     if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
       raise ConfigError(f"tuning: seeds is {self.seeds}; allowed: whole numbers from 0")
     if not (isinstance(self.validation, float) and 0 < self.validation < 1):

@@ -24,11 +24,11 @@ from ml_collections import ConfigDict
 
 from cnnlab.config import to_plain
 from cnnlab.data.cache import cached
-from cnnlab.errors import CnnlabError
+from cnnlab.errors import CnnlabError, ConfigError
 from cnnlab.lab.outputs import NEARLY, initial_outputs, relative_difference
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.variants import Overrides
-from cnnlab.types import Json, PyTree
+from cnnlab.types import Json, JsonMapping, PyTree
 
 if TYPE_CHECKING:
   from jax.stages import Traced, Wrapped
@@ -102,6 +102,24 @@ def examine(specs: Sequence[RunSpec], workers: int | None = None) -> list[Examin
     found = [_examine(task) for task in tasks]
   known |= {one.label: one for one in found}
   return [one for one in known.values() if one is not None]
+
+
+def check_settings(specs: Iterable[JsonMapping]) -> None:
+  """Checks the settings of runs, as far as this can be done without their data.
+
+  Args:
+    specs: `RunSpec.to_dict()` of each.
+
+  Raises:
+    ConfigError: a value that cannot be used; the message names the run.
+  """
+  from cnnlab.train.settings import Settings
+
+  for spec in specs:
+    try:
+      Settings.read(resolve(spec))
+    except ConfigError as error:
+      raise ConfigError(f"{spec['name']}: {error}") from error
 
 
 def unwired(examined: Iterable[Examined], specs: Sequence[RunSpec]) -> list[Unwired]:
