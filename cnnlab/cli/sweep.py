@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--seeds", metavar="SEEDS", help="a count (5 is 0 to 4), a range (100..109) or a list (3,7)"
+  )
+  parser.add_argument(
+    "--until",
+    choices=("decided",),
+    help="add seeds (5, 8, 12, 18, ...) until no claim is inconclusive; the level of each look at "
+    "the verdicts is corrected for the looks",
+  )
+  parser.add_argument(
+    "--max_hours",
+    type=float,
+    default=1.0,
+    metavar="H",
+    help="with --until: begin no look that would probably end later (default 1)",
   )
   parser.add_argument(
     "--confirm",
@@ -113,6 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
   experiment = load_experiment(arguments.experiment, arguments.recipe)
   experiment = _with_overrides(experiment, arguments.overrides)
   seeds = None if arguments.seeds is None else parse_seeds(arguments.seeds)
+  if arguments.until and (seeds is not None or arguments.confirm):
+    raise ConfigError("--until chooses the seeds itself; leave out --seeds and --confirm")
   if arguments.confirm and seeds is None:
     raise ConfigError("--confirm needs fresh seeds, such as --seeds 100..104")
   experiment = _as_tuned(experiment, Path(arguments.root))
@@ -128,13 +144,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
   from cnnlab.cli.report import report
+  from launch.until import sweep_until_decided
 
-  done = sweep(
+  if arguments.until:
+    start = functools.partial(sweep_until_decided, max_hours=arguments.max_hours)
+  else:
+    start = functools.partial(sweep, seeds=seeds, confirm=arguments.confirm)
+  done = start(
     experiment,
     arguments.root,
     only=arguments.only,
-    seeds=seeds,
-    confirm=arguments.confirm,
     on=arguments.on,
     workers=arguments.workers,
     settings=settings,
