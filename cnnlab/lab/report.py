@@ -108,9 +108,11 @@ def write_report(
   summary = summarize(runs, experiment.base, examples=results, pairing=experiment.pairing)
   verdicts = tuple(judge(experiment, runs, results))
   confirmed = tuple(confirm(experiment, runs, results))
-  tables = {"results": runs, "summary": summary, "claims": claims_table(experiment, verdicts)}
+  claimed = claims_table(experiment, verdicts, runs)
+  tables = {"results": runs, "summary": summary, "claims": claimed}
   tables |= {"tuning": tried} if len(tried) else {}
-  tables |= {"confirmation": claims_table(experiment, confirmed)} if confirmed else {}
+  fresh = claims_table(experiment, confirmed, runs, confirms=True)
+  tables |= {"confirmation": fresh} if confirmed else {}
   for name, table in tables.items():
     write_text(folder / f"{name}.csv", table.to_csv(index=False))
   evidence = examples.write_examples(folder, results)

@@ -9,7 +9,8 @@ in the sense of Lan and DeMets (Biometrika 70:659, 1983). Sharper boundaries nee
 distribution, which is not known for t statistics of few seeds on the same images.
 
 A verdict is that of the last look alone: a claim that an earlier look decided is tested again, at
-the level of the last.
+the level of the last. Whoever adds seeds to a sweep because its report was inconclusive is looking
+repeatedly: that report was the first look, and its verdicts at the full alpha no longer count.
 """
 
 from __future__ import annotations

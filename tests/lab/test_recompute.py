@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from cnnlab.lab import Claim, Condition, Experiment
-from cnnlab.lab.claims import claims_table
+from cnnlab.lab.claims import claims_markdown, claims_table
 from cnnlab.lab.directory import save_experiment
 from cnnlab.lab.examples import FILE, load, write_examples
+from cnnlab.lab.report import write_report
 from cnnlab.lab.results import collect
 from cnnlab.lab.statistics import summarize
 from cnnlab.lab.verdicts import confirm, judge
@@ -112,6 +113,13 @@ def test_every_verdict_is_recomputed(sweep, tmp_path):
   assert [v.pairs for v in confirmed] == [3] * len(CLAIMS)
   over = {v.claim.text: v.over for v in verdicts}
   assert (over["better"], over["sooner"]) == ("seeds and images", "seeds")
+
+
+def test_the_files_of_a_report_are_enough(sweep, tmp_path):
+  write_report(sweep, tmp_path)
+  assert differences_from_report(tmp_path) == []
+  better = claims_markdown(tmp_path).splitlines()[2]
+  assert "| 1.00 and 1.00 % | **holds**; on 3 fresh seeds: **" in better
 
 
 @pytest.mark.parametrize("changes", [{"pairing": "none"}, {"looks": 0}, {"looks": 4}])
