@@ -9,11 +9,8 @@ one before it.
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
+import functools
 import logging
-import os
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -21,8 +18,10 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from cnnlab.errors import RunError
+from cnnlab.runs.checksums import checksums, crc_of, signed, verify
 from cnnlab.runs.directory import remove_unfinished
-from cnnlab.runs.files import DISK, read_json
+from cnnlab.runs.files import read_json
+from cnnlab.runs.orbax_errors import quietly, reason
 from cnnlab.types import Json, JsonMapping, PyTree
 
 if TYPE_CHECKING:
@@ -31,24 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATE, PREPROCESS, ABOUT = "state", "preprocess", "about"
-
-
-def checksums(tree: PyTree) -> dict[str, str]:
-  """Returns `{path: crc32}` of every array of a pytree, of its bytes, dtype and shape."""
-  import jax
-
-  sums = {}
-  for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-    array = np.asarray(leaf)
-    head = f"{array.dtype}{array.shape}".encode()
-    body = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    sums[_name(path)] = f"{zlib.crc32(body, zlib.crc32(head)):08x}"
-  return sums
-
-
-def _name(path: tuple) -> str:
-  """Returns a leaf's path in a form that is the same for tuples, namedtuples and their dicts."""
-  return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
 
 
 class Checkpoints:
@@ -105,7 +86,7 @@ class Checkpoints:
     items = {
       STATE: args.StandardSave(state),
       PREPROCESS: args.StandardSave(dict(preprocess)),
-      ABOUT: args.JsonSave(_signed({**about, **sums})),
+      ABOUT: args.JsonSave(signed({**about, **sums})),
     }
     with self._naming_the_reason():
       metrics = dict(about["metrics"]) or None
@@ -159,9 +140,9 @@ class Checkpoints:
     damaged = []
     for step in reversed(self.steps()):
       try:
-        state, about = self._read(step, template)
-      except Exception as error:  # whatever Orbax or a checksum reports, it is damaged
-        log.warning("checkpoint %s/%d is damaged (%s)", self._directory, step, brief(error))
+        state, about = quietly(functools.partial(self._read, step, template))
+      except RunError as error:
+        log.warning("checkpoint %s/%d is damaged (%s)", self._directory, step, error)
         damaged.append(step)
         continue
       for bad in damaged:
@@ -192,47 +173,6 @@ class Checkpoints:
       log.warning("%s", self.write_error(f"a checkpoint to {self._directory}", error))
 
 
-def reason(error: BaseException) -> str:
-  """Returns the system's message contained in an error, such as a full disk's, or a summary of it."""
-  text = str(error)
-  known = [os.strerror(code) for code in (*DISK, errno.EACCES)]
-  return next((words for words in known if words in text), brief(error))
-
-
-def brief(error: BaseException) -> str:
-  """Returns the kind and the first line of an error."""
-  lines = str(error).strip().splitlines()
-  return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
-
-
-def verify(arrays: PyTree, expected: Mapping[str, str]) -> None:
-  """Raises RunError naming the arrays that are not those that were saved, byte for byte.
-
-  Args:
-    arrays: what was read.
-    expected: the checksum of every array, by its path.
-  """
-  found = checksums(arrays)
-  if found.keys() != expected.keys():
-    names = sorted(found.keys() ^ expected.keys())
-    raise RunError(f"checksums and arrays do not match: one lacks {', '.join(names[:5])}")
-  wrong = sorted(name for name, value in expected.items() if found[name] != value)
-  if wrong:
-    raise RunError(
-      f"checksum mismatch in {', '.join(wrong[:5])} ({len(wrong)} of {len(expected)} arrays)"
-    )
-
-
-def _signed(about: JsonMapping) -> Json:
-  """Returns a checkpoint's JSON with a checksum of itself."""
-  return {**about, "crc32": _crc_of(about)}
-
-
-def _crc_of(about: JsonMapping) -> str:
-  rest = {key: value for key, value in about.items() if key != "crc32"}
-  return f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"
-
-
 def checkpoint_steps(directory: Path) -> list[Path]:
   """Returns the finished checkpoints of a run, `checkpoints/` or single checkpoint directory, oldest first."""
   from orbax.checkpoint.utils import is_checkpoint_finalized
@@ -256,7 +196,7 @@ def read_about(directory: Path) -> Json:
     raise RunError(f"{directory}: no checkpoint there")
   path = steps[-1] / ABOUT / "metadata"
   about = read_json(path)
-  if "crc32" in about and about["crc32"] != _crc_of(about):
+  if "crc32" in about and about["crc32"] != crc_of(about):
     raise RunError(f"{path}: checksum mismatch")
   for key in ("config", "metrics", "checksums"):
     if not isinstance(about.get(key), dict):
@@ -293,22 +233,25 @@ def restore(directory: Path) -> Restored:
     raise RunError(f"{directory}: no checkpoint there")
   for path in reversed(steps):
     try:
-      state, preprocess = _read_arrays(path / STATE), _read_arrays(path / PREPROCESS)
-      about = read_about(path)
-      verify(state, about["checksums"])
-      if "preprocess_checksums" in about:  # earlier code wrote none
-        verify(preprocess, about["preprocess_checksums"])
-    except Exception as error:  # as in restore_latest
-      log.warning("checkpoint %s is damaged (%s); trying the one before it", path, brief(error))
-      continue
-    return {
-      "step": int(path.name),
-      "state": state,
-      "preprocess": preprocess,
-      "about": about,
-      "directory": path,
-    }
+      return quietly(functools.partial(_restore, path))
+    except RunError as error:
+      log.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
   raise RunError(f"{directory}: none of the checkpoints {[int(p.name) for p in steps]} can be read")
+
+
+def _restore(path: Path) -> Restored:
+  state, preprocess = _read_arrays(path / STATE), _read_arrays(path / PREPROCESS)
+  about = read_about(path)
+  verify(state, about["checksums"])
+  if "preprocess_checksums" in about:  # earlier code wrote none
+    verify(preprocess, about["preprocess_checksums"])
+  return {
+    "step": int(path.name),
+    "state": state,
+    "preprocess": preprocess,
+    "about": about,
+    "directory": path,
+  }
 
 
 def restore_variables(directory: Path) -> dict[str, Collection]:
