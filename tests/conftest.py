@@ -47,10 +47,9 @@ def shared() -> pathlib.Path:
 
 def keep_compiled(cache: pathlib.Path) -> None:
   """Makes an empty cache use the compiled programs and the native library of this one."""
-  from cnnlab.cache_root import cache_root
+  from cnnlab.cache_root import cache_folder
 
-  root = cache_root()
-  for compiled in ("native", "xla") if root else ():
-    known = root / compiled
-    known.mkdir(parents=True, exist_ok=True)
-    (cache / compiled).symlink_to(known)
+  for compiled in ("native", "xla"):
+    known = cache_folder(compiled)
+    if known is not None:
+      (cache / compiled).symlink_to(known)

@@ -7,6 +7,7 @@ whose checksums do not match is made again. Nothing depends on the cache: delete
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -20,18 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.cache_root import cache_root
+from cnnlab.cache_root import cache_folder
 
 CacheEntry = tuple[dict[str, np.ndarray], Any]
 
 _FORMAT = 1
 _log = logging.getLogger(__name__)
-
-
-def cache_dir() -> Path | None:
-  """Returns the folder of decoded data in the cache; None if CNNLAB_CACHE is 'off'."""
-  root = cache_root()
-  return None if root is None else root / "decoded"
 
 
 def cached(key: Any, make: Callable[[], CacheEntry]) -> CacheEntry:
@@ -40,16 +35,19 @@ def cached(key: Any, make: Callable[[], CacheEntry]) -> CacheEntry:
   Args:
     key: JSON-able description of everything that the result depends on.
     make: returns named arrays and a JSON-able value. Its errors pass through, nothing is stored.
+
+  Raises:
+    ConfigError: other users can write the cache.
   """
-  root = cache_dir()
+  root = cache_folder("decoded")
   if root is None:
     return make()
   text = json.dumps([_FORMAT, key], sort_keys=True, default=str)
   place = root / hashlib.sha256(text.encode()).hexdigest()[:32]
-  entry = _read(place)
+  entry = _read(place, text)
   if entry is None:
     entry = make()
-    _write(place, entry)
+    _write(place, text, entry)
   return entry
 
 
@@ -57,7 +55,7 @@ def _checksum(array: np.ndarray) -> int:
   return zlib.crc32(np.ascontiguousarray(array).data.cast("B")) if array.size else 0
 
 
-def _read(place: Path) -> CacheEntry | None:
+def _read(place: Path, key: str) -> CacheEntry | None:
   if not place.exists():
     return None
   try:
@@ -66,6 +64,8 @@ def _read(place: Path) -> CacheEntry | None:
     broken = [
       name for name, array in arrays.items() if _checksum(array) != index["checksums"][name]
     ]
+    if index.get("key", key) != key:
+      broken = ["that of another"]
     if not broken:
       return arrays, index["notes"]
   # A damaged entry may fail in any way; whatever it is, the answer is to make it again.
@@ -73,14 +73,19 @@ def _read(place: Path) -> CacheEntry | None:
     _log.warning("decoded cache entry %s is unreadable (%s); made again", place, error)
   else:
     _log.warning("decoded cache entry %s fails its checksum (%s); made again", place, broken)
-  shutil.rmtree(place, ignore_errors=True)
+  _remove(place)
   return None
 
 
-def _write(place: Path, entry: CacheEntry) -> None:
+def _remove(place: Path) -> None:
+  shutil.rmtree(place, ignore_errors=True)
+  with contextlib.suppress(OSError):
+    place.unlink()  # a file in the place of an entry
+
+
+def _write(place: Path, key: str, entry: CacheEntry) -> None:
   arrays, notes = entry
   try:
-    place.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
   except OSError as error:
     _log.warning("decoded data are not cached: %s", error)
@@ -89,7 +94,8 @@ def _write(place: Path, entry: CacheEntry) -> None:
     for name, array in arrays.items():
       np.save(fresh / f"{name}.npy", array)
     checksums = {name: _checksum(array) for name, array in arrays.items()}
-    (fresh / "index.json").write_text(json.dumps({"checksums": checksums, "notes": notes}))
+    index = {"key": key, "checksums": checksums, "notes": notes}
+    (fresh / "index.json").write_text(json.dumps(index))
     os.replace(fresh, place)
   # A full disk, or another process that was faster: the arrays in memory serve either way.
   except OSError as error:

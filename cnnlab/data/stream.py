@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,6 +78,22 @@ class Batches:
     raise DataError(f"{self.source.name}: no image of it can be read")
 
 
+def _end_with_parent(worker: int, workers: int) -> None:
+  """Makes a worker process end when the run is killed, which cannot tell its workers.
+
+  Once all have ended, Python's resource tracker frees the shared memory that held their batches.
+  """
+  parent = multiprocessing.parent_process()
+  if parent is None:
+    return
+
+  def watch() -> None:
+    parent.join()
+    os._exit(1)
+
+  threading.Thread(target=watch, daemon=True).start()
+
+
 class StreamSplit(Split):
   """Batches arrive from the host as uint8 images; nothing stays on the device.
 
@@ -115,16 +134,23 @@ class StreamSplit(Split):
     dataset = grain.MapDataset.source(batches)
     if repeat:
       dataset = dataset.repeat()
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
-    stream = dataset.to_iter_dataset(options)
+    stream = dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD))
     if self._workers:
-      stream = stream.mp_prefetch(
-        grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=_AHEAD)
+      options = grain.MultiprocessingOptions(
+        num_workers=self._workers, per_worker_buffer_size=_AHEAD
       )
+      stream = stream.mp_prefetch(options, worker_init_fn=_end_with_parent)
     self._open[kind] = iter(stream)
     return self._open[kind]
 
-  def _checked(self, batch: dict[str, Any]) -> Batch:
+  def _next(self, iterator: Iterator[dict[str, Any]]) -> Batch:
+    try:
+      batch = next(iterator)
+    except RuntimeError as error:  # Grain's, of a worker that was killed
+      raise DataError(
+        f"{self.source.name}: a process that decodes images ended unexpectedly ({error}); if the "
+        "system has killed it for want of memory, lower data.workers or batch_size"
+      ) from error
     if "error" in batch:
       raise DataError(batch["error"])
     bad = batch.pop("bad")
@@ -136,8 +162,9 @@ class StreamSplit(Split):
 
   def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
     batches = Batches(self.source, *self._format, self.plan, training=True, start=start_step)
-    for batch in self._iterate("train", batches, repeat=False):
-      yield self._checked(batch)
+    iterator = self._iterate("train", batches, repeat=False)
+    while True:
+      yield self._next(iterator)
 
   def eval_batches(self) -> Iterator[Batch]:
     # One endless iterator serves every evaluation, so that workers are started once; one that was
@@ -148,7 +175,7 @@ class StreamSplit(Split):
     iterator = self._open["eval"]
     self._round_done = False
     for _ in range(self.num_eval_batches):
-      yield self._checked(next(iterator))
+      yield self._next(iterator)
     self._round_done = True
 
   def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:

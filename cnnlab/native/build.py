@@ -18,7 +18,7 @@ from pathlib import Path
 
 import jax
 
-from cnnlab.cache_root import cache_root, processor
+from cnnlab.cache_root import cache_folder, processor
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,13 @@ def build() -> Path:
   command = [*_compiler(), *FLAGS, *_includes(), *sorted(map(str, SOURCE.glob("*.cc")))]
   libraries = _libraries()
   path = _folder() / f"cnnlab-{_key([*command, *libraries])}.so"
-  if not path.exists():
-    with _locked(path.with_suffix(".lock")):
-      if not path.exists():  # another process may have been faster
-        _compile(command, libraries, path)
+  try:
+    if not _is_sound(path):
+      with _locked(path.with_suffix(".lock")):
+        if not _is_sound(path):  # another process may have been faster
+          _compile(command, libraries, path)
+  except OSError as error:
+    raise CannotBuild(f"{path.parent} cannot be written: {error}") from error
   return path
 
 
@@ -100,19 +103,25 @@ def _wheel_file(package: str, ending: str) -> Path | None:
 
 
 def _folder() -> Path:
-  root = cache_root()
-  if root is not None:
-    folder = root / "native"
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-      pass  # a read-only home folder: compile anew in each process
-    else:
-      if os.access(folder, os.W_OK):
-        return folder
+  folder = cache_folder("native")
+  if folder is not None and os.access(folder, os.W_OK):
+    return folder
+  # No cache, or one that cannot be written: compile anew in each process.
   folder = Path(tempfile.mkdtemp(prefix="cnnlab-native-"))
   atexit.register(shutil.rmtree, folder, ignore_errors=True)
   return folder
+
+
+def _is_sound(path: Path) -> bool:
+  """Returns whether the library is as it was compiled: loading a damaged one ends the process."""
+  try:
+    return _digest_file(path).read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+  except (OSError, ValueError):
+    return False
+
+
+def _digest_file(path: Path) -> Path:
+  return path.with_suffix(".sha256")
 
 
 def _key(command: list[str]) -> str:
@@ -141,7 +150,9 @@ def _compile(command: list[str], libraries: list[str], path: Path) -> None:
     )
     if done.returncode:
       raise CannotBuild(f"{command[0]} failed: {_first_error(done.stderr)}")
+    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     temporary.replace(path)
+    _digest_file(path).write_text(digest)
   except (OSError, subprocess.TimeoutExpired) as error:
     raise CannotBuild(f"{command[0]} failed: {error}") from error
   finally:
