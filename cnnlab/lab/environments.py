@@ -21,7 +21,9 @@ def environments(sweep: Path, runs: pd.DataFrame) -> list[dict[str, str]]:
       continue
     if found:
       counts[describe(found)] = counts.get(describe(found), 0) + 1
-  return [{"text": text, "runs": str(count)} for text, count in counts.items()]
+  return [
+    {"text": text, "runs": f"{count} run{'s' * (count > 1)}"} for text, count in counts.items()
+  ]
 
 
 def describe(environment: JsonMapping) -> str:

@@ -86,7 +86,7 @@ def verdict_table(verdicts: Sequence[Verdict], declared: Iterable[Metric] = ()) 
     verdicts: of `verdicts.judge`.
     declared: metrics of the task.
   """
-  headings = ("claim", "difference (95 % interval)", "p", "seeds", "more seeds")
+  headings = ("claim", "difference (95 % interval)", "corrected p", "seeds", "more seeds")
   table = Table(columns("verdict", *headings, words=("claim", "more seeds")))
   for number, found in enumerate(verdicts, start=1):
     claim = found.claim
