@@ -11,13 +11,15 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
+import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.errors import CnnlabError, ConfigError, shown, unknown
 
 # Their keys are checked by the model registry and by the chosen task, not by the page.
 OPEN_SECTIONS = ("model", "task")
@@ -31,32 +33,67 @@ def load_page(page: str) -> ConfigDict:
   A relative path is looked for in the working directory, then in the project.
 
   Raises:
-    ConfigError: no such file, no `get_config` in it, or the page set an unknown key.
+    ConfigError: no such file, no `get_config` in it, or anything that the page itself raises; the
+      message names the line.
   """
   path, _, argument = page.partition(":")
-  found = next((p for p in (Path(path), _PROJECT / path) if p.is_file()), None)
+  # `os.path` has False for names that no file can have, where `Path` raises.
+  found = next((p for p in (path, str(_PROJECT / path)) if os.path.isfile(p)), None)
   if found is None:
     pages = [
       f"configs/{p.name}" for p in (_PROJECT / "configs").glob("*.py") if p.stem != "__init__"
     ]
-    raise ConfigError(unknown("config page", path, pages))
-  spec = importlib.util.spec_from_file_location(f"cnnlab_page_{found.stem}", found)
+    kind = "config page (this is a folder)" if path and os.path.isdir(path) else "config page"
+    raise ConfigError(unknown(kind, path, pages))
+  spec = importlib.util.spec_from_file_location(f"cnnlab_page_{Path(found).stem}", found)
   if spec is None or spec.loader is None:
     raise ConfigError(f"{path}: not a Python file")
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, "get_config"):
-    raise ConfigError(f"{path}: defines no get_config(arg='')")
   try:
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+      raise ConfigError(f"{path}: defines no function get_config(arg='')")
     config = module.get_config(argument)
-  except (KeyError, AttributeError, TypeError) as error:
-    # ConfigDict's own refusal of an unknown key or of a value of another type.
-    raise ConfigError(f"{page}: {_first_line(error)}") from error
+  except CnnlabError:
+    raise
+  except (Exception, SystemExit) as error:
+    raise ConfigError(f"{path}{_line_of(error, found)}: {_first_line(error)}") from error
+  _require_whole(path, config)
   return config
 
 
-def _first_line(error: Exception) -> str:
-  return str(error.args[0] if error.args else error).strip().splitlines()[0]
+def _line_of(error: BaseException, path: str) -> str:
+  """Returns ':<line>' of the page where an error arose, '' if it arose outside of it."""
+  if isinstance(error, SyntaxError) and error.filename == path:
+    return f":{error.lineno}"
+  frames = traceback.extract_tb(error.__traceback__)
+  return next((f":{frame.lineno}" for frame in reversed(frames) if frame.filename == path), "")
+
+
+def _first_line(error: BaseException) -> str:
+  """Returns what an error says; ConfigDict's own, of a wrong key or type, speak for themselves."""
+  lines = str(error.args[0] if error.args else error).strip().splitlines() or [""]
+  said = shown(lines[0], 500)[1:-1]
+  return (
+    said if isinstance(error, (KeyError, AttributeError)) else f"{type(error).__name__}: {said}"
+  )
+
+
+def _require_whole(path: str, config: Any) -> None:
+  """Raises ConfigError where a page does not have the sections and keys of the default one."""
+  from cnnlab.defaults import default_config
+
+  start = "a page starts from cnnlab.defaults.default_config()"
+  if not isinstance(config, ConfigDict):
+    raise ConfigError(f"{path}: get_config returned {shown(config)}, not a ConfigDict; {start}")
+  for key, value in default_config().items():
+    if key not in config or isinstance(config[key], ConfigDict) != isinstance(value, ConfigDict):
+      given = f"is {shown(config[key])}" if key in config else "is missing"
+      raise ConfigError(f"{path}: config key {key!r} {given}; {start}")
+    if isinstance(value, ConfigDict):
+      needed = ["name"] if key in OPEN_SECTIONS else value
+      if missing := [f"{key}.{name}" for name in needed if name not in config[key]]:
+        raise ConfigError(f"{path}: config key {missing[0]!r} is missing; {start}")
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -71,8 +108,22 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_plain(config: ConfigDict) -> dict[str, Any]:
-  """Returns the config as JSON holds it: nested dicts, tuples as lists."""
-  return json.loads(json.dumps(config.to_dict()))
+  """Returns the config as JSON holds it: nested dicts, tuples as lists.
+
+  Raises:
+    ConfigError: a value that JSON cannot hold.
+  """
+
+  def refuse(value: Any) -> Any:
+    raise ConfigError(
+      f"the config holds {shown(value)}; allowed: numbers, text, True, False, None, and tuples, "
+      "lists and dicts of these"
+    )
+
+  try:
+    return json.loads(json.dumps(config.to_dict(), default=refuse))
+  except (TypeError, ValueError, RecursionError) as error:  # dicts with other keys than text
+    raise ConfigError(f"the config cannot be written as JSON: {error}") from error
 
 
 def parse_value(text: str, like: Any = None) -> Any:
@@ -90,7 +141,7 @@ def parse_value(text: str, like: Any = None) -> Any:
     return named[text.lower()]
   try:
     return ast.literal_eval(text)
-  except (ValueError, SyntaxError):
+  except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
     return text
 
 
@@ -105,7 +156,7 @@ def parse_overrides(arguments: Iterable[str], config: ConfigDict) -> dict[str, A
   for argument in arguments:
     name, equals, text = argument.partition("=")
     if not name.startswith("--config.") or not equals:
-      raise ConfigError(f"cannot read {argument!r}: an override is written --config.KEY=VALUE")
+      raise ConfigError(f"cannot read {shown(argument)}: an override is written --config.KEY=VALUE")
     key = name.removeprefix("--config.")
     overrides[key] = parse_value(text, current.get(key))
   return overrides
@@ -150,7 +201,7 @@ def _as_type(key: str, value: Any, old: Any) -> Any:
     return float(value)
   if type(value) is not type(old):
     raise ConfigError(
-      f"config key {key!r} takes {type(old).__name__} (such as {old!r}), not {value!r}"
+      f"config key {key!r} takes {type(old).__name__} (such as {shown(old)}), not {shown(value)}"
     )
   return value
 

@@ -13,9 +13,10 @@ from ml_collections import ConfigDict
 def default_config() -> ConfigDict:
   """Returns a locked ConfigDict of all keys; assigning an unknown one raises."""
   config = ConfigDict()
-  config.seed = 0  # weights, data order, augmentation and dropout all follow from it
+  # weights, data order, augmentation and dropout all follow from it; 0 to 2**32 - 1
+  config.seed = 0
   config.batch_size = 128  # over all devices
-  config.eval_batch_size = 500
+  config.eval_batch_size = 500  # over all devices; no larger than the evaluation split
   config.epochs = 10.0
   # a run or checkpoint directory whose weights to start from; the head may differ
   config.init_from = ""

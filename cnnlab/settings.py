@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeVar
 
 from ml_collections import ConfigDict
 
-from cnnlab.annotations import describe_type, fit
+from cnnlab.annotations import allowed, fit
 from cnnlab.config import flatten
 from cnnlab.defaults import default_config
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.errors import ConfigError, shown, unknown
 
 T = TypeVar("T")
 
@@ -21,14 +21,14 @@ def bind(cls: type[T], section: Mapping[str, Any], where: str) -> T:
   """Returns a settings dataclass made of the keys of a section that it has; others are left out.
 
   Args:
-    cls: frozen dataclass; its annotations are the types.
+    cls: frozen dataclass; its annotations are the types, with the ranges of numbers.
     section: of a config page, as plain values.
     where: the section's name for messages; '' for the top of the page.
 
   Raises:
-    ConfigError: a value of the wrong type, or one that the dataclass refuses.
+    ConfigError: a value of the wrong type or out of range, or one that the dataclass refuses.
   """
-  hints = typing.get_type_hints(cls)
+  hints = typing.get_type_hints(cls, include_extras=True)
   values = {}
   for field in _fields(cls):
     if field.name in section:
@@ -46,8 +46,8 @@ def choose(variants: Mapping[str, type[T]], section: Mapping[str, Any], where: s
     ConfigError: an unknown variant (the nearest is named), or what `bind` refuses.
   """
   name = section["name"]
-  if name not in variants:
-    raise ConfigError(unknown(f"value of config key '{where}.name'", str(name), variants))
+  if not isinstance(name, str) or name not in variants:
+    raise ConfigError(unknown(f"value of config key '{where}.name'", name, variants))
   return bind(variants[name], section, where)
 
 
@@ -78,10 +78,10 @@ def refuse_unused(config: ConfigDict, asked: Iterable[str], used: Iterable[str])
   for key in wrong:
     section = key.rpartition(".")[0]
     selector = f"{section}.name"
-    chosen = f" with {selector}={values[selector]!r}" if selector in values else ""
+    chosen = f" with {selector}={shown(values[selector])}" if selector in values else ""
     siblings = [n for n in sorted(used) if n.rpartition(".")[0] == section and n != selector]
     lines.append(
-      f"config key {key!r} is set to {values[key]!r}, but nothing in this run reads it{chosen}"
+      f"config key {key!r} is set to {shown(values[key])}, but nothing in this run reads it{chosen}"
       f" (read there: {', '.join(siblings) or 'nothing'})"
     )
   raise ConfigError("\n".join(lines))
@@ -98,4 +98,4 @@ def _fields(cls: Any) -> list[dataclasses.Field]:
 def _misfit(key: str, value: Any, hint: Any) -> str:
   if typing.get_origin(hint) is Literal and isinstance(value, str):
     return unknown(f"value of config key {key!r}", value, map(str, typing.get_args(hint)))
-  return f"config key {key!r} is {value!r}; allowed: {describe_type(hint)}"
+  return f"config key {key!r} is {shown(value)}; allowed: {allowed(value, hint)}"

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 import pytest
+from ml_collections import ConfigDict
 
 from cnnlab.config import (
   apply_overrides,
@@ -98,6 +99,47 @@ def test_a_page_that_sets_an_unknown_key_is_refused(tmp_path):
   )
   with pytest.raises(ConfigError, match="momentun"):
     load_page(str(page))
+
+
+@pytest.mark.parametrize(
+  ("text", "words"),
+  [
+    ("def get_config(arg=''):\n  raise RuntimeError('no')", ":2: RuntimeError: no"),
+    ("import no_such_module", ":1: ModuleNotFoundError: No module named 'no_such_module'"),
+    ("import sys\nsys.exit(1)", ":2: SystemExit: 1"),
+    ("x = 1\ndef get_config(arg=''):\n  return (", ":3: SyntaxError: "),
+    ("x = '\udcff'", "SyntaxError: "),
+    ("get_config = 3", "defines no function get_config"),
+    ("def get_config(arg=''):\n  pass", "returned None, not a ConfigDict"),
+    ("def get_config(arg=''):\n  return {'a': 1}", "returned {'a': 1}, not a ConfigDict"),
+    ("from ml_collections import ConfigDict\ndef get_config(arg=''):\n  return ConfigDict()", "is missing; a page starts from"),
+    (
+      "from cnnlab.defaults import default_config\ndef get_config(arg=''):\n"
+      "  config = default_config()\n  config.optim = None\n  return config",
+      "'optim' is None",
+    ),
+  ],
+)  # fmt: skip
+def test_a_page_that_fails_names_its_line(tmp_path, text, words):
+  page = tmp_path / "page.py"
+  page.write_bytes(text.encode(errors="surrogateescape"))
+  with pytest.raises(ConfigError) as caught:
+    load_page(str(page))
+  assert words in str(caught.value), caught.value
+  assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_folder_and_a_name_that_no_file_can_have_are_no_pages(tmp_path):
+  with pytest.raises(ConfigError, match="this is a folder"):
+    load_page(str(tmp_path))
+  for name in ("x" * 20_000, "a\0b", ""):
+    with pytest.raises(ConfigError, match="unknown config page"):
+      load_page(name)
+
+
+def test_what_json_cannot_hold_is_refused():
+  with pytest.raises(ConfigError, match=r"the config holds \{1\}; allowed: numbers, text"):
+    to_plain(ConfigDict({"a": {1}}))
 
 
 def test_keys_that_were_set_and_never_read_are_refused_and_defaults_are_not():

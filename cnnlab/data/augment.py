@@ -83,12 +83,8 @@ class Preprocess:
         f"data.image_size may be at most data.resize"
       )
     for crop in self._geometry():
-      reflects = isinstance(crop, Crop) and crop.pad_mode == "reflect"
-      if reflects and crop.padding >= min(height, width):  # type: ignore[attr-defined]
-        raise DataError(
-          f"data.crop_padding {crop.padding} with pad_mode 'reflect' must be smaller than "  # type: ignore[attr-defined]
-          f"the image ({height}x{width}); at most {min(height, width) - 1}"
-        )
+      if isinstance(crop, Crop):
+        self._require_room(crop)
     groups = [type(one).__mro__[1] for one in self.transforms]
     order: list[type] = [ColorTransform, GeometricTransform, PixelTransform]
     places = [order.index(group) for group in groups]
@@ -105,6 +101,16 @@ class Preprocess:
       raise DataError(
         f"data.eval_crops is {self.eval_crops!r}, but the images of {height}x{width} leave no room "
         f"for more than one crop of {out_height}x{out_width}: set data.resize above data.image_size"
+      )
+
+  def _require_room(self, crop: Crop) -> None:
+    """Raises DataError where a crop could hold nothing of the image, or reflect more than all."""
+    (height, width), (out_height, out_width) = self.stored_size, self.image_size
+    room = (height, width) if crop.pad_mode == "reflect" else (out_height, out_width)
+    if crop.padding >= min(room):
+      raise DataError(
+        f"crop(padding={crop.padding}), which data.crop_padding stands for, must be smaller than "
+        f"the image ({room[0]}x{room[1]}) with pad_mode {crop.pad_mode!r}; at most {min(room) - 1}"
       )
 
   @property
@@ -138,9 +144,8 @@ class Preprocess:
     """Rebuilds a Preprocess from what `settings()` and `arrays()` returned, earlier forms included."""
     listed = [from_json(one, TRANSFORMS, "transforms") for one in settings.get("transforms", ())]
     padding = int(settings.get("crop_padding", 0))  # written when crop and flip were the only ones
-    early = crop_and_flip(
-      padding, str(settings.get("pad_mode", "constant")), bool(settings.get("flip"))
-    )
+    mode = settings.get("pad_mode", "constant")
+    early = crop_and_flip(padding, mode, bool(settings.get("flip")))
     features = {
       name: Feature(f["kind"], tuple(f["shape"]), f["dtype"], tuple(f["names"]))
       for name, f in settings.get("features", {}).items()
@@ -352,9 +357,14 @@ class Preprocess:
 
 
 def crop_and_flip(padding: int, pad_mode: str, flip: bool) -> tuple[Transform, ...]:
-  """Returns the transforms that `data.crop_padding`, `pad_mode` and `flip` stand for."""
-  crop = (Crop(padding, pad_mode),) if padding else ()
-  return (*crop, *((Flip(),) if flip else ()))
+  """Returns the transforms that `data.crop_padding`, `pad_mode` and `flip` stand for.
+
+  Raises:
+    ConfigError: a padding or mode that a crop cannot have.
+  """
+  crop = {"name": "crop", "padding": padding, "pad_mode": pad_mode}
+  listed = ([crop] if padding else []) + ([{"name": "flip"}] if flip else [])
+  return tuple(from_json(one, TRANSFORMS, "data.crop_padding") for one in listed)
 
 
 def _own_key(key: jax.Array, name: str, place: int) -> jax.Array:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
+from cnnlab.annotations import Between
 from cnnlab.data.features import Features
 from cnnlab.errors import DataError
 
 if TYPE_CHECKING:
   import jax
+
+
+# Further out, float32 has no more of the distribution than its limit.
+Alpha: TypeAlias = Annotated[float, Between(0.001, 1000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +26,7 @@ class Mix:
     alpha: the share of an example is drawn from Beta(alpha, alpha), for each example.
   """
 
-  alpha: float = 1.0
-
-  def __post_init__(self) -> None:
-    if self.alpha <= 0:
-      raise DataError(f"data.mix: alpha is {self.alpha}; allowed: over 0")
+  alpha: Alpha = 1.0
 
   @property
   def name(self) -> str:
@@ -84,7 +85,7 @@ class Mix:
 class Mixup(Mix):
   """Weighted means of images and labels (arXiv:1710.09412)."""
 
-  alpha: float = 0.2
+  alpha: Alpha = 0.2
 
   def masks(
     self, shape: tuple[int, ...], share: jax.Array, key: jax.Array

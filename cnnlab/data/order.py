@@ -37,7 +37,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
   if batch_size > num_examples:
     raise DataError(
       f"batch of {batch_size} is larger than the training split of {num_examples} examples; "
-      f"the largest batch size is {num_examples}"
+      f"'batch_size' may be at most {num_examples}"
     )
   return num_examples // batch_size
 

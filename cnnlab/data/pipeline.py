@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,9 +16,10 @@ from cnnlab.data.cache import cached
 from cnnlab.data.features import Features, label_names
 from cnnlab.data.images import BadImage, Size
 from cnnlab.data.mixing import MIXES
+from cnnlab.data.room import require_room
 from cnnlab.data.settings import DataSettings, Side
 from cnnlab.data.sources import Source, Subset, image_channels, image_feature
-from cnnlab.data.splits import DeviceSplit, Split, check_skipped, decode_all
+from cnnlab.data.splits import DeviceSplit, Split, check_classes, check_skipped, decode_all
 from cnnlab.data.statistics import centering_arrays, image_statistics
 from cnnlab.data.transforms import TRANSFORMS, ColorTransform, parse
 from cnnlab.errors import DataError, unknown
@@ -135,12 +137,15 @@ def load(
   if channels not in (1, 3):
     raise DataError(f"data.channels is {channels}; allowed: 1, 3, or 0 for the set's own")
   placement = _placement(settings, train, evaluation, stored_size, channels)
+  counts, batches = (len(train), len(evaluation)), (batch_size, eval_batch_size)
+  require_room(settings, counts, batches, stored_size, placement)
 
   splits: list[Split] = []
   for source in (train, evaluation):
     if placement == "device":
       arrays, skipped = decode_all(source, stored_size, channels)
       check_skipped(skipped, settings.max_bad_images, source.name)
+      check_classes(source, arrays)
       splits.append(DeviceSplit(arrays, skipped, plan))
     else:
       from cnnlab.data.stream import StreamSplit
@@ -222,7 +227,8 @@ def _open(settings: DataSettings) -> Opened:
   if settings.dir:
     from cnnlab.data.tfds import prepared_sets
 
-    allowed += [f"tfds:{name}" for name in prepared_sets(settings.dir)]
+    with contextlib.suppress(OSError, ValueError):  # no folder, or no name of one
+      allowed += [f"tfds:{name}" for name in prepared_sets(settings.dir)]
   raise DataError(unknown("data set", settings.name, allowed))
 
 
@@ -317,4 +323,8 @@ def _sample(source: Source, size: Size, channels: int) -> np.ndarray:
   count = min(len(source), STATISTICS_SAMPLE)
   indices = np.arange(count) * len(source) // count
   examples = source.read(indices.tolist(), size, channels)
-  return np.stack([e[image_feature(source)] for e in examples if not isinstance(e, BadImage)])
+  images = [e[image_feature(source)] for e in examples if not isinstance(e, BadImage)]
+  if not images:
+    first = next((f": {e}" for e in examples if isinstance(e, BadImage)), "")
+    raise DataError(f"{source.name}: none of {count} images of it can be read{first}")
+  return np.stack(images)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import os
+from typing import Annotated, Literal, TypeAlias
 
-Side = int | tuple[int, int]
+from cnnlab.annotations import Between, Whole
+
+Pixels: TypeAlias = Annotated[int, Between(1, 10_000)]
+Side: TypeAlias = Annotated[int, Between(0, 10_000)] | tuple[Pixels, Pixels]
+EvalCrops: TypeAlias = Literal["center", "ten", "dense", "grid2", "grid3", "grid4", "grid5"]
+# More processes than this only take memory from each other.
+MOST_WORKERS = max(64, 8 * (os.cpu_count() or 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,21 +23,22 @@ class DataSettings:
   dir: str = ""
   train_split: str = ""
   eval_split: str = ""
-  eval_fraction: float = 0.2
-  train_examples: int = 0
-  eval_examples: int = 0
+  eval_fraction: Annotated[float, Between(0, 1, over=True, below=True)] = 0.2
+  train_examples: Whole = 0
+  eval_examples: Whole = 0
+  validation: Annotated[float, Between(0, 1, below=True)] = 0.0
   image_size: Side = 0
   resize: Side = 0
-  channels: int = 0
+  channels: Literal[0, 1, 3] = 0
   centering: Literal["channel", "image", "symmetric", "none"] = "channel"
   scale: Literal["std", "unit"] = "std"
-  crop_padding: int = 0
-  pad_mode: str = "constant"
+  crop_padding: Whole = 0
+  pad_mode: Literal["constant", "reflect"] = "constant"
   flip: bool = False
   transforms: tuple[str, ...] = ()
   mix: tuple[str, ...] = ()
-  eval_crops: str = "center"
+  eval_crops: EvalCrops = "center"
   placement: Literal["auto", "device", "stream"] = "auto"
-  device_limit_mb: int = 2048
-  workers: int = 2
-  max_bad_images: int = 0
+  device_limit_mb: Whole = 2048
+  workers: Annotated[int, Between(0, MOST_WORKERS)] = 2
+  max_bad_images: Whole = 0

@@ -11,10 +11,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
+from cnnlab.annotations import Between, Fraction, PositiveFraction, Whole
 from cnnlab.data.images import Size
-from cnnlab.errors import DataError, unknown
+from cnnlab.errors import DataError, shown, unknown
 from cnnlab.settings import bind
 
 # JAX is imported in the functions that compute with it: worker processes that only decode import
@@ -22,7 +23,8 @@ from cnnlab.settings import bind
 if TYPE_CHECKING:
   import jax
 
-PAD_MODES = ("constant", "reflect")
+PadMode: TypeAlias = Literal["constant", "reflect"]
+Zoom: TypeAlias = Annotated[float, Between(0.01, 100)]
 
 
 class AxisMap(NamedTuple):
@@ -105,17 +107,11 @@ class Crop(GeometricTransform):
     pad_mode: 'constant' (zero after centering) or 'reflect'.
   """
 
-  padding: int = 0
-  pad_mode: str = "constant"
+  padding: Whole = 0
+  pad_mode: PadMode = "constant"
 
   exact: ClassVar[bool] = True
   crops: ClassVar[bool] = True
-
-  def __post_init__(self) -> None:
-    if self.padding < 0:
-      raise DataError(f"data.crop_padding must not be negative, got {self.padding}")
-    if self.pad_mode not in PAD_MODES:
-      raise DataError(f"data.pad_mode is {self.pad_mode!r}; allowed: {', '.join(PAD_MODES)}")
 
   def draw(self, key: jax.Array, size: Size, target: Size) -> AxisMap:
     """Returns a shift."""
@@ -154,6 +150,11 @@ def _three_draws(key: jax.Array, limits: list[int]) -> jax.Array:
   return jax.random.randint(key, (3,), 0, jnp.array(limits))
 
 
+def _require_order(name: str, low: float, high: float) -> None:
+  if low > high:
+    raise DataError(f"data.transforms: {name}(low={low}, high={high}); allowed: low up to high")
+
+
 @dataclasses.dataclass(frozen=True)
 class Scale(GeometricTransform):
   """Zooms about the center by a random factor, the same for both axes.
@@ -162,12 +163,11 @@ class Scale(GeometricTransform):
     low, high: range of the factor, uniform in its logarithm; over 1 enlarges.
   """
 
-  low: float = 0.8
-  high: float = 1.25
+  low: Zoom = 0.8
+  high: Zoom = 1.25
 
   def __post_init__(self) -> None:
-    if not 0 < self.low <= self.high:
-      raise DataError(f"scale(low={self.low}, high={self.high}): allowed: 0 < low <= high")
+    _require_order("scale", self.low, self.high)
 
   def draw(self, key: jax.Array, size: Size, target: Size) -> AxisMap:
     """Returns a zoom."""
@@ -192,16 +192,10 @@ class RandomResizedCrop(GeometricTransform):
     ratio: largest ratio of the sides; the smallest is its inverse.
   """
 
-  area: float = 0.08
-  ratio: float = 4 / 3
+  area: Annotated[float, Between(0.0001, 1)] = 0.08
+  ratio: Annotated[float, Between(1, 100)] = 4 / 3
 
   crops: ClassVar[bool] = True
-
-  def __post_init__(self) -> None:
-    if not 0 < self.area <= 1 or self.ratio < 1:
-      raise DataError(
-        f"random_resized_crop(area={self.area}, ratio={self.ratio}): allowed: 0 < area <= 1 <= ratio"
-      )
 
   def draw(self, key: jax.Array, size: Size, target: Size) -> AxisMap:
     """Returns position and size of the part."""
@@ -227,14 +221,9 @@ class Color(ColorTransform):
     brightness, contrast, saturation: x draws a factor from [1 - x, 1 + x]; 0 is off.
   """
 
-  brightness: float = 0.0
-  contrast: float = 0.0
-  saturation: float = 0.0
-
-  def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      if not 0 <= getattr(self, field.name) <= 1:
-        raise DataError(f"color({field.name}={getattr(self, field.name)}): allowed: 0 to 1")
+  brightness: Fraction = 0.0
+  contrast: Fraction = 0.0
+  saturation: Fraction = 0.0
 
   def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
     """Returns the image with its pixels kept in 0..255."""
@@ -268,16 +257,12 @@ class Erase(PixelTransform):
     low, high: range of the rectangle's share of the area.
   """
 
-  probability: float = 0.5
-  low: float = 0.02
-  high: float = 0.33
+  probability: Fraction = 0.5
+  low: PositiveFraction = 0.02
+  high: PositiveFraction = 0.33
 
   def __post_init__(self) -> None:
-    if not 0 <= self.probability <= 1 or not 0 < self.low <= self.high <= 1:
-      raise DataError(
-        f"erase(probability={self.probability}, low={self.low}, high={self.high}): allowed: a "
-        "probability, and 0 < low <= high <= 1"
-      )
+    _require_order("erase", self.low, self.high)
 
   def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
     """Returns the image with the rectangle."""
@@ -325,9 +310,9 @@ def parse(text: str, table: Mapping[str, type], key: str) -> Any:
     if not isinstance(call.func, ast.Name) or call.args:
       raise ValueError
     fields = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
-  except (SyntaxError, ValueError) as error:
+  except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
     raise DataError(
-      f"{key}: cannot read {text!r}; write a name, or name(key=value, ...)"
+      f"{key}: cannot read {shown(text)}; write a name, or name(key=value, ...)"
     ) from error
   return from_json({"name": call.func.id, **fields}, table, key)
 

@@ -5,12 +5,12 @@ A model is a Flax module whose fields are its options; `apply(variables, x, trai
 intermediate stages in order. `feature_maps` describes its maps to decoders.
 """
 
+from cnnlab.annotations import describe_type
 from cnnlab.models.encoder import FeatureMap, feature_maps, pyramid
 from cnnlab.models.registry import (
   FAMILIES,
   Option,
   create_model,
-  describe_type,
   list_models,
   model_options,
 )

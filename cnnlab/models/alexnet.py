@@ -20,6 +20,7 @@ from typing import Literal
 import jax
 from flax import linen as nn
 
+from cnnlab.annotations import Whole
 from cnnlab.models.classic import (
   Pool,
   classic_layers,
@@ -29,6 +30,7 @@ from cnnlab.models.classic import (
   pool_unless_strided,
 )
 from cnnlab.models.downsampling import Downsample, scaled
+from cnnlab.models.ranges import Channels, Dropout, PaddingSize, Width, Window
 from cnnlab.models.stem import Stem, check_stem
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in, kaiming_fan_out
 from cnnlab.nn.layers import Layers
@@ -69,13 +71,13 @@ class AlexNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 1000
-  features: tuple[int, int, int, int, int] = (64, 192, 384, 256, 256)
-  kernel_sizes: tuple[int, int, int, int, int] = (11, 5, 3, 3, 3)
-  strides: tuple[int, int, int, int, int] = (4, 1, 1, 1, 1)
-  paddings: tuple[int, int, int, int, int] = (2, 2, 1, 1, 1)
-  groups: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1)
-  hidden: tuple[int, ...] = (4096, 4096)
+  num_classes: Channels = 1000
+  features: tuple[Channels, Channels, Channels, Channels, Channels] = (64, 192, 384, 256, 256)
+  kernel_sizes: tuple[Window, Window, Window, Window, Window] = (11, 5, 3, 3, 3)
+  strides: tuple[Window, Window, Window, Window, Window] = (4, 1, 1, 1, 1)
+  paddings: tuple[PaddingSize, PaddingSize, PaddingSize, PaddingSize, PaddingSize] = (2, 2, 1, 1, 1)
+  groups: tuple[Channels, Channels, Channels, Channels, Channels] = (1, 1, 1, 1, 1)
+  hidden: tuple[Channels, ...] = (4096, 4096)
   stem: Stem = "imagenet"
   downsample: Downsample = "max"
   pool_window: Literal[2, 3] = 3
@@ -83,12 +85,12 @@ class AlexNet(nn.Module):
   norm: str = "none"
   norm_after_pool: bool = False
   act: str = "relu"
-  dropout: float = 0.5
+  dropout: Dropout = 0.5
   dropout_at: Literal["input", "output"] = "input"
   head: Literal["fc", "avgpool"] = "fc"
   initial: Literal["kaiming", "paper"] = "kaiming"
-  ones: tuple[int, ...] = ()
-  width: float = 1.0
+  ones: tuple[Whole, ...] = ()
+  width: Width = 1.0
   dtype: str = "float32"
 
   @nn.compact

@@ -23,6 +23,7 @@ from flax import linen as nn
 
 from cnnlab.models.classic import Pool, pool_unless_strided
 from cnnlab.models.downsampling import scaled
+from cnnlab.models.ranges import Channels, Dropout, Width, Windows
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
@@ -50,17 +51,17 @@ class AllCNN(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 10
-  windows: tuple[int, ...] = (3, 3)
-  features: tuple[int, int] = (96, 192)
+  num_classes: Channels = 10
+  windows: Windows = (3, 3)
+  features: tuple[Channels, Channels] = (96, 192)
   downsample: Literal["max", "avg", "stride", "conv"] = "max"
   extra_conv: bool = False
   norm: str = "none"
   act: str = "relu"
   final_act: bool = False
-  dropout_input: float = 0.2
-  dropout: float = 0.5
-  width: float = 1.0
+  dropout_input: Dropout = 0.2
+  dropout: Dropout = 0.5
+  width: Width = 1.0
   dtype: str = "float32"
 
   @nn.compact

@@ -22,8 +22,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cnnlab.annotations import PositiveFraction
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, pool, scaled
+from cnnlab.models.ranges import Channels, Depths, Dropout, Width
 from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
 from cnnlab.nn import global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal
@@ -84,18 +86,18 @@ class DenseNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 1000
-  blocks: tuple[int, ...] = (6, 12, 24, 16)
-  growth_rate: int = 32
-  stem_features: int = 64
+  num_classes: Channels = 1000
+  blocks: Depths = (6, 12, 24, 16)
+  growth_rate: Channels = 32
+  stem_features: Channels = 64
   bottleneck: bool = True
-  compression: float = 0.5
+  compression: PositiveFraction = 0.5
   stem: Stem = "imagenet"
   stem_pool: Downsample = "max"
   norm: str = "batch"
   act: str = "relu"
-  dropout: float = 0.0
-  width: float = 1.0
+  dropout: Dropout = 0.0
+  width: Width = 1.0
   downsample: Downsample = "avg"
   output_stride: Literal[32, 16, 8, 4, 2, 1] = 32
   dtype: str = "float32"
@@ -125,8 +127,6 @@ class DenseNet(nn.Module):
 
   def _halvings(self) -> int:
     """Returns how many transitions halve the map; ConfigError for impossible options."""
-    if not 0 < self.compression <= 1:
-      raise ConfigError(f"compression: {self.compression} is not in (0, 1]")
     within = self.output_stride // STEM_STRIDE[self.stem]
     if not within:
       raise ConfigError(

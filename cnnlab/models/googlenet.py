@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cnnlab.annotations import Positive
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.models.classic import (
   Pool,
@@ -33,6 +34,7 @@ from cnnlab.models.classic import (
   pool_unless_strided,
 )
 from cnnlab.models.downsampling import Downsample, pool, scaled
+from cnnlab.models.ranges import Channels, Dropout, Width
 from cnnlab.models.stem import Stem, check_stem
 from cnnlab.nn import global_avg_pool
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
@@ -172,22 +174,22 @@ class GoogLeNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 1000
+  num_classes: Channels = 1000
   modules: tuple[str, ...] = tuple(MODULES)
   inception: Literal["reduced", "naive"] = "reduced"
   large_window: Literal[5, 3] = 3
   auxiliary: bool = True
-  auxiliary_dropout: float = 0.7
+  auxiliary_dropout: Dropout = 0.7
   auxiliary_pool: Literal["paper", "adaptive"] = "adaptive"
   stem: Stem = "imagenet"
   downsample: Downsample = "max"
   last_window: Literal[2, 3] = 2
   norm: str = "batch"
-  norm_epsilon: float = 1e-3
+  norm_epsilon: Positive = 1e-3
   act: str = "relu"
-  dropout: float = 0.2
+  dropout: Dropout = 0.2
   transform_input: bool = False
-  width: float = 1.0
+  width: Width = 1.0
   dtype: str = "float32"
 
   @nn.compact

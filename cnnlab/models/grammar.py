@@ -8,16 +8,22 @@ channels ('conv'), so that the stack has as many layers as the pooled one with i
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import jax
 from flax import linen as nn
 
+from cnnlab.models.classic import classic_layers
 from cnnlab.models.downsampling import pool, scaled
-from cnnlab.nn import check_image, global_avg_pool, make_layers
+from cnnlab.models.ranges import Channels, Depth, Dropout, Width, Window
+from cnnlab.nn import LocallyConnected, check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import LayerFactory
 from cnnlab.types import Options, OptionValue
+
+RESPONSE_NORMED = 2  # blocks that end with local response norm where that is the norm
 
 
 class ConvNet(nn.Module):
@@ -40,28 +46,32 @@ class ConvNet(nn.Module):
       the sizes of the strided forms).
     padding: 'same' keeps the size in convolutions, 'valid' pads nothing.
     head: 'fc' flattens the last map, 'avgpool' averages it.
-    norm: normalization after the convolutions, see `cnnlab.nn.NORMS`.
+    shared: whether a convolution's filter is shared by all positions; False gives each position
+      its own (`cnnlab.nn.LocallyConnected`).
+    norm: normalization after the convolutions, see `cnnlab.nn.NORMS`; 'lrn' as AlexNet has it, after
+      the last activation of the first two blocks, before their pooling.
     act: activation, see `cnnlab.nn.ACTIVATIONS`.
     dropout: dropout rate at the input of each fully connected layer.
     width: multiplier of `features` and `hidden`.
     dtype: computation dtype.
   """
 
-  num_classes: int = 10
-  features: tuple[int, ...] = (32, 64)
-  convs_per_block: int = 1
-  hidden: tuple[int, ...] = (128,)
-  kernel_size: int = 3
+  num_classes: Channels = 10
+  features: tuple[Channels, ...] = (32, 64)
+  convs_per_block: Depth = 1
+  hidden: tuple[Channels, ...] = (128,)
+  kernel_size: Window = 3
   downsample: Literal["max", "avg", "stride", "conv", "none"] = "max"
-  pool_window: int = 2
-  pool_stride: int = 2
+  pool_window: Window = 2
+  pool_stride: Window = 2
   pool_fit: Literal["exact", "crop", "pad"] = "exact"
   padding: Literal["same", "valid"] = "same"
   head: Literal["fc", "avgpool"] = "fc"
+  shared: bool = True
   norm: str = "none"
   act: str = "relu"
-  dropout: float = 0.0
-  width: float = 1.0
+  dropout: Dropout = 0.0
+  width: Width = 1.0
   dtype: str = "float32"
 
   @nn.compact
@@ -69,11 +79,18 @@ class ConvNet(nn.Module):
     """Returns logits [batch, num_classes] and the map after each block."""
     stride = 1 if self.downsample == "none" else self.pool_stride
     check_image(x.shape, stride ** len(self.features), "convnet")
-    layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
+    layers, response_norm = classic_layers(self.norm, self.act, train=train, dtype=self.dtype)
+    if not self.shared:
+      # Each position starts as the shared filter does.
+      start = nn.initializers.variance_scaling(2.0, "fan_out", "normal", batch_axis=(0, 1))
+      local = partial(LocallyConnected, fit="crop", kernel_init=start, dtype=layers.dtype)
+      layers = layers._replace(conv=local)
+    identity = make_layers("none", train=False).norm
     feats = {}
     x = x.astype(layers.dtype)
     for i, features in enumerate(self.features, 1):
-      x = self._block(x, scaled(features, self.width), f"block{i}", layers)
+      after = response_norm if i <= RESPONSE_NORMED else identity
+      x = self._block(x, scaled(features, self.width), f"block{i}", layers, after)
       feats[f"block{i}"] = x
     x = global_avg_pool(x) if self.head == "avgpool" else x.reshape(x.shape[0], -1)
     for i, features in enumerate(self.hidden, 1):
@@ -88,7 +105,9 @@ class ConvNet(nn.Module):
     x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
     return x.astype("float32"), feats
 
-  def _block(self, x: jax.Array, features: int, name: str, layers: Layers) -> jax.Array:
+  def _block(
+    self, x: jax.Array, features: int, name: str, layers: Layers, after: LayerFactory
+  ) -> jax.Array:
     for j in range(1, self.convs_per_block + 1):
       strided = self.downsample == "stride" and j == self.convs_per_block
       stride = self.pool_stride if strided else 1
@@ -96,6 +115,7 @@ class ConvNet(nn.Module):
         features, self.kernel_size, stride=stride, padding=self.padding, name=f"{name}_conv{j}"
       )(x)
       x = layers.act(layers.norm(name=f"{name}_norm{j}")(x))
+    x = after(name=f"{name}_response_norm")(x)
     if self.downsample == "conv":
       x = layers.conv(
         features, 3, stride=self.pool_stride, padding="same", name=f"{name}_conv_down"

@@ -15,12 +15,14 @@ that fit its count. Pooling is 2x2, 19 and 32 end in global average pooling (sec
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 from flax import linen as nn
 
+from cnnlab.annotations import NotEmpty
 from cnnlab.models.downsampling import Downsample, pool, scaled
+from cnnlab.models.ranges import Channels, Dropout, Width, Windows
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal, gate_bias
 from cnnlab.nn.layers import Layers
@@ -84,16 +86,20 @@ class Highway(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 10
-  stages: tuple[tuple[int, ...], ...] = ((16, 16, 16), (16, 16, 16), (16, 16, 16))
-  windows: tuple[int, ...] = (3,)
+  num_classes: Channels = 10
+  stages: Annotated[tuple[tuple[Channels, ...], ...], NotEmpty()] = (
+    (16, 16, 16),
+    (16, 16, 16),
+    (16, 16, 16),
+  )
+  windows: Windows = (3,)
   gated: bool = True
   gate_bias: float = -2.0
   head: Literal["avgpool", "fc"] = "avgpool"
   norm: str = "none"
   act: str = "relu"
-  dropout: float = 0.0
-  width: float = 1.0
+  dropout: Dropout = 0.0
+  width: Width = 1.0
   downsample: Downsample = "max"
   output_stride: Literal[4, 2, 1] = 4
   dtype: str = "float32"

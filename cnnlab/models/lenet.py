@@ -25,6 +25,7 @@ import numpy as np
 from flax import linen as nn
 
 from cnnlab.models.classic import Pool, conv_pool, pool_unless_strided
+from cnnlab.models.ranges import Channels, PaddingSize
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.conv import affine, convolve, require_images
 from cnnlab.nn.geometry import Padding
@@ -148,11 +149,11 @@ class LeNet5(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 10
+  num_classes: Channels = 10
   connections: Literal["partial", "full"] = "partial"
   downsample: Literal["trainable", "max", "avg", "stride"] = "trainable"
   output: Literal["rbf", "linear"] = "rbf"
-  padding: int = 0
+  padding: PaddingSize = 0
   norm: str = "none"
   act: str = "scaled_tanh"
   initial: Literal["paper", "kaiming"] = "paper"

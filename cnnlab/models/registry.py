@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 import natsort
 from flax import linen as nn
 
-from cnnlab.annotations import describe_type, fit
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.annotations import allowed, fit
+from cnnlab.errors import ConfigError, shown, unknown
 from cnnlab.types import OptionValue
 
 FAMILIES: tuple[str, ...] = (
@@ -41,7 +41,8 @@ class Option(NamedTuple):
   """An option of a model.
 
   Attributes:
-    type: annotation: int, float, bool, str, Literal[...], tuple[...] or unions with None.
+    type: annotation: int, float, bool, str, Literal[...], tuple[...] or unions with None; numbers
+      with their range, see `cnnlab.annotations`.
     default: value in this model.
   """
 
@@ -76,7 +77,7 @@ def family_of(name: str) -> str:
 
 def _family(name: str) -> types.ModuleType:
   table = _table()
-  if name not in table:
+  if not isinstance(name, str) or name not in table:
     raise ConfigError(unknown("model", name, table))
   return table[name]
 
@@ -84,7 +85,7 @@ def _family(name: str) -> types.ModuleType:
 def model_options(name: str) -> dict[str, Option]:
   """Returns the options of a model in the order of its fields; ConfigError if it is unknown."""
   net = _family(name).build(name)
-  hints = typing.get_type_hints(type(net))
+  hints = typing.get_type_hints(type(net), include_extras=True)
   return {
     field.name: Option(hints[field.name], getattr(net, field.name))
     for field in dataclasses.fields(net)
@@ -92,24 +93,19 @@ def model_options(name: str) -> dict[str, Option]:
   }
 
 
-def create_model(
-  name: str, *, num_classes: int | None = None, **overrides: OptionValue
-) -> nn.Module:
+def create_model(name: str, **overrides: OptionValue) -> nn.Module:
   """Builds a model.
 
   Args:
     name: see `list_models`.
-    num_classes: number of classes; default: the model's.
     **overrides: options, see `model_options`. Lists become tuples, and integers become floats
       where a float is expected.
 
   Raises:
     ConfigError: for an unknown model or option, with the nearest known ones, and for a value of
-      the wrong type or outside of the choices.
+      the wrong type, out of range or outside of the choices.
   """
   family = _family(name)
-  if num_classes is not None:
-    overrides["num_classes"] = num_classes
   options = model_options(name)
   checked = {}
   for key, value in overrides.items():
@@ -128,5 +124,5 @@ def _checked(what: str, value: OptionValue, hint: Any) -> OptionValue:
     choices = typing.get_args(hint)
     if isinstance(value, str):
       raise ConfigError(unknown(what, value, [str(choice) for choice in choices]))
-    raise ConfigError(f"{what}: {value!r} is not one of {', '.join(map(repr, choices))}")
-  raise ConfigError(f"{what}: {value!r} is not {describe_type(hint)}")
+    raise ConfigError(f"{what}: {shown(value)} is not one of {', '.join(map(repr, choices))}")
+  raise ConfigError(f"{what}: {shown(value)} is not {allowed(value, hint)}")

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, pool, scaled
+from cnnlab.models.ranges import Channels, Survival, Width
 from cnnlab.native.keep import keep
 from cnnlab.nn import StochasticDepth, global_avg_pool, survival_probabilities
 from cnnlab.nn.init import classifier_normal
@@ -163,17 +164,17 @@ class ResidualNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 10
+  num_classes: Channels = 10
   bottleneck: bool = False
   residual: bool = True
-  width: float = 1.0
-  cardinality: int = 1
-  base_width: int = 64
+  width: Width = 1.0
+  cardinality: Channels = 1
+  base_width: Channels = 64
   norm: str = "batch"
   act: str = "relu"
   shortcut: Shortcut = "B"
   preact: bool = False
-  survival: float = 1.0
+  survival: Survival = 1.0
   survival_schedule: Literal["linear", "uniform"] = "linear"
   survival_per: Literal["batch", "sample"] = "batch"
   survival_skip: bool = False

@@ -22,7 +22,9 @@ from typing import Literal
 import jax
 from flax import linen as nn
 
+from cnnlab.annotations import Whole
 from cnnlab.models.downsampling import scaled
+from cnnlab.models.ranges import Channels, Depth, Dropout
 from cnnlab.models.residual import ResidualNet, Shortcut
 from cnnlab.nn import check_image, make_layers
 from cnnlab.types import Options, OptionValue
@@ -43,11 +45,11 @@ class ResNetCifar(ResidualNet):
     others: see `ResidualNet`; an integer `width` of 2 or more makes a wide net.
   """
 
-  blocks: int = 3
-  filters: tuple[int, int, int] = (16, 32, 64)
-  stem_filters: int = 0
+  blocks: Depth = 3
+  filters: tuple[Channels, Channels, Channels] = (16, 32, 64)
+  stem_filters: Whole = 0
   shortcut: Shortcut = "A"
-  dropout: float = 0.0
+  dropout: Dropout = 0.0
   output_stride: Literal[4, 2, 1] = 4
 
   @nn.compact

@@ -30,6 +30,7 @@ from cnnlab.models.classic import (
   pool_unless_strided,
 )
 from cnnlab.models.downsampling import Downsample, scaled
+from cnnlab.models.ranges import Channels, Depth, Dropout, Width, Window
 from cnnlab.nn import check_image
 from cnnlab.nn.layers import Layers
 from cnnlab.nn.types import LayerFactory
@@ -62,29 +63,27 @@ class VGG(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 1000
-  convs: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
-  features: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
-  kernel_size: int = 3
+  num_classes: Channels = 1000
+  convs: tuple[Depth, Depth, Depth, Depth, Depth] = (2, 2, 3, 3, 3)
+  features: tuple[Channels, Channels, Channels, Channels, Channels] = (64, 128, 256, 512, 512)
+  kernel_size: Window = 3
   pointwise: bool = False
-  hidden: tuple[int, ...] = (4096, 4096)
+  hidden: tuple[Channels, ...] = (4096, 4096)
   downsample: Downsample = "max"
   norm: str = "none"
   act: str = "relu"
-  dropout: float = 0.5
+  dropout: Dropout = 0.5
   head: Literal["fc", "avgpool"] = "fc"
   grid: Literal["imagenet", "native"] = "imagenet"
-  width: float = 1.0
+  width: Width = 1.0
   output_stride: Literal[32, 16, 8] = 32
   dtype: str = "float32"
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns logits [batch, num_classes], the map after each stage's pooling, fc6 and fc7."""
-    if self.kernel_size % 2 == 0 or min(self.convs) < 1:
-      raise ConfigError(
-        f"vgg: kernel_size={self.kernel_size} must be odd, convs={self.convs} at least 1 each"
-      )
+    if self.kernel_size % 2 == 0:
+      raise ConfigError(f"kernel_size: {self.kernel_size} must be odd in a vgg")
     check_image(x.shape, self.output_stride, f"vgg of {sum(self.convs) + 3} layers")
     layers, response_norm = classic_layers(self.norm, self.act, train=train, dtype=self.dtype)
     # The published nets with batch norm have both its shift and a bias.

@@ -21,6 +21,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import scaled
+from cnnlab.models.ranges import Channels, Depth, Dropout, Survival, Width, Window
 from cnnlab.native.keep import keep
 from cnnlab.native.matmul import matmul
 from cnnlab.nn import StochasticDepth, check_image, make_layers, survival_probabilities
@@ -108,19 +109,19 @@ class ViT(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: int = 1000
-  patch_size: int = 16
-  features: int = 768
-  depth: int = 12
-  heads: int = 12
-  mlp_features: int = 3072
+  num_classes: Channels = 1000
+  patch_size: Window = 16
+  features: Channels = 768
+  depth: Depth = 12
+  heads: Channels = 12
+  mlp_features: Channels = 3072
   pool: Literal["token", "mean"] = "token"
-  width: float = 1.0
+  width: Width = 1.0
   norm: str = "layer"
   act: str = "gelu"
-  dropout: float = 0.0
-  attention_dropout: float = 0.0
-  survival: float = 1.0
+  dropout: Dropout = 0.0
+  attention_dropout: Dropout = 0.0
+  survival: Survival = 1.0
   survival_schedule: Literal["linear", "uniform"] = "linear"
   survival_per: Literal["batch", "sample"] = "sample"
   dtype: str = "float32"
@@ -156,8 +157,8 @@ class ViT(nn.Module):
 
   def _width(self) -> int:
     features = scaled(self.features, self.width)
-    if self.heads < 1 or features % self.heads:
-      raise ConfigError(f"heads: {self.heads} do not divide a width of {features}")
+    if features % self.heads:
+      raise ConfigError(f"heads: {self.heads} do not divide a width of {features} (features)")
     return features
 
   def _embed(self, x: jax.Array, features: int, layers: Layers) -> jax.Array:

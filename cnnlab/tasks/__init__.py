@@ -100,6 +100,6 @@ class SavedFeature(NamedTuple):
 
 def _task(section: JsonMapping) -> type[Task]:
   name = section["name"]
-  if name not in TASKS:
-    raise ConfigError(unknown("task", str(name), TASKS))
+  if not isinstance(name, str) or name not in TASKS:
+    raise ConfigError(unknown("value of config key 'task.name'", name, TASKS))
   return TASKS[name]

@@ -14,6 +14,7 @@ from flax import linen as nn
 from flax.typing import Collection, VariableDict
 from jax import Array
 
+from cnnlab.annotations import NonNegative, ProperFraction
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import CLASSIFICATION
 from cnnlab.models import create_model
@@ -43,8 +44,8 @@ class ClassificationSettings:
       returns in training as `feats['auxiliary_logits']` (arXiv:1409.4842, section 5).
   """
 
-  label_smoothing: float = 0.0
-  auxiliary_weight: float = 0.3
+  label_smoothing: ProperFraction = 0.0
+  auxiliary_weight: NonNegative = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,25 +70,26 @@ class Classification(Task):
   def create(
     cls, settings: ClassificationSettings, features: Mapping[str, FeatureSpec]
   ) -> Classification:
-    """Returns the task; ConfigError for a smoothing outside [0, 1)."""
-    if not 0 <= settings.label_smoothing < 1:
-      raise ConfigError(
-        f"config key 'task.label_smoothing' is {settings.label_smoothing}; allowed: 0 to below 1"
-      )
+    """Returns the task."""
     names = tuple(features["label"].names)
+    if len(names) < 2:  # whatever the network says would be right
+      raise ConfigError(
+        f"config key 'data.name': the data have one class only ({', '.join(names)}); a classifier "
+        "needs two or more"
+      )
     return cls(names, settings.label_smoothing, settings.auxiliary_weight)
 
   def network(self, options: JsonMapping, dtype: str) -> nn.Module:
     """Returns the model with as many outputs as there are classes, or as `num_classes` asks for."""
-    options = dict(options)
     classes = len(self.class_names)
-    num_classes = options.pop("num_classes", None) or classes
-    if num_classes < classes:
+    options = {"num_classes": classes} | dict(options)
+    model = create_model(options.pop("name"), dtype=dtype, **options)
+    if model.num_classes < classes:
       raise ConfigError(
-        f"config key 'model.num_classes' is {num_classes}, but the data has {classes} classes; "
-        f"allowed: {classes} and more, or leave it out"
+        f"config key 'model.num_classes' is {model.num_classes}, but the data has {classes} "
+        f"classes; allowed: {classes} and more, or leave it out"
       )
-    return create_model(options.pop("name"), num_classes=num_classes, dtype=dtype, **options)
+    return model
 
   def evaluate(
     self, model: nn.Module, variables: VariableDict, preprocess: Preprocessing, batch: Batch
@@ -127,19 +129,24 @@ class Classification(Task):
     of lower index with an equal one, so that ties are decided as `argmax` decides them. The label
     of a mixed example is the class that weighs most.
     """
-    logits, label = out.astype(jnp.float32), batch["label"]
-    label = label if label.ndim == 1 else jnp.argmax(label, axis=-1)
-    own = jnp.take_along_axis(logits, label[:, None], axis=-1)
-    earlier = jnp.arange(logits.shape[-1])[None, :] < label[:, None]
-    rank = jnp.sum((logits > own) | ((logits == own) & earlier), axis=-1)
-    # A logit that is not a number is greater than nothing, which must not pass for a hit.
-    rank = jnp.where(jnp.all(jnp.isfinite(logits), axis=-1), rank, logits.shape[-1])
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+    _, rank, cross_entropy = _ranked(out, batch)
     return {
       "cross_entropy": jnp.sum(jnp.where(mask > 0, cross_entropy, 0.0)),
       "top1": jnp.sum(mask * (rank < 1)),
       "top5": jnp.sum(mask * (rank < 5)),
       "count": jnp.sum(mask),
+    }
+
+  def example_metrics(self, out: Array, batch: Batch) -> dict[str, Array]:
+    """Returns error (0 or 1), cross-entropy in nats, label, predicted class and its probability."""
+    label, rank, cross_entropy = _ranked(out, batch)
+    logits = out.astype(jnp.float32)
+    return {
+      "error": (rank > 0).astype(jnp.uint8),
+      "cross_entropy": cross_entropy,
+      "label": label,
+      "prediction": jnp.argmax(logits, axis=-1),
+      "confidence": jnp.max(jax.nn.softmax(logits, axis=-1), axis=-1),
     }
 
   def summarize(self, sums: HostSums) -> dict[str, MetricValue]:
@@ -168,3 +175,15 @@ class Classification(Task):
     probabilities = prediction["probabilities"][: len(self.class_names)]
     best = np.argsort(-probabilities, kind="stable")[:top]
     return [f"{self.class_names[i]} {probabilities[i]:.1%}" for i in best]
+
+
+def _ranked(out: Array, batch: Batch) -> tuple[Array, Array, Array]:
+  """Returns label, rank of the label's logit (0 is the highest) and cross-entropy, each [batch]."""
+  logits, label = out.astype(jnp.float32), batch["label"]
+  label = label if label.ndim == 1 else jnp.argmax(label, axis=-1)
+  own = jnp.take_along_axis(logits, label[:, None], axis=-1)
+  earlier = jnp.arange(logits.shape[-1])[None, :] < label[:, None]
+  rank = jnp.sum((logits > own) | ((logits == own) & earlier), axis=-1)
+  # A logit that is not a number is greater than nothing, which must not pass for a hit.
+  rank = jnp.where(jnp.all(jnp.isfinite(logits), axis=-1), rank, logits.shape[-1])
+  return label, rank, optax.softmax_cross_entropy_with_integer_labels(logits, label)

@@ -15,7 +15,9 @@ import jax
 import optax
 from flax import traverse_util
 
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.annotations import NonNegative, Positive, ProperFraction, Whole
+from cnnlab.errors import ConfigError, shown, unknown
+from cnnlab.settings import bind
 
 ParameterPath = tuple[str, ...]
 GROUP_KEYS = ("pattern", "rate", "weight_decay", "frozen")
@@ -34,8 +36,8 @@ class Group:
   """
 
   pattern: str
-  rate: float = 1.0
-  weight_decay: float | None = None
+  rate: NonNegative = 1.0
+  weight_decay: NonNegative | None = None
   frozen: bool = False
 
   def matches(self, path: ParameterPath) -> bool:
@@ -52,18 +54,15 @@ class Group:
 class Optimizer:
   """Settings that all optimizers share; `cnnlab/defaults.py` explains the keys."""
 
-  learning_rate: float = 0.1
-  reference_batch: int = 0
-  weight_decay: float = 0.0001
+  learning_rate: Positive = 0.1
+  reference_batch: Whole = 0
+  weight_decay: NonNegative = 0.0001
   decay_all: bool = True
-  clip_norm: float = 0.0
+  clip_norm: NonNegative = 0.0
   groups: tuple[dict, ...] = ()
 
   def __post_init__(self) -> None:
-    """Raises ConfigError for a negative decay or clipping norm, and for groups that make no sense."""
-    for key in ("weight_decay", "clip_norm"):
-      if getattr(self, key) < 0:
-        raise ConfigError(f"config key 'optim.{key}' is {getattr(self, key)}; allowed: 0 and more")
+    """Raises ConfigError for groups that make no sense."""
     self.parameter_groups()
 
   def parameter_groups(self) -> tuple[Group, ...]:
@@ -79,7 +78,7 @@ class Optimizer:
 class Sgd(Optimizer):
   """Stochastic gradient descent with momentum."""
 
-  momentum: float = 0.9
+  momentum: ProperFraction = 0.9
   nesterov: bool = False
 
   def direction(self) -> optax.GradientTransformation:
@@ -93,9 +92,9 @@ class Sgd(Optimizer):
 class Adam(Optimizer):
   """Adam (arXiv:1412.6980); weight decay is added to the gradient."""
 
-  b1: float = 0.9
-  b2: float = 0.999
-  eps: float = 1e-8
+  b1: ProperFraction = 0.9
+  b2: ProperFraction = 0.999
+  eps: Positive = 1e-8
 
   def direction(self) -> optax.GradientTransformation:
     """Returns Adam's scaling."""
@@ -111,9 +110,9 @@ class AdamW(Adam):
 class RmsProp(Optimizer):
   """RMSProp as PyTorch has it: eps outside the root, momentum after the scaling."""
 
-  momentum: float = 0.9
-  eps: float = 1e-8
-  decay: float = 0.9
+  momentum: ProperFraction = 0.9
+  eps: Positive = 1e-8
+  decay: ProperFraction = 0.9
 
   def direction(self) -> optax.GradientTransformation:
     """Returns RMSProp's scaling, and the trace behind it."""
@@ -125,7 +124,7 @@ class RmsProp(Optimizer):
 class Adagrad(Optimizer):
   """Adagrad."""
 
-  eps: float = 1e-8
+  eps: Positive = 1e-8
 
   def direction(self) -> optax.GradientTransformation:
     """Returns Adagrad's scaling."""
@@ -228,20 +227,11 @@ def _group(fields: Mapping[str, Any]) -> Group:
   for key in fields:
     if key not in GROUP_KEYS:
       raise ConfigError(unknown("key of a group in 'optim.groups'", key, GROUP_KEYS))
-  if not isinstance(fields.get("pattern"), str):
+  if "pattern" not in fields:
     raise ConfigError(
-      f"config key 'optim.groups': {dict(fields)} needs a 'pattern' such as 'stem*'"
+      f"config key 'optim.groups': {shown(dict(fields))} needs a 'pattern' such as 'stem*'"
     )
-  group = Group(**fields)
-  for key in ("rate", "weight_decay"):
-    value = getattr(group, key)
-    if value is not None and (not isinstance(value, (int, float)) or value < 0):
-      raise ConfigError(f"config key 'optim.groups': {key} is {value!r}; allowed: 0 and more")
-  if not isinstance(group.frozen, bool):
-    raise ConfigError(
-      f"config key 'optim.groups': frozen is {group.frozen!r}; allowed: True, False"
-    )
-  return group
+  return bind(Group, fields, "optim.groups")
 
 
 def _refuse_unmatched(groups: tuple[Group, ...], params: Any) -> None:

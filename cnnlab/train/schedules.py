@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax.numpy as jnp
 import optax
 from jax import Array
 
-from cnnlab.errors import ConfigError
+from cnnlab.annotations import Between, Count, Fraction, Positive, PositiveFraction
+from cnnlab.errors import ConfigError, shown
+
+# More cannot be meant, and their steps may not fit into 32 bits.
+Epochs: TypeAlias = Annotated[float, Between(0, 1_000_000)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
   """Settings that all schedules share; `cnnlab/defaults.py` explains the keys."""
 
-  warmup_epochs: float = 0.0
+  warmup_epochs: Epochs = 0.0
 
   def decay(self, peak: float, total_steps: int, warmup_steps: int) -> Callable:
     """Returns the learning rate behind the warm-up as a function of the step."""
@@ -33,16 +37,15 @@ class ConstantSchedule(Schedule):
 class StepSchedule(Schedule):
   """The rate is multiplied by `factor` at fractions of the training."""
 
-  boundaries: tuple[float, ...] = (0.5, 0.75)
-  factor: float = 0.1
+  boundaries: tuple[PositiveFraction, ...] = (0.5, 0.75)
+  factor: Positive = 0.1
 
   def __post_init__(self) -> None:
-    """Raises ConfigError for boundaries that are no rising fractions."""
-    if list(self.boundaries) != sorted(self.boundaries) or not all(
-      0 < fraction <= 1 for fraction in self.boundaries
-    ):
+    """Raises ConfigError for boundaries that do not rise."""
+    if list(self.boundaries) != sorted(self.boundaries):
       raise ConfigError(
-        f"config key 'schedule.boundaries' is {self.boundaries}; allowed: rising fractions of the training, over 0 up to 1"
+        f"config key 'schedule.boundaries' is {shown(self.boundaries)}; allowed: rising fractions "
+        "of the training"
       )
 
   def decay(self, peak: float, total_steps: int, warmup_steps: int) -> Callable:
@@ -55,7 +58,7 @@ class StepSchedule(Schedule):
 class CosineSchedule(Schedule):
   """Half a cosine from the peak to `final_factor` of it (arXiv:1608.03983)."""
 
-  final_factor: float = 0.0
+  final_factor: Fraction = 0.0
 
   def decay(self, peak: float, total_steps: int, warmup_steps: int) -> Callable:
     """Returns the cosine, which begins after the warm-up."""
@@ -69,8 +72,8 @@ class CosineSchedule(Schedule):
 class PlateauSchedule(Schedule):
   """The rate is multiplied by `factor` where the main metric stalls; `Plateau` keeps the state."""
 
-  factor: float = 0.1
-  patience: int = 5
+  factor: Annotated[float, Between(0, 1, over=True, below=True)] = 0.1
+  patience: Count = 5
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -112,8 +115,6 @@ class Plateau:
   """
 
   def __init__(self, factor: float, patience: int, mode: str):
-    if patience < 1:
-      raise ConfigError(f"config key 'schedule.patience' is {patience}; allowed: 1 and more")
     self._transform = optax.contrib.reduce_on_plateau(factor=factor, patience=patience)
     # optax asks for a relative improvement of a value to be minimised, which needs a fixed sign.
     self._sign = 1.0 if mode == "min" else -1.0

@@ -4,73 +4,54 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from ml_collections import ConfigDict
 
+from cnnlab.annotations import Between, Count, ProperFraction, Whole
 from cnnlab.data.settings import DataSettings
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.errors import ConfigError, shown
 from cnnlab.settings import bind, choose, refuse_unused, used_keys
 from cnnlab.tasks import task_settings
 from cnnlab.train.optim import OPTIMIZERS, Optimizer
-from cnnlab.train.schedules import SCHEDULES, Schedule
+from cnnlab.train.schedules import SCHEDULES, Epochs, Schedule
 
-DTYPES = ("float32", "bfloat16")
+Dtype: TypeAlias = Literal["float32", "bfloat16"]
+DTYPES = get_args(Dtype)
+# `jax.random.key` keeps 32 bits of its seed.
+Seed: TypeAlias = Annotated[int, Between(0, 2**32 - 1)]
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
   """The keys at the top of a config page; `cnnlab/defaults.py` explains each."""
 
-  seed: int = 0
-  batch_size: int = 128
-  eval_batch_size: int = 500
-  epochs: float = 10.0
+  seed: Seed = 0
+  batch_size: Count = 128
+  eval_batch_size: Count = 500
+  epochs: Epochs = 10.0
   init_from: str = ""
-  max_steps: int = 0
-  dtype: str = "float32"
-  ema_decay: float = 0.0
-  steps_per_call: int = 1
-  parallel: str = "jit"
-  native: str = "auto"
-  accumulate: int = 1
-  log_every_steps: int = 50
-  eval_every_epochs: float = 1.0
-  checkpoint_every_epochs: float = 1.0
-  checkpoint_every_steps: int = 0
-  checkpoint_keep: int = 2
+  max_steps: Whole = 0
+  dtype: Dtype = "float32"
+  ema_decay: ProperFraction = 0.0
+  steps_per_call: Count = 1
+  parallel: Literal["jit", "pmap"] = "jit"
+  native: Literal["auto", "off", "require"] = "auto"
+  accumulate: Count = 1
+  log_every_steps: Count = 50
+  eval_every_epochs: Epochs = 1.0
+  eval_trainset: bool = False
+  checkpoint_every_epochs: Epochs = 1.0
+  checkpoint_every_steps: Whole = 0
+  checkpoint_keep: Count = 2
 
   def __post_init__(self) -> None:
-    """Raises ConfigError for a value that makes no sense, whatever the data."""
-    for key in (
-      "batch_size",
-      "eval_batch_size",
-      "log_every_steps",
-      "checkpoint_keep",
-      "accumulate",
-      "steps_per_call",
-    ):
-      self._require(key, getattr(self, key) >= 1, "1 and more")
-    for key in (
-      "epochs",
-      "max_steps",
-      "eval_every_epochs",
-      "checkpoint_every_epochs",
-      "checkpoint_every_steps",
-    ):
-      self._require(key, getattr(self, key) >= 0, "0 and more")
-    self._require("ema_decay", 0 <= self.ema_decay < 1, "0 to below 1")
-    self._require(
-      "accumulate",
-      self.batch_size % self.accumulate == 0,
-      f"a divisor of batch_size, which is {self.batch_size}",
-    )
-    if self.dtype not in DTYPES:
-      raise ConfigError(unknown("value of config key 'dtype'", self.dtype, DTYPES))
-
-  def _require(self, key: str, holds: bool, allowed: str) -> None:
-    if not holds:
-      raise ConfigError(f"config key {key!r} is {getattr(self, key)}; allowed: {allowed}")
+    """Raises ConfigError where the batch cannot be divided into micro-batches."""
+    if self.batch_size % self.accumulate:
+      raise ConfigError(
+        f"config key 'accumulate' is {self.accumulate}; allowed: a divisor of batch_size, which is "
+        f"{self.batch_size}"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +82,11 @@ class Settings:
       ConfigError: an unknown variant, or a value of the wrong type or out of range.
     """
     page = config.to_dict()
+    if "dtype" in page["model"]:
+      raise ConfigError(
+        f"config key 'model.dtype' is {shown(page['model']['dtype'])}; the type of the activations "
+        "is the config key 'dtype'"
+      )
     return cls(
       run=bind(RunSettings, page, ""),
       task=task_settings(page["task"]),

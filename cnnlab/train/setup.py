@@ -13,9 +13,11 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from cnnlab import data, metrics, native, tasks
+from cnnlab.annotations import LARGEST_INT
 from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.nn.cost import count_parameters, multiply_adds
+from cnnlab.train.needs import require_memory
 from cnnlab.train.optim import create_optimizer, freeze_filter
 from cnnlab.train.parallel import Parallel
 from cnnlab.train.schedules import create_plateau, create_schedule
@@ -104,6 +106,9 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     process_index=jax.process_index(),
     process_count=jax.process_count(),
   )
+  # A larger batch than the split would only hold padding.
+  eval_batch_size = min(eval_batch_size, parallel.round_up(loaded.eval.num_examples))
+  loaded.eval.plan = dataclasses.replace(loaded.eval.plan, eval_batch_size=eval_batch_size)
   task = tasks.create_task(config.task.to_dict(), loaded.features)
   model = task.network(settings.model, run.dtype)
   plan, warmup_steps = _plan(settings, loaded.train.num_examples)
@@ -123,9 +128,10 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     accumulate=run.accumulate,
     freeze=freeze_filter(settings.optim),
   )
-  shapes = variable_shapes(model, loaded.image_shape, task)
-  parameters, cost = measure_model(model, loaded.image_shape, task, shapes)
+  shapes, outputs = _traced(model, loaded.image_shape, task)
   jax.eval_shape(program.optimizer.init, shapes["params"])  # groups must match something
+  require_memory(settings, program, shapes, outputs, loaded, parallel.mesh.size)
+  parameters, cost = measure_model(model, loaded.image_shape, task, shapes)
   settings.refuse_unused(config, asked, loaded.unused)
   derived = {
     "steps_per_epoch": plan.steps_per_epoch,
@@ -184,13 +190,21 @@ def variable_shapes(
   Raises:
     ShapeError: the image is too small for the network.
   """
+  return _traced(model, image_shape, task)[0]
+
+
+def _traced(
+  model: nn.Module, image_shape: tuple[int, ...], task: tasks.Task | None
+) -> tuple[Any, Any]:
+  """Returns the shapes of a network's variables, and of what it makes of one image: (out, feats)."""
   streams = ("params", *(task.streams if task else ("dropout",)))
 
   def init(x: Array) -> Any:
     rngs = dict.fromkeys(streams, jax.random.key(0))
-    return model.init(rngs, *_inputs(x, task), train=False)
+    return model.init_with_output(rngs, *_inputs(x, task), train=False)
 
-  return jax.eval_shape(init, _one_image(image_shape))
+  outputs, variables = jax.eval_shape(init, _one_image(image_shape))
+  return variables, outputs
 
 
 def measure_model(
@@ -242,6 +256,10 @@ def _plan(settings: Settings, train_examples: int) -> tuple[Plan, int]:
   total = min(total, run.max_steps) if run.max_steps else total
   if not total:
     raise ConfigError(f"config key 'epochs' is {run.epochs}: nothing to train; allowed: over 0")
+  if total > LARGEST_INT:
+    raise ConfigError(
+      f"config key 'epochs' is {run.epochs}: {total} steps; allowed: up to {LARGEST_INT} of them"
+    )
   saves = (steps(run.checkpoint_every_epochs), run.checkpoint_every_steps)
   checkpoint_every = tuple(n for n in saves if n)
   eval_every = steps(run.eval_every_epochs)
@@ -261,6 +279,4 @@ def _plan(settings: Settings, train_examples: int) -> tuple[Plan, int]:
 def _scaled_rate(settings: Settings) -> float:
   """Returns the peak learning rate, scaled linearly with the batch where a reference is given (arXiv:1706.02677)."""
   rate, reference = settings.optim.learning_rate, settings.optim.reference_batch
-  if rate <= 0:
-    raise ConfigError(f"config key 'optim.learning_rate' is {rate}; allowed: over 0")
   return rate * settings.run.batch_size / reference if reference else rate

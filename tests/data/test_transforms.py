@@ -180,13 +180,16 @@ def test_texts_are_parsed():
     ("scal(low=1)", "k: unknown transform 'scal'; did you mean 'scale'"),
     ("scale(lo=1)", "unknown argument of scale 'lo'; did you mean 'low'"),
     ("scale(low='a')", "'a'; allowed: float"),
-    ("scale(low=2.0, high=1.0)", "allowed: 0 < low <= high"),
+    ("scale(low=2.0, high=1.0)", "allowed: low up to high"),
     ("scale(0.5)", "cannot read"),
     ("__import__('os').getcwd()", "cannot read"),
     ("scale(low=", "cannot read"),
-    ("color(brightness=2.0)", "allowed: 0 to 1"),
-    ("erase(probability=1.5)", "allowed: a probability"),
-    ("random_resized_crop(area=0.0)", "allowed: 0 < area"),
+    ("color(brightness=2.0)", "color.brightness' is 2.0; allowed: float from 0 to 1"),
+    ("erase(probability=1.5)", "erase.probability' is 1.5; allowed: float from 0 to 1"),
+    (
+      "random_resized_crop(area=0.0)",
+      "random_resized_crop.area' is 0.0; allowed: float from 0.0001 to 1",
+    ),
   ],
 )
 def test_texts_that_cannot_be_used_are_named(text, message):

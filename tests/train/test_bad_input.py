@@ -1,12 +1,14 @@
 """Wrong configs stop a run before it starts, with a message that says what to do; nothing is lost."""
 
 import json
+import math
 
 import pytest
 
 from cnnlab.errors import CnnlabError, ConfigError, DataError, DivergedError, RunError, ShapeError
 from cnnlab.runs import checkpoint
 from cnnlab.train import train
+from cnnlab.train.setup import prepare
 from tests.train.conftest import tiny
 
 
@@ -41,8 +43,25 @@ from tests.train.conftest import tiny
     ({"accumulate": 3}, ConfigError, ["'accumulate' is 3", "a divisor of batch_size"]),
     ({"steps_per_call": 0}, ConfigError, ["'steps_per_call' is 0", "1 and more"]),
     ({"data.transforms": ("flp",)}, DataError, ["'flp'", "did you mean 'flip'"]),
-    ({"data.mix": ("mixup(alpha=0.0)",)}, DataError, ["alpha is 0.0"]),
+    ({"data.mix": ("mixup(alpha=0.0)",)}, DataError, ["alpha' is 0.0", "0.001"]),
     ({"batch_size": 5000}, DataError, ["5000", "1438"]),
+    ({"seed": 2**32}, ConfigError, ["'seed' is 4294967296", "to 4294967295"]),
+    ({"optim.momentum": math.nan}, ConfigError, ["'optim.momentum' is nan", "below 1", "finite"]),
+    ({"optim.momentum": 5.0}, ConfigError, ["'optim.momentum' is 5.0", "from 0 to below 1"]),
+    ({"optim.groups": ({"pattern": "*", "rate": math.nan},)}, ConfigError, ["'optim.groups.rate' is nan"]),
+    ({"schedule.final_factor": -1.0}, ConfigError, ["'schedule.final_factor'", "from 0 to 1"]),
+    ({"max_steps": 10**30}, ConfigError, ["'max_steps'", "up to 2147483647"]),
+    ({"epochs": 1e6, "max_steps": 0, "batch_size": 1}, ConfigError, ["'epochs'", "up to 2147483647 of them"]),
+    ({"init_from": "x" * 20_000}, ConfigError, ["'init_from'", "20002 characters", "up to 1000"]),
+    ({"data.image_size": 9_000}, ConfigError, ["'data.image_size'", "GB of memory"]),
+    ({"data.crop_padding": 10**9}, DataError, ["crop(padding=1000000000)", "at most 7"]),
+    ({"data.workers": 5000, "data.placement": "stream"}, ConfigError, ["'data.workers' is 5000"]),
+    ({"data.transforms": ("color(brightness=1e999)",)}, ConfigError, ["color.brightness' is inf"]),
+    ({"model.features": (-1,)}, ConfigError, ["'features'", "(-1,)", "from 1 to 1000000"]),
+    ({"model.features": (10**6, 10**6)}, ConfigError, ["'model'", "TB of memory"]),
+    ({"model.num_classes": 0}, ConfigError, ["'num_classes'", "0 is not int from 1"]),
+    ({"model.dtype": "bfloat16"}, ConfigError, ["'model.dtype'", "config key 'dtype'"]),
+    ({"model.name": ["a"]}, ConfigError, ["unknown model ['a']"]),
     ({"model.features": (4, 4, 4, 4)}, ShapeError, ["8x8", "16"]),
   ],
 )  # fmt: skip
@@ -52,6 +71,12 @@ def test_wrong_configs_stop_before_anything_is_written(workdir, overrides, kind,
   assert isinstance(caught.value, CnnlabError)
   assert all(word in str(caught.value) for word in words), caught.value
   assert not workdir.exists()
+
+
+def test_an_evaluation_batch_is_no_larger_than_its_split():
+  setup = prepare(tiny(eval_batch_size=10**9))
+  assert setup.resolved["derived"]["eval_batch_size"] == setup.data.eval.num_examples
+  assert setup.data.eval.num_eval_batches == 1
 
 
 def test_a_workdir_with_another_config_is_refused_and_untouched(workdir):

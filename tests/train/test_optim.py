@@ -201,8 +201,11 @@ def test_what_is_frozen_is_known_by_path():
     ({"pattern": "stage2"}, r"unknown pattern in 'optim.groups' 'stage2'; did you mean 'stage1'"),
     ({"pattern": "stem", "rates": 1}, "did you mean 'rate'"),
     ({"rate": 1.0}, "needs a 'pattern'"),
-    ({"pattern": "stem", "rate": -1.0}, "rate is -1.0; allowed: 0 and more"),
-    ({"pattern": "stem", "frozen": 1}, "frozen is 1; allowed: True, False"),
+    (
+      {"pattern": "stem", "rate": -1.0},
+      "'optim.groups.rate' is -1.0; allowed: float of 0 and more",
+    ),
+    ({"pattern": "stem", "frozen": 1}, "'optim.groups.frozen' is 1; allowed: bool"),
   ],
 )
 def test_groups_that_make_no_sense_are_named(group, message):

@@ -1,0 +1,18 @@
+"""Ranges of the numbers that models have as options."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from cnnlab.annotations import Between, NotEmpty, PositiveFraction, ProperFraction
+
+Channels: TypeAlias = Annotated[int, Between(1, 1_000_000)]
+# Tracing takes about 0.1 s for a layer: more would seem to hang.
+Depth: TypeAlias = Annotated[int, Between(1, 300)]
+Depths: TypeAlias = Annotated[tuple[Depth, ...], NotEmpty()]
+Window: TypeAlias = Annotated[int, Between(1, 1000)]  # in pixels, as are strides
+Windows: TypeAlias = Annotated[tuple[Window, ...], NotEmpty()]
+PaddingSize: TypeAlias = Annotated[int, Between(0, 1000)]
+Width: TypeAlias = Annotated[float, Between(0.001, 1000)]
+Dropout: TypeAlias = ProperFraction
+Survival: TypeAlias = PositiveFraction
