@@ -15,7 +15,9 @@ def verdicts(experiment: Experiment) -> list[str]:
     "Variants are compared seed by seed; by what factor this changed the standard error is said "
     "beside the correlation of both sides."
     if experiment.pairing == "seeds"
-    else "The seeds of two variants are taken for independent, which was chosen before the runs."
+    else "The seeds of two variants are taken for independent, which was chosen before the runs; by "
+    "what factor comparing them seed by seed would have changed the standard error is said beside "
+    "the correlation of both sides."
   )
   looked = (
     f" The sweep looked at its verdicts {experiment.looks} times while seeds were added; the levels "
