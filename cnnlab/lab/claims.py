@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from cnnlab.lab import wording
 from cnnlab.lab.claim import Claim, Measure
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.regime import conditions_of, mean_of
-from cnnlab.lab.verdicts import Verdict, verdict_table
+from cnnlab.lab.verdicts import Verdict
 
 FILE, CONFIRMATION = "claims.csv", "confirmation.csv"
 
@@ -43,7 +44,7 @@ def claims_table(
     value that each condition of the regime asks for); of both sides `trainset_left` and
     `trainset_right` (mean of the experiment's metric on the training set) and the paper's figures.
   """
-  table = verdict_table(verdicts)
+  table = _fields(verdicts)
   claims = [verdict.claim for verdict in verdicts]
   table["better"] = [experiment.better(Measure.parse(claim.metric).metric) for claim in claims]
   table["pairing"] = experiment.pairing
@@ -67,6 +68,15 @@ def claims_table(
   table.insert(1, "recipe", experiment.recipe)
   table.insert(2, "experiment_metric", experiment.metric)
   return table
+
+
+def _fields(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+  """Returns one row per claim: the claim's fields, then the verdict's."""
+  rows = [
+    asdict(v.claim) | {k: x for k, x in v._asdict().items() if k != "claim"} for v in verdicts
+  ]
+  columns = [*(f.name for f in fields(Claim)), *(n for n in Verdict._fields if n != "claim")]
+  return pd.DataFrame(rows, columns=columns)
 
 
 def _conditions(claim: Claim, experiment: Experiment) -> list[dict[str, object]]:

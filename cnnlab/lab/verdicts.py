@@ -19,8 +19,7 @@ test it (`cnnlab.lab.regime`). Claims that are not tested count in the correctio
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -147,13 +146,12 @@ def _judge(
   corrections = dict(zip(tested, worth, strict=True))
   verdicts = []
   for index, claim in enumerate(claims):
-    if reasons[index]:
-      found = _with_numbers(claim, NOT_TESTED, sides[index], 1 - now)
-      found = found._replace(note="; ".join(reasons[index]))
-    elif index in corrections:
+    if index in corrections:
       found = _tested(claim, sides[index], corrections[index], alpha, now)
     else:
       found = _exact(claim, sides[index])
+    if reasons[index]:
+      found = _undecided(found, NOT_TESTED)._replace(note="; ".join(reasons[index]))
     verdicts.append(_with_trouble(found, runs, experiment))
   return verdicts
 
@@ -174,13 +172,13 @@ def _sides(
   return _Sides(left, right, found, pairing(left, right, claim.factor), paired)
 
 
-def _with_numbers(claim: Claim, verdict: str, sides: _Sides, level: float) -> Verdict:
-  """Returns a verdict with all that is measured, and nothing on its correction."""
+def _measured(claim: Claim, sides: _Sides, level: float) -> Verdict:
+  """Returns an inconclusive verdict with all that is measured, and nothing on its correction."""
   found = sides.found
   paired = found.size if sides.paired else None
   return Verdict(
     claim,
-    verdict,
+    INCONCLUSIVE,
     "",
     found.size,
     len(sides.left.values) if paired is None else paired,
@@ -205,7 +203,7 @@ def _tested(claim: Claim, sides: _Sides, corrected: Corrected, alpha: float, now
     alpha: probability of a wrong verdict at any look.
     now: at this look.
   """
-  found, numbers = sides.found, _with_numbers(claim, INCONCLUSIVE, sides, 1 - now)
+  found, numbers = sides.found, _measured(claim, sides, 1 - now)
   p_corrected = float(np.minimum(1.0, corrected.p_value * (alpha / now)))
   numbers = numbers._replace(p_corrected=p_corrected)
   if found.size > 1 and not found.error:
@@ -233,6 +231,13 @@ def _exact(claim: Claim, sides: _Sides) -> Verdict:
   return found._replace(more_seeds=0.0, more_low=0.0, more_high=0.0)
 
 
+def _undecided(found: Verdict, verdict: str) -> Verdict:
+  """Returns what was measured, with a verdict that more seeds would not change."""
+  found = found._replace(verdict=verdict, toward="", more_seeds=math.nan)
+  found = found._replace(more_low=math.nan, more_high=math.nan)
+  return found._replace(p_corrected=math.nan) if verdict == NOT_TESTED else found
+
+
 def _with_trouble(found: Verdict, runs: pd.DataFrame, experiment: Experiment) -> Verdict:
   """Returns the verdict with excluded runs in its note, inconclusive if they could change it."""
   claim, notes = found.claim, [found.note]
@@ -248,15 +253,5 @@ def _with_trouble(found: Verdict, runs: pd.DataFrame, experiment: Experiment) ->
       against |= direction(claim, sign * math.inf) != found.verdict
   if against and found.verdict in (HOLDS, FAILS) and claim.metric not in EXACT:
     notes.append(f"the verdict would be {found.verdict!r} without the diverged runs")
-    found = found._replace(verdict=INCONCLUSIVE, toward="", more_seeds=math.nan)
-    found = found._replace(more_low=math.nan, more_high=math.nan)
+    found = _undecided(found, INCONCLUSIVE)
   return found._replace(note="; ".join(note for note in notes if note))
-
-
-def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-  """Returns one row per claim: the claim's fields, then the verdict's."""
-  rows = [
-    asdict(v.claim) | {k: x for k, x in v._asdict().items() if k != "claim"} for v in verdicts
-  ]
-  columns = [*(f.name for f in fields(Claim)), *(n for n in Verdict._fields if n != "claim")]
-  return pd.DataFrame(rows, columns=columns)

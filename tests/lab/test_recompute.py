@@ -35,6 +35,7 @@ CLAIMS = (
   Claim("on the whole", "good", "<", "bad", "s", metric="eval/error@area"),
   Claim("better, but it diverges", "shaky", "<", "base", "s"),
   Claim("outside", "off", ">", "base", "s"),
+  Claim("small at equal cost", "good", "<", "near", "s", metric="parameters", equal="parameters"),
   Claim("at equal size", "good", "<", "near", "s", equal="parameters", tolerance=0.1),
 )
 REGIME = (Condition("it fits", "trainset/error", "<=", 0.05, ("o*",)),)
@@ -108,6 +109,7 @@ def test_every_verdict_is_recomputed(sweep, tmp_path):
     "on the whole": "holds",
     "better, but it diverges": "inconclusive",
     "outside": "not tested",
+    "small at equal cost": "not tested",
     "at equal size": "not tested",
   }
   assert [v.pairs for v in confirmed] == [3] * len(CLAIMS)
