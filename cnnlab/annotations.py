@@ -1,7 +1,7 @@
 """Values held against type annotations: options of models and settings are checked by them.
 
-Ranges belong to the declaration: `rate: Fraction`, or `Annotated[float, Between(0, 10)]`. What
-declares none keeps to `PLAIN`: numbers are finite and not absurdly large, and text can be printed.
+Ranges belong to the declaration: `rate: Fraction`, or `Annotated[float, Between(0, 10)]`. Where
+none is declared, numbers are finite and not absurdly large, and text is no novel.
 """
 
 from __future__ import annotations
@@ -19,10 +19,6 @@ SMALLEST_FLOAT = 1e-37  # below, float32 loses digits and then gives 0
 LONGEST_TEXT = 1000
 LONGEST_TUPLE = 1000
 DEEPEST = 8
-PLAIN = (
-  f"integers up to {LARGEST_INT} in size, finite numbers up to {LARGEST_FLOAT:g}, text of up to "
-  f"{LONGEST_TEXT} characters without control characters, tuples of up to {LONGEST_TUPLE}"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +134,7 @@ def _range(args: tuple) -> Between | None:
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
-  """Returns whether all of a value keeps to `PLAIN`."""
+  """Returns whether numbers in a value are finite and not absurdly large, and text likewise."""
   if isinstance(value, str):
     controls = (unicodedata.category(character) in ("Cc", "Cs") for character in value)
     return len(value) <= LONGEST_TEXT and not any(controls)
@@ -175,7 +171,17 @@ def describe_type(hint: Any) -> str:
 
 def allowed(value: Any, hint: Any) -> str:
   """Returns in words what a refused value should have been."""
-  return describe_type(hint) + ("" if _is_plain(value) else f" ({PLAIN})")
+  words = describe_type(hint)
+  if _is_plain(value):
+    return words
+  if isinstance(value, str):
+    return f"{words} of up to {LONGEST_TEXT} characters, none of them a control character"
+  if isinstance(value, (int, float)):
+    return f"{words}, finite and up to {LARGEST_INT if 'int' in words else f'{LARGEST_FLOAT:g}'}"
+  return (
+    f"{words}, of up to {LONGEST_TUPLE} parts; numbers are finite and up to {LARGEST_FLOAT:g}, text "
+    f"has up to {LONGEST_TEXT} characters"
+  )
 
 
 def _either(words: list[str]) -> str:

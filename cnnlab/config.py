@@ -12,6 +12,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,12 +72,17 @@ def _line_of(error: BaseException, path: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-  """Returns what an error says; ConfigDict's own, of a wrong key or type, speak for themselves."""
+  """Returns what an error says, in one line."""
   lines = str(error.args[0] if error.args else error).strip().splitlines() or [""]
-  said = shown(lines[0], 500)[1:-1]
-  return (
-    said if isinstance(error, (KeyError, AttributeError)) else f"{type(error).__name__}: {said}"
-  )
+  if key := re.match(r"'?Key \"(.*?)\" does not exist", lines[0]):  # ConfigDict lists all there are
+    from cnnlab.defaults import default_config
+
+    return unknown(
+      "config key", key[1], (name.rpartition(".")[2] for name in flatten(default_config()))
+    )
+  # The forms of a page are refused by KeyError, whose name says nothing.
+  kind = "" if isinstance(error, KeyError) else f"{type(error).__name__}: "
+  return kind + lines[0][:500]
 
 
 def _require_whole(path: str, config: Any) -> None:

@@ -90,4 +90,6 @@ def test_ranges_are_said_in_words(hint, words):
 def test_what_no_number_may_be_is_said_where_it_matters():
   assert allowed(-1, Count) == "int of 1 and more"
   assert "up to 2147483647" in allowed(10**30, Count)
-  assert "finite" in allowed(math.nan, Positive)
+  assert allowed(math.nan, Positive) == "float over 0, finite and up to 1e+09"
+  assert "up to 1000 characters" in allowed("x" * 2000, str)
+  assert "up to 1000 parts" in allowed((1,) * 2000, tuple[int, ...])

@@ -97,7 +97,7 @@ def test_a_page_that_sets_an_unknown_key_is_refused(tmp_path):
     "  config.optim.momentun = 0.8\n"
     "  return config\n"
   )
-  with pytest.raises(ConfigError, match="momentun"):
+  with pytest.raises(ConfigError, match="'momentun'; did you mean 'momentum'"):
     load_page(str(page))
 
 

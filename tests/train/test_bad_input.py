@@ -52,7 +52,7 @@ from tests.train.conftest import tiny
     ({"schedule.final_factor": -1.0}, ConfigError, ["'schedule.final_factor'", "from 0 to 1"]),
     ({"max_steps": 10**30}, ConfigError, ["'max_steps'", "up to 2147483647"]),
     ({"epochs": 1e6, "max_steps": 0, "batch_size": 1}, ConfigError, ["'epochs'", "up to 2147483647 of them"]),
-    ({"init_from": "x" * 20_000}, ConfigError, ["'init_from'", "20002 characters", "up to 1000"]),
+    ({"init_from": "x" * 20_000}, ConfigError, ["'init_from'", "20002 characters", "up to 1000 characters"]),
     ({"data.image_size": 9_000}, ConfigError, ["'data.image_size'", "GB of memory"]),
     ({"data.crop_padding": 10**9}, DataError, ["crop(padding=1000000000)", "at most 7"]),
     ({"data.workers": 5000, "data.placement": "stream"}, ConfigError, ["'data.workers' is 5000"]),
