@@ -21,7 +21,7 @@ from cnnlab.errors import RunError
 from cnnlab.runs.checksums import checksums, crc_of, signed, verify
 from cnnlab.runs.directory import remove_unfinished
 from cnnlab.runs.files import read_json
-from cnnlab.runs.orbax_errors import quietly, reason
+from cnnlab.runs.orbax_errors import hush_echoes, quietly, reason
 from cnnlab.types import Json, JsonMapping, PyTree
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Checkpoints:
           keep_checkpoints_without_metrics=False,
         )
       )
+    hush_echoes()
     self._directory = Path(run).absolute() / "checkpoints"
     self._manager = ocp.CheckpointManager(
       self._directory,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import gc
+import functools
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+import traceback
+from collections.abc import Callable
+from types import TracebackType
 from typing import TypeVar
 
 from cnnlab.errors import RunError
 from cnnlab.runs.files import DISK
 
 T = TypeVar("T")
-
-SETTLE = 0.2  # seconds that threads of a failed read may take to notice
 
 
 def reason(error: BaseException) -> str:
@@ -34,31 +33,42 @@ def brief(error: BaseException) -> str:
 
 
 def quietly(read: Callable[[], T]) -> T:
-  """Returns what is read; any error becomes a RunError, and the only one that is seen.
-
-  Orbax and TensorStore print further ones, from their threads and when what they left is freed.
-  """
-  with _silence():
-    try:
-      return read()
-    except Exception as error:  # whatever they or a checksum report, the checkpoint is damaged
-      failure = RunError(str(error) if isinstance(error, RunError) else brief(error))
-    gc.collect()
-    time.sleep(SETTLE)
+  """Returns what is read; any error becomes a RunError, and the only one that is seen."""
+  hush_echoes()
+  try:
+    return read()
+  except Exception as error:  # whatever they or a checksum report, the checkpoint is damaged
+    failure = RunError(str(error) if isinstance(error, RunError) else brief(error))
   raise failure
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-  hooks = sys.excepthook, sys.unraisablehook
-  loggers = [logging.getLogger(name) for name in ("asyncio", "concurrent.futures")]
-  sys.excepthook = lambda *_: None
-  sys.unraisablehook = lambda _: None
-  for logger in loggers:
-    logger.disabled = True
-  try:
-    yield
-  finally:
-    sys.excepthook, sys.unraisablehook = hooks
-    for logger in loggers:
-      logger.disabled = False
+@functools.cache
+def hush_echoes() -> None:
+  """Keeps from standard error what their threads and coroutines say beside the error they raise.
+
+  Of a read or write that fails, all others that were under way print a traceback each, at any
+  time until they are freed, through the interpreter's hooks and the loggers of asyncio.
+  """
+  hook, unraisable_hook = sys.excepthook, sys.unraisablehook
+
+  def excepthook(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+  ) -> None:
+    if threading.current_thread() is threading.main_thread() or not _is_echo(error):
+      hook(kind, error, trace)
+
+  def unraisablehook(found: sys.UnraisableHookArgs) -> None:
+    if not (found.exc_value and _is_echo(found.exc_value)):
+      unraisable_hook(found)
+
+  sys.excepthook, sys.unraisablehook = excepthook, unraisablehook
+  for name in ("asyncio", "concurrent.futures"):
+    logging.getLogger(name).addFilter(
+      lambda record: not (record.exc_info and record.exc_info[1] and _is_echo(record.exc_info[1]))
+    )
+
+
+def _is_echo(error: BaseException) -> bool:
+  late = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+  files = (frame.filename for frame in traceback.extract_tb(error.__traceback__))
+  return late or any("orbax" in file or "tensorstore" in file for file in files)

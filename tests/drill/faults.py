@@ -24,7 +24,8 @@ ONCE = {
   "EIO": ("write", "fsync", "rename", "read"),
   "EACCES": ("create", "open", "rename", "mkdir"),
 }
-POINTS = 4  # of each kind of operation
+TIMEOUT = 300.0  # the first case of a worker compiles
+POINTS = 3
 PHASES = ("a training", "a resume")
 
 
@@ -49,6 +50,7 @@ def cases() -> list[Case]:
       f"{phase}: {', '.join(fault.kinds)}, {point + 1} of {points}",
       _check,
       (phase, fault, (point + 0.5) / points),
+      timeout=TIMEOUT,
     )
     for row, several in faults.items()
     for fault, points in (

@@ -78,6 +78,7 @@ def _make_loop(path: Path) -> None:
   path.symlink_to(path.name)
 
 
+TIMEOUT = 300.0  # the first case of a worker trains the runs that are damaged
 DAMAGES: dict[str, Callable[[Path], None]] = {
   "missing": _remove,
   "empty": _replace(b""),
@@ -109,7 +110,7 @@ def cases() -> list[Case]:
     (name, how) for name in FOLDERS for how in OF_FOLDERS if (name, how) != (".", "missing")
   ]
   damaged = [
-    Case(f"run directory: {how}", f"{when} run, {name}", check, (name, how))
+    Case(f"run directory: {how}", f"{when} run, {name}", check, (name, how), timeout=TIMEOUT)
     for name, how in places
     for when, check in (("finished", _read), ("half-trained", _resume))
   ]

@@ -102,6 +102,16 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(unfinished, da
   assert got["about"]["checksums"] == want["about"]["checksums"]
 
 
+def test_lost_rows_are_told_of_and_change_nothing_else(unfinished, caplog):
+  config = tiny(max_steps=4, checkpoint_every_steps=2, checkpoint_keep=3)
+  rows = (unfinished / "metrics.jsonl").read_text().splitlines(keepends=True)
+  (unfinished / "metrics.jsonl").write_text("")
+  truncate(largest_file(unfinished / "checkpoints" / "4"))
+  train(config, unfinished)
+  assert "metrics.jsonl is damaged: 2 of the 2 rows up to step 2 are missing" in caplog.text
+  assert (unfinished / "metrics.jsonl").read_text() == "".join(rows[2:])
+
+
 def test_without_any_good_checkpoint_the_run_stops_and_says_so(unfinished):
   for step in ("2", "4"):
     truncate(largest_file(unfinished / "checkpoints" / step))

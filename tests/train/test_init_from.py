@@ -107,6 +107,13 @@ def test_a_directory_without_checkpoint_is_refused(tmp_path):
     start_from(str(tmp_path), fresh())
 
 
+def test_it_is_checked_before_anything_is_written(pretrained, tmp_path):
+  for init_from in (str(tmp_path), str(pretrained)):
+    with pytest.raises(RunError):
+      train(tiny(init_from=init_from, model__features=(4, 6)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_classifier_starts_the_encoder_of_a_larger_network(pretrained, caplog):
   plain = fresh()
   larger = plain.replace(
