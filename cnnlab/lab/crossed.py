@@ -18,8 +18,9 @@ Why no bootstrap: the percentile interval of the pigeonhole bootstrap, which dra
 independently, has the wrong size in both directions. It knows the seeds' spread from five values
 without Student's correction, but counts the residual three times (Owen 2007, Annals of Applied
 Statistics 1:386). The bootstrap-t, with the standard error from here, is better, but covers 2 to 3
-points less than the interval here in the same simulations. Simulated coverage of 95 % intervals (probit model of `tests/lab/layouts.py`,
-error 10 %, 5 seeds, 2,000 images; standard error of the figures 0.006, of the bootstraps' 0.01):
+points less than the interval here in the same simulations. Simulated coverage of 95 % intervals
+(probit model of `tests/lab/layouts.py`, error 10 %, 5 seeds, 2,000 images; standard error of the
+figures 0.006, of the bootstraps' 0.01):
 
     standard deviation over seeds, beside the residual   0      0.004  0.015
     difference of two variants: here                     0.975  0.963  0.936
