@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from cnnlab.errors import printable
 
 
 class SafeConsole(Console):
   """A console that shows control characters of what it prints as escapes; all output uses it."""
+
+  def render_str(self, text: str, **options: Any) -> Text:
+    """Returns text with its markup applied; escaped here, it is measured as it is shown."""
+    return super().render_str(printable(text), **options)
 
   def render(
     self, renderable: RenderableType, options: ConsoleOptions | None = None

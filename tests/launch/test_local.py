@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cnnlab.errors import ConfigError
 from cnnlab.lab.plan import RunSpec
 from launch.hardware import shares
+from launch.interrupts import held_back
 from launch.local import run_sweep
 
 FAKE = "tests.launch.fakes:execute"
@@ -44,6 +46,7 @@ def mixed(tmp_path_factory):
     killed_once={"dies_at": 2},
     done={"state": "done"},
     other={"state": "other config"},
+    damaged={"state": "damaged"},
     half={"state": "interrupted", "steps": 5},
     last={},
   )
@@ -84,6 +87,14 @@ def test_directory_of_another_config_is_refused(mixed):
   assert "other config" not in {p.name for p in root.iterdir()}
   assert not (root / "other").exists()
   assert "made from another config" in text
+
+
+def test_a_damaged_directory_is_refused_and_the_rest_go_on(mixed):
+  root, result, text = mixed
+  refused = result.outcomes["damaged/seed0"]
+  assert (refused.status, "damaged" in refused.reason) == ("refused", True)
+  assert f"move {root / 'damaged'} away" in text
+  assert not (root / "damaged").exists()
 
 
 def test_run_of_a_killed_worker_goes_on_in_a_new_one(mixed):
@@ -186,6 +197,55 @@ def test_workers_end_when_the_launcher_is_killed(tmp_path):
   process.communicate(timeout=60)
   wait_gone(pids)
   assert max(counts(tmp_path).values()) < 4000
+
+
+def test_progress_reaches_nobody_when_the_launcher_is_gone():
+  """The run goes on until the step at which its worker, which sees the death, has it saved."""
+  from multiprocessing import Pipe
+
+  from launch.worker import _Reporter
+
+  ours, theirs = Pipe()
+  ours.close()
+  _Reporter(theirs)(1, 1)
+
+
+def test_a_process_that_starts_while_signals_are_held_back_hears_them_when_it_is_ready():
+  code = (
+    "import signal, sys\n"
+    "from launch.interrupts import let_through\n"
+    "print('started', flush=True); sys.stdin.read(1)\n"
+    "try:\n  let_through()\nexcept KeyboardInterrupt:\n  print('heard')\n"
+  )
+  with held_back():
+    process = subprocess.Popen(
+      [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+  assert process.stdout.readline() == b"started\n"
+  process.send_signal(signal.SIGINT)
+  output, _ = process.communicate(b"x", timeout=60)
+  assert (process.returncode, output) == (0, b"heard\n")
+
+
+def test_a_run_that_resumes_alone_gets_no_more_cores_than_before(tmp_path):
+  specs = specs_in(tmp_path, a={}, b={"state": "done"})
+  result, _ = sweep(specs, workers=2)
+  assert result.exit_code == 0
+  used = json.loads((tmp_path / "a" / "done.json").read_text())["cores"]
+  assert len(used) == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"workers": 0}, "workers is 0; allowed: 1 to"),
+    ({"workers": 5000}, "workers is 5000; allowed: 1 to"),
+    ({"together": -1}, "option together of launcher 'local' is -1; allowed: 1 to"),
+  ],
+)
+def test_options_out_of_range_start_nothing(tmp_path, options, message):
+  with pytest.raises(ConfigError, match=message):
+    sweep(specs_in(tmp_path, a={}), **options)
 
 
 def test_shares_split_the_cores_and_gpus():

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import stat
 import sys
@@ -111,6 +112,31 @@ def test_submitting_without_waiting(commands):
   wait_until((commands / "a" / "done.json").exists)
 
 
+def test_texts_reach_sbatch_as_they_are_and_nothing_is_executed(commands):
+  hostile = f'it\'s "$(touch {commands}/x)" `touch {commands}/x` ; touch {commands}/x'
+  root = commands / hostile.replace("/", "")
+  run_sweep(
+    specs_in(root, a={}),
+    FAKE,
+    console=Console(file=io.StringIO()),
+    logs=root / "logs",
+    settings={"partition": hostile, "wait": "no"},
+  )
+  lines = (commands / "sbatch0").read_text().splitlines()
+  given = [shlex.split(line.removeprefix("#SBATCH ")) for line in lines if "#SBATCH" in line]
+  assert [f"--partition={hostile}"] in given
+  assert [f"--output={root}/logs/slurm/%j_0_log.out"] in given
+  wait_until((root / "a" / "done.json").exists)
+  assert not (commands / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["a\ntouch x", "100%j"])
+def test_a_folder_that_no_script_can_name_is_refused(commands, name):
+  with pytest.raises(RunError, match="cannot be SLURM's folder of logs"):
+    run_sweep(specs_in(commands, a={}), FAKE, logs=commands / name, settings={"wait": "no"})
+  assert not (commands / "sbatch0").exists()
+
+
 def wait_until(condition):
   deadline = time.monotonic() + 60
   while not condition():
@@ -170,6 +196,8 @@ def test_wrong_settings(tmp_path):
     ({"cluster": "pbs"}, "allowed are slurm, local, debug"),
     ({"wait": "maybe"}, "'maybe' is not yes or no"),
     ({"time": "1h"}, "'1h' is not a whole number"),
+    ({"time": "0"}, "time of launcher 'slurm' is 0; allowed: 1 to"),
+    ({"partition": "a\ntouch x"}, "allowed: text without control characters"),
   ):
     with pytest.raises(ConfigError, match=message):
       run_sweep(specs, FAKE, settings=settings)
