@@ -133,6 +133,24 @@ def complaint(path: Path, record: object) -> str:
   return ""
 
 
+def checked_rows(directory: Path, status: JsonMapping) -> list[Json]:
+  """Returns the rows of a run's metrics.jsonl.
+
+  Args:
+    directory: the run's.
+    status: the content of its status.json, which records how many rows there were.
+
+  Raises:
+    RunError: rows are missing, or are not as they were written, or the file cannot be read.
+  """
+  path = directory / "metrics.jsonl"
+  rows = read_json_lines(path)
+  logged = status.get("logged")
+  if problem := complaint(path, logged.get("metrics") if isinstance(logged, Mapping) else None):
+    raise RunError(f"{path}: {problem}")
+  return rows
+
+
 def read_json_lines(path: Path) -> list[Json]:
   """Returns the objects of a file with one JSON object per line; none if the file is absent.
 

@@ -15,7 +15,7 @@ from cnnlab.errors import RunError
 from cnnlab.runs.files import present, read_json
 from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import find_runs
-from cnnlab.runs.rows import complaint, read_json_lines
+from cnnlab.runs.rows import checked_rows
 from cnnlab.runs.status import effective_status, read_status
 from cnnlab.types import Json, JsonMapping
 
@@ -130,10 +130,7 @@ def _values(directory: Path, status: JsonMapping, metric: str, mode: str) -> Jso
   Raises:
     RunError: rows are missing, or are not as they were written.
   """
-  path = directory / "metrics.jsonl"
-  lines = read_json_lines(path)
-  if problem := complaint(path, status.get("logged", {}).get("metrics")):
-    raise RunError(f"{path}: {problem}")
+  lines = checked_rows(directory, status)
   values = [line[metric] for line in lines if line.get(metric) is not None]
   if not values:
     return {}
