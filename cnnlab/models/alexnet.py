@@ -30,7 +30,7 @@ from cnnlab.models.classic import (
   pool_unless_strided,
 )
 from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.models.ranges import Channels, Dropout, PaddingSize, Width, Window
+from cnnlab.models.ranges import Channels, Classes, Dropout, PaddingSize, Width, Window
 from cnnlab.models.stem import Stem, check_stem
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in, kaiming_fan_out
 from cnnlab.nn.layers import Layers
@@ -71,7 +71,7 @@ class AlexNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 1000
+  num_classes: Classes = 1000
   features: tuple[Channels, Channels, Channels, Channels, Channels] = (64, 192, 384, 256, 256)
   kernel_sizes: tuple[Window, Window, Window, Window, Window] = (11, 5, 3, 3, 3)
   strides: tuple[Window, Window, Window, Window, Window] = (4, 1, 1, 1, 1)

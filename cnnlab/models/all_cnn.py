@@ -23,7 +23,7 @@ from flax import linen as nn
 
 from cnnlab.models.classic import Pool, pool_unless_strided
 from cnnlab.models.downsampling import scaled
-from cnnlab.models.ranges import Channels, Dropout, Width, Windows
+from cnnlab.models.ranges import Channels, Classes, Dropout, Width, Windows
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
@@ -51,7 +51,7 @@ class AllCNN(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 10
+  num_classes: Classes = 10
   windows: Windows = (3, 3)
   features: tuple[Channels, Channels] = (96, 192)
   downsample: Literal["max", "avg", "stride", "conv"] = "max"

@@ -25,7 +25,7 @@ from flax import linen as nn
 from cnnlab.annotations import PositiveFraction
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, pool, scaled
-from cnnlab.models.ranges import Channels, Depths, Dropout, Width
+from cnnlab.models.ranges import Channels, Classes, Depths, Dropout, Width
 from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
 from cnnlab.nn import global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal
@@ -86,7 +86,7 @@ class DenseNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 1000
+  num_classes: Classes = 1000
   blocks: Depths = (6, 12, 24, 16)
   growth_rate: Channels = 32
   stem_features: Channels = 64

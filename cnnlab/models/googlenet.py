@@ -34,7 +34,7 @@ from cnnlab.models.classic import (
   pool_unless_strided,
 )
 from cnnlab.models.downsampling import Downsample, pool, scaled
-from cnnlab.models.ranges import Channels, Dropout, Width
+from cnnlab.models.ranges import Classes, Dropout, Width
 from cnnlab.models.stem import Stem, check_stem
 from cnnlab.nn import global_avg_pool
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
@@ -174,7 +174,7 @@ class GoogLeNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 1000
+  num_classes: Classes = 1000
   modules: tuple[str, ...] = tuple(MODULES)
   inception: Literal["reduced", "naive"] = "reduced"
   large_window: Literal[5, 3] = 3

@@ -16,7 +16,7 @@ from flax import linen as nn
 
 from cnnlab.models.classic import classic_layers
 from cnnlab.models.downsampling import pool, scaled
-from cnnlab.models.ranges import Channels, Depth, Dropout, Width, Window
+from cnnlab.models.ranges import Channels, Classes, Depth, Dropout, Width, Window
 from cnnlab.nn import LocallyConnected, check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
@@ -56,7 +56,7 @@ class ConvNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 10
+  num_classes: Classes = 10
   features: tuple[Channels, ...] = (32, 64)
   convs_per_block: Depth = 1
   hidden: tuple[Channels, ...] = (128,)

@@ -22,7 +22,7 @@ from flax import linen as nn
 
 from cnnlab.annotations import NotEmpty
 from cnnlab.models.downsampling import Downsample, pool, scaled
-from cnnlab.models.ranges import Channels, Dropout, Width, Windows
+from cnnlab.models.ranges import Channels, Classes, Dropout, Width, Windows
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.init import classifier_normal, gate_bias
 from cnnlab.nn.layers import Layers
@@ -86,7 +86,7 @@ class Highway(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 10
+  num_classes: Classes = 10
   stages: Annotated[tuple[tuple[Channels, ...], ...], NotEmpty()] = (
     (16, 16, 16),
     (16, 16, 16),

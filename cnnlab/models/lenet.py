@@ -25,7 +25,7 @@ import numpy as np
 from flax import linen as nn
 
 from cnnlab.models.classic import Pool, conv_pool, pool_unless_strided
-from cnnlab.models.ranges import Channels, PaddingSize
+from cnnlab.models.ranges import Classes, PaddingSize
 from cnnlab.nn import check_image, global_avg_pool, make_layers
 from cnnlab.nn.conv import affine, convolve, require_images
 from cnnlab.nn.geometry import Padding
@@ -149,7 +149,7 @@ class LeNet5(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 10
+  num_classes: Classes = 10
   connections: Literal["partial", "full"] = "partial"
   downsample: Literal["trainable", "max", "avg", "stride"] = "trainable"
   output: Literal["rbf", "linear"] = "rbf"

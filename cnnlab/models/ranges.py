@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 
 from cnnlab.annotations import Between, NotEmpty, PositiveFraction, ProperFraction
 
+Classes: TypeAlias = Annotated[int, Between(1, 100_000)]
 Channels: TypeAlias = Annotated[int, Between(1, 1_000_000)]
 # Tracing takes about 0.1 s for a layer: more would seem to hang.
 Depth: TypeAlias = Annotated[int, Between(1, 300)]

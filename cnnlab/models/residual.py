@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, pool, scaled
-from cnnlab.models.ranges import Channels, Survival, Width
+from cnnlab.models.ranges import Channels, Classes, Survival, Width
 from cnnlab.native.keep import keep
 from cnnlab.nn import StochasticDepth, global_avg_pool, survival_probabilities
 from cnnlab.nn.init import classifier_normal
@@ -164,7 +164,7 @@ class ResidualNet(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 10
+  num_classes: Classes = 10
   bottleneck: bool = False
   residual: bool = True
   width: Width = 1.0

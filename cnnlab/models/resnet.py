@@ -24,7 +24,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.models.ranges import Channels, Depth
+from cnnlab.models.ranges import Classes, Depth
 from cnnlab.models.residual import ResidualNet
 from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
 from cnnlab.nn import make_layers
@@ -46,7 +46,7 @@ class ResNet(ResidualNet):
     others: see `ResidualNet`; `width` applies to the stem as well.
   """
 
-  num_classes: Channels = 1000
+  num_classes: Classes = 1000
   blocks: tuple[Depth, Depth, Depth, Depth] = (2, 2, 2, 2)
   bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
   stem: Stem = "imagenet"

@@ -30,7 +30,7 @@ from cnnlab.models.classic import (
   pool_unless_strided,
 )
 from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.models.ranges import Channels, Depth, Dropout, Width, Window
+from cnnlab.models.ranges import Channels, Classes, Depth, Dropout, Width, Window
 from cnnlab.nn import check_image
 from cnnlab.nn.layers import Layers
 from cnnlab.nn.types import LayerFactory
@@ -63,7 +63,7 @@ class VGG(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 1000
+  num_classes: Classes = 1000
   convs: tuple[Depth, Depth, Depth, Depth, Depth] = (2, 2, 3, 3, 3)
   features: tuple[Channels, Channels, Channels, Channels, Channels] = (64, 128, 256, 512, 512)
   kernel_size: Window = 3

@@ -21,7 +21,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import scaled
-from cnnlab.models.ranges import Channels, Depth, Dropout, Survival, Width, Window
+from cnnlab.models.ranges import Channels, Classes, Depth, Dropout, Survival, Width, Window
 from cnnlab.native.keep import keep
 from cnnlab.native.matmul import matmul
 from cnnlab.nn import StochasticDepth, check_image, make_layers, survival_probabilities
@@ -109,7 +109,7 @@ class ViT(nn.Module):
     dtype: computation dtype.
   """
 
-  num_classes: Channels = 1000
+  num_classes: Classes = 1000
   patch_size: Window = 16
   features: Channels = 768
   depth: Depth = 12
