@@ -8,8 +8,9 @@ from cnnlab.annotations import Between, NotEmpty, PositiveFraction, ProperFracti
 
 Classes: TypeAlias = Annotated[int, Between(1, 100_000)]
 Channels: TypeAlias = Annotated[int, Between(1, 1_000_000)]
-# Tracing takes about 0.1 s for a layer: more would seem to hang.
-Depth: TypeAlias = Annotated[int, Between(1, 300)]
+# ResNet-1202 has stages of 200 blocks; tracing takes its time, and more would seem to hang.
+DEEPEST = 200
+Depth: TypeAlias = Annotated[int, Between(1, DEEPEST)]
 Depths: TypeAlias = Annotated[tuple[Depth, ...], NotEmpty()]
 Window: TypeAlias = Annotated[int, Between(1, 1000)]  # in pixels, as are strides
 Windows: TypeAlias = Annotated[tuple[Window, ...], NotEmpty()]

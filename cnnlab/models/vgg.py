@@ -83,7 +83,7 @@ class VGG(nn.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns logits [batch, num_classes], the map after each stage's pooling, fc6 and fc7."""
     if self.kernel_size % 2 == 0:
-      raise ConfigError(f"kernel_size: {self.kernel_size} must be odd in a vgg")
+      raise ConfigError(f"kernel_size={self.kernel_size} must be odd in a vgg")
     check_image(x.shape, self.output_stride, f"vgg of {sum(self.convs) + 3} layers")
     layers, response_norm = classic_layers(self.norm, self.act, train=train, dtype=self.dtype)
     # The published nets with batch norm have both its shift and a bias.

@@ -82,5 +82,5 @@ def test_dropout_acts_on_every_convolution_but_the_first():
 
 
 def test_a_compression_outside_of_its_range_is_refused():
-  with pytest.raises(ConfigError, match="compression: 1.5 is not in"):
+  with pytest.raises(ConfigError, match="1.5 is not float over 0 up to 1"):
     traced("densenet40_12", 8, compression=1.5)

@@ -38,7 +38,7 @@ def test_options_reach_the_net():
 def test_options_are_described():
   options = model_options("resnet44")
   assert options["blocks"].default == 7
-  assert describe_type(options["blocks"].type) == "int from 1 to 300"
+  assert describe_type(options["blocks"].type) == "int from 1 to 200"
   assert options["width"].default == 1.0
   assert "parent" not in options
   assert "name" not in options
