@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
   """Prints the predictions; returns the exit code."""
   from rich.table import Table
 
+  from cnnlab.errors import printable
   from cnnlab.terminal import SafeConsole
   from cnnlab.train.restore import Predictor
 
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     SafeConsole().print(table)
   if arguments.draw:
     for written in _draw(predictor.task, found, Path(arguments.draw)):
-      print(f"picture: {written}")
+      print(printable(f"picture: {written}"))
   return 0
 
 

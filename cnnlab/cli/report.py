@@ -71,4 +71,4 @@ def report(
     console.print(f"on seeds {', '.join(map(str, written.experiment.confirmed_by))} alone:")
     console.print(verdict_table(written.confirmed, written.experiment.declared))
     console.print()
-  console.print(f"report: {written.html}", soft_wrap=True, highlight=False)
+  console.print(f"report: {written.html}", soft_wrap=True, highlight=False, markup=False)

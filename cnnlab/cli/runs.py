@@ -12,7 +12,6 @@ are read, so any machine that can access them can watch any sweep.
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,10 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
   """Prints the table; returns the exit code."""
+  from cnnlab.errors import printable
   from cnnlab.runs.table import runs_table
 
   if arguments.csv:
-    runs_table(arguments.directory).to_csv(sys.stdout, index=False)
+    print(printable(runs_table(arguments.directory).to_csv(index=False)), end="")
     return 0
 
   if arguments.html:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
   """Trains the network; returns the exit code."""
   from cnnlab.config import apply_overrides, load_page, parse_overrides, to_plain
-  from cnnlab.errors import ConfigError
+  from cnnlab.errors import ConfigError, printable
 
   page = load_page(arguments.config)
   overrides = parse_overrides(arguments.overrides, page)
@@ -49,5 +49,5 @@ def run(arguments: argparse.Namespace) -> int:
   with TrainProgress(config.model.name, watched) as bar:
     row = train(config, arguments.workdir, asked=overrides, progress=bar.step, report=bar.report)
   print(f"done: step {row['step']}  {describe_row(row, watched)}")
-  print(f"run directory: {arguments.workdir}")
+  print(printable(f"run directory: {arguments.workdir}"))
   return 0

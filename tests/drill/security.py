@@ -808,6 +808,10 @@ DAMAGES: dict[str, bytes | None] = {
 }
 
 
+# Training takes seconds: where it is checked that the other run is trained.
+_WITH_TRAINING = (("status.json", "[]"), ("config.json", "a folder"), ("", "[]"))
+
+
 def _damaged() -> list[Case]:
   files = ("status.json", "config.json", "metrics.jsonl", "environment.json", "checkpoints", "")
   return [
@@ -819,10 +823,11 @@ def _damaged() -> list[Case]:
 
 
 def _damage(directory: Path, file: str, name: str) -> str:
-  """Damages one finished run of two and removes the other: the sweep trains that one and ends."""
+  """Damages one finished run of two: the sweep passes it over, and trains the other if it is gone."""
   sweep = _trained(directory)
   run, other = sweep / "max" / "seed0", sweep / "max" / "seed1"
-  shutil.rmtree(other)
+  if (file, name) in _WITH_TRAINING:
+    shutil.rmtree(other)
   path = run / file if file else run
   shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
   content = DAMAGES[name]
@@ -837,7 +842,7 @@ def _damage(directory: Path, file: str, name: str) -> str:
   if result.trace:
     raise Bad("traceback", result.trace[-3000:])
   if not (other / "status.json").exists() or '"done"' not in (other / "status.json").read_text():
-    raise Bad("lost", f"the other run was not trained: {result.err}{result.out}")
+    raise Bad("lost", f"the other run is not done: {result.err}{result.out}")
   if result.code not in (0, 1):
     raise Bad("unclear", f"exit code {result.code}: {result.err}{result.out}")
   if result.code == 1 and "damaged" not in result.out + result.err:
