@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -73,4 +75,16 @@ def test_off_and_unwritable_places_still_give_the_data(tmp_path, monkeypatch):
   (tmp_path / "file").write_text("")
   monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "file"))
   check(cache.cached("k", make))
+  assert make.calls == 2
+
+
+def test_an_entry_in_the_place_of_another_is_not_believed(place):
+  make = Maker()
+  cache.cached("a", make)
+  (first,) = place.iterdir()
+  cache.cached("b", lambda: ({"x": np.zeros(3)}, None))
+  (second,) = set(place.iterdir()) - {first}
+  shutil.rmtree(first)
+  second.rename(first)
+  check(cache.cached("a", make))
   assert make.calls == 2

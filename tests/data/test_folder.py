@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnlab import data
 from cnnlab.data import folder as folders
 from cnnlab.errors import DataError
 
@@ -81,3 +83,70 @@ def test_classes_of_the_two_splits_must_agree(folder):
   (folder / "val" / "cat").rename(folder / "val" / "dog")
   with pytest.raises(DataError, match=r"only in .*train: cat; only in .*val: dog"):
     folders.open_folder(str(folder), "", "")
+
+
+def load(folder, section, **overrides):
+  return data.load(section(name=f"folder:{folder}", **overrides), seed=0, batch_size=2,
+                   eval_batch_size=2)  # fmt: skip
+
+
+def test_links_pipes_and_sockets_count_as_unreadable_images(folder, section):
+  (folder / "train" / "ant" / "link.png").symlink_to("nowhere")
+  (folder / "train" / "bee" / "circle.png").symlink_to("circle.png")
+  os.mkfifo(folder / "train" / "cat" / "pipe.png")
+  with pytest.raises(DataError, match="3 unreadable images") as raised:
+    load(folder, section, image_size=8)
+  for reason in (
+    "ant/link.png: No such file or directory",
+    "bee/circle.png: Too many levels of symbolic links",
+    "cat/pipe.png: not a plain file but a pipe",
+  ):
+    assert reason in str(raised.value)
+  assert load(folder, section, image_size=8, max_bad_images=3).train.num_examples == 21
+
+
+def test_a_class_behind_a_link_that_leads_nowhere_is_not_lost(folder):
+  (folder / "train" / "dog").symlink_to("dog")
+  with pytest.raises(DataError, match=r"train/dog is a link that leads nowhere \(Too many"):
+    folders.open_folder(str(folder), "", "")
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+  def refuse(place):
+    raise PermissionError(13, "Permission denied", place)
+
+  monkeypatch.setattr(os, "scandir", refuse)
+  with pytest.raises(DataError, match="cannot read the folder .*set: Permission denied"):
+    folders.open_folder(str(folder), "", "")
+
+
+def test_names_that_no_encoding_has_are_shown_as_escapes(folder, section):
+  for split in ("train", "val"):
+    place = os.fsencode(folder / split)
+    os.rename(place + b"/cat", place + b"/caf\xe9\x1b[31m")
+  found = load(folder, section)
+  assert found.class_names == ("ant", "bee", r"caf\xe9\x1b[31m")
+  assert np.bincount(found.train.constants["label"]).tolist() == [7, 7, 7]
+
+
+def test_a_class_of_which_nothing_can_be_read_is_named(folder, section):
+  for file in (folder / "train" / "bee").iterdir():
+    file.write_text("no image")
+  with pytest.raises(DataError, match="no image of the class bee can be read"):
+    load(folder, section, max_bad_images=100)
+
+
+def test_folders_within_class_folders_are_told_of(folder, caplog):
+  (folder / "train" / "ant" / "more").mkdir()
+  folders.open_folder(str(folder), "", "")
+  assert r"train/ant: the folders in it (more) are not read" in caplog.text
+
+
+@pytest.mark.parametrize(
+  ("name", "why"),
+  [("~nobody-of-this-name", "home directory"), ("a\0b", "null byte"), ("x" * 5000, "too long"),
+   ("/dev/null", "is a file, not a folder")],
+)  # fmt: skip
+def test_names_that_are_no_folder(name, why):
+  with pytest.raises(DataError, match=rf"data\.name: .*{why}"):
+    folders.open_folder(name, "", "")

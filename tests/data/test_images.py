@@ -1,4 +1,6 @@
 import io
+import os
+import struct
 
 import numpy as np
 import pytest
@@ -78,3 +80,44 @@ def test_truncated_jpeg_is_unreadable():
   Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(buffer, "JPEG")
   with pytest.raises(images.BadImage, match="(?i)truncated"):
     images.decode(buffer.getvalue()[:-200], None, 3)
+
+
+def encoded(kind):
+  buffer = io.BytesIO()
+  Image.new("RGB", (6, 6), (9, 9, 9)).save(buffer, kind)
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "TIFF", "PPM"])
+def test_formats_that_are_not_listed_are_never_opened(tmp_path, kind):
+  (tmp_path / "a.png").write_bytes(encoded(kind))
+  with pytest.raises(DataError, match=r"a\.png: its content is not of a format .*PNG, JPEG, BMP"):
+    images.load_image(tmp_path / "a.png")
+  with pytest.raises(DataError, match="not of a format"):
+    images.image_size(tmp_path / "a.png")
+
+
+def test_the_content_counts_and_not_the_suffix(tmp_path):
+  (tmp_path / "a.png").write_bytes(encoded("BMP"))
+  assert images.load_image(tmp_path / "a.png").tolist() == np.full((6, 6, 3), 9).tolist()
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
+def test_what_is_no_plain_file_is_not_opened(tmp_path, kind):
+  path = tmp_path / "a.png"
+  if kind == "a pipe":
+    os.mkfifo(path)  # opening it would wait for a writer
+  elif kind == "a device":
+    path.symlink_to("/dev/zero")  # reading it would never end
+  else:
+    path.mkdir()
+  with pytest.raises(DataError, match=rf"a\.png: not a plain file but {kind}"):
+    images.load_image(path)
+
+
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path):
+  data = bytearray(encoded("BMP"))
+  data[18:26] = struct.pack("<ii", 30_000, 30_000)
+  (tmp_path / "a.bmp").write_bytes(data)
+  with pytest.raises(DataError, match=r"900000000 pixels\) exceeds limit of 178956970 pixels$"):
+    images.load_image(tmp_path / "a.bmp")

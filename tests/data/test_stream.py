@@ -1,4 +1,10 @@
 import itertools
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -107,3 +113,48 @@ def test_too_many_unreadable_images_stop_the_run(damaged, section, workers):
   with pytest.raises(DataError, match=r"1 unreadable image, more than .*\(0\):\n.*bee/3\.png"):
     list(itertools.islice(found.train.train_batches(0), 3))
   found.close()
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from cnnlab import data
+if __name__ == "__main__":
+  settings = data.DataSettings(name="folder:" + sys.argv[1], placement="stream", workers=1,
+                               centering="none", image_size=256)
+  found = data.load(settings, seed=0, batch_size=7, eval_batch_size=4)
+  next(found.train.train_batches())
+  print(*(path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/children")), flush=True)
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="shared memory is looked for on Linux")
+def test_a_killed_run_leaves_no_process_and_no_shared_memory(folder, project, tmp_path):
+  before = set(os.listdir("/dev/shm"))
+  (tmp_path / "killed.py").write_text(KILLED)
+  done = subprocess.run(
+    [sys.executable, "killed.py", str(folder)],
+    cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(project)}, stdout=subprocess.PIPE, check=False,
+  )  # fmt: skip
+  assert done.returncode == -signal.SIGKILL
+  children = done.stdout.split()
+  assert len(children) >= 2  # a worker, and Python's tracker of shared memory
+  for _ in range(200):
+    if not any(os.path.exists(f"/proc/{int(pid)}") for pid in children):
+      break
+    time.sleep(0.1)
+  else:
+    pytest.fail(f"processes {children} outlive the run")
+  # Other tests use shared memory meanwhile; theirs is in use.
+  left = set(os.listdir("/dev/shm")) - before
+  maps = "".join(
+    path.read_text() for path in pathlib.Path("/proc").glob("[0-9]*/maps") if readable(path)
+  )
+  assert not [name for name in left if name not in maps]
+
+
+def readable(path):
+  try:
+    return bool(path.read_text())
+  except OSError:
+    return False

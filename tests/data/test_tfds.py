@@ -1,6 +1,7 @@
 import io
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -213,3 +214,25 @@ def test_boxes_are_padded_and_fitted_with_their_images(shared_data, section):
   assert high.max(0)[0] <= 120
   assert high.max(0)[1] <= 160
   assert found.train.constants["box_labels"].max() < 3
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json", "*train.array_record*"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "text"])
+def test_damaged_files_are_told_of(prepared, section, tmp_path, file, damage):
+  shutil.copytree(prepared, tmp_path / "sets")
+  (path,) = (tmp_path / "sets" / "tiny" / "1.0.0").glob(file)
+  content = path.read_bytes()
+  path.unlink()
+  if damage != "missing":
+    path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"[]")
+  with pytest.raises(DataError, match="tiny") as raised:
+    data.load(
+      section(name="tfds:tiny", dir=str(tmp_path / "sets")), seed=0, batch_size=4, eval_batch_size=3
+    )
+  assert len(str(raised.value).splitlines()) <= 12
+
+
+def test_what_is_to_be_copied_into_a_shell_is_quoted(tmp_path, section):
+  config = section(name="tfds:$(id)", dir=str(tmp_path))
+  with pytest.raises(DataError, match=r"python -c 'import .*\$\(id\)"):
+    data.load(config, seed=0, batch_size=1, eval_batch_size=1)

@@ -75,6 +75,8 @@ def _verdict(future: ProcessFuture) -> Verdict:
     return "hang", "no end within its time limit"
   except ProcessExpired as error:
     return "crash", str(error)
+  except Exception as error:  # a fault of the case itself must not cost the others' results
+    return "crash", f"the case itself failed: {type(error).__name__}: {error}"
 
 
 def _show(console: Console, cases: list[Case], verdicts: list[Verdict]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -267,11 +268,11 @@ def _shared_memory_of(family: list[int], before: set[str]) -> list[str]:
 
 
 def _descendants(pid: int) -> list[int]:
-  try:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-  except OSError:
-    return []
-  return list(itertools.chain.from_iterable((int(c), *_descendants(int(c))) for c in children))
+  found = []
+  for path in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has children of its own
+    with contextlib.suppress(OSError):
+      found += [int(child) for child in path.read_text().split()]
+  return [*found, *itertools.chain.from_iterable(map(_descendants, found))]
 
 
 def _line(pid: int) -> str:

@@ -247,7 +247,7 @@ def _name(directory: Path, name: bytes) -> str:
   if end != "success":
     return end
   report = json.loads((directory / "run" / "status.json").read_text())
-  if report["state"] != "finished":
+  if report["status"] != "done":
     raise Bad("lost", str(report))
   with open(os.path.join(folder, b"bad.png"), "wb"):
     pass
@@ -284,6 +284,8 @@ def _values(directory: Path, args: tuple[str, ...]) -> str:
     "train", *TINY, f"--workdir={directory / 'run'}", *(f"--config.{a}" for a in (*named, *args))
   )
   keys = tuple(a.partition("=")[0].removeprefix("data.") for a in args[:1])
+  if args[0].endswith(("examples=1", "(1,1)", "/proc/self")):
+    keys = ()  # the message is of the batch, of the network, of a folder below
   fine = ("=1", "=train", "=val", "(1,1)", "limit_mb=0", "0.99", "=0.01")
   return _judged(result, keys if keys != ("name",) else ("data",), args[0].endswith(fine))
 
@@ -297,7 +299,8 @@ def _cut(file: Path, part: float) -> None:
 
 def _flip(file: Path) -> None:
   data = bytearray(file.read_bytes())
-  for position in range(len(data) // 4, len(data) // 2):
+  filled = [position for position, byte in enumerate(data) if byte]  # the rest may be padding
+  for position in filled[len(filled) // 4 : len(filled) // 2]:
     data[position] ^= 0xFF
   file.write_bytes(data)
 

@@ -118,7 +118,7 @@ def _damaged() -> list[Sample]:
   for kind in READ:
     data = _plain(kind)
     cuts = sorted({0, 1, 2, 8, 16, 30, *(len(data) * part // 10 for part in range(1, 10))})
-    for cut in [*cuts, len(data) - 20]:
+    for cut in [*cuts, len(data) - 40]:
       found.append(
         Sample("truncated images", f"{kind} cut at {cut} of {len(data)}", data[:cut], None, False)
       )
