@@ -16,7 +16,7 @@ from typing import Literal
 from cnnlab import metrics
 from cnnlab.annotations import fit
 from cnnlab.errors import ConfigError, RunError, unknown
-from cnnlab.lab.claim import Claim, Condition
+from cnnlab.lab.claim import COSTS, Claim, Condition
 from cnnlab.lab.tuning import Tuning
 from cnnlab.lab.variants import Overrides
 from cnnlab.types import Json, JsonMapping
@@ -76,7 +76,7 @@ class Experiment:
     regime: what the runs must show for the claims to be tested.
     pairing: `seeds` compares variants seed by seed; `none` takes the seeds of two variants for
       independent. To be chosen before the runs.
-    metric: the metric that compares variants, by its value at a run's last evaluation.
+    metric: the metric that compares variants, by its value at a run's last evaluation; or a cost.
     mode: `min` or `max`, whether low or high values are better; empty for what the metric declares.
     claims: what the sources claim.
     looks: how often `cnnlab sweep --until decided` has looked at the verdicts.
@@ -147,8 +147,10 @@ class Experiment:
       if not fits or (parts and not all(isinstance(one, parts) for one in inside)):
         of = f" of {parts.__name__}" if parts else ""
         raise ConfigError(f"{where}: {name} is {value!r:.200}; allowed: {kind.__name__}{of}")
-    if not self.metric.partition("/")[2]:
-      raise ConfigError(f"{where}: metric is {self.metric!r}; allowed: one such as 'eval/error'")
+    if self.metric not in COSTS and not self.metric.partition("/")[2]:
+      raise ConfigError(
+        f"{where}: metric is {self.metric!r}; allowed: one such as 'eval/error', or one of {COSTS}"
+      )
     if not (self.tuning is None or isinstance(self.tuning, Tuning)):
       raise ConfigError(f"{where}: tuning is {self.tuning!r:.200}; allowed: Tuning or None")
     for label, overrides in {**self.variants, "(all)": self.overrides}.items():

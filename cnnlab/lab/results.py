@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cnnlab.errors import RunError
-from cnnlab.lab.claim import Measure
+from cnnlab.lab.claim import COSTS, Measure
 from cnnlab.lab.experiment import COST_FILE, FILE, Experiment, read_experiment
 from cnnlab.lab.plan import REFUSED
 from cnnlab.lab.tuning import FOLDER, Tuning
@@ -174,7 +174,7 @@ def _read_run(run: Run, expected: Overrides, experiment: Experiment) -> Json:
   times = read_json_lines(run.directory / "timing.jsonl")
   for name in (experiment.metric, *_further_measures(experiment)):
     column = "value" if name == experiment.metric else name
-    row[column] = read_measure(rows, times, Measure.parse(name))
+    row[column] = row[name] if name in COSTS else read_measure(rows, times, Measure.parse(name))
   leaf = experiment.metric.partition("/")[2] or experiment.metric
   row["trainset"] = read_measure(rows, times, Measure(f"trainset/{leaf}"))
   return row

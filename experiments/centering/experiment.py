@@ -3,12 +3,12 @@
 Source: CS231n's notes on data preprocessing: centering matters, and a mean per channel is as good
 as a mean image. Images are not scaled by their deviation, so the variants differ only in the
 center; the net (`convnet`) has no normalization layers, which would center again. Hyperparameters
-of arXiv:1512.03385 with a fifth of its learning rate.
+of arXiv:1512.03385 with a fifth of its learning rate in the paper recipe.
 """
 
 from __future__ import annotations
 
-from cnnlab.lab import Claim, Experiment
+from cnnlab.lab import Claim, Condition, Experiment
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
@@ -21,12 +21,13 @@ def get_experiment(recipe: str = "") -> Experiment:
   Raises:
     KeyError: the recipe is unknown.
   """
-  net = {"model.norm": "none", "model.convs_per_block": 2, "optim.learning_rate": 0.02}
+  net = {"model.norm": "none", "model.convs_per_block": 2}
   chosen = choose(
     recipe,
-    paper={"epochs": 164.0, "model.features": (64, 128, 256), **net},
-    quick={"epochs": 10.0, "model.features": (16, 32, 64), **net},
+    paper={"epochs": 164.0, "model.features": (64, 128, 256), "optim.learning_rate": 0.02, **net},
+    quick={"model.features": (16, 32, 64), **net},
     tiny={"model.features": (4, 4), **net},
+    rates=(0.005, 0.01, 0.02, 0.05, 0.1),
     note="Our own net and hyperparameters: the source has no table.",
   )
   return Experiment(
@@ -42,11 +43,24 @@ def get_experiment(recipe: str = "") -> Experiment:
     },
     base="none",
     seeds=chosen.seeds,
+    tuning=chosen.tuning,
+    regime=(
+      Condition("the nets are trained to the end", "trainset/error", "<=", 0.1),
+    ),
     claims=(
-      Claim("zero-centering helps", "channel", "<", "none", NOTES),
-      Claim("a mean image is no better", "channel", "<=", "image", NOTES, margin=0.01),
-      Claim("a mean image is no worse", "image", "<=", "channel", NOTES, margin=0.01),
+      Claim("zero-centering lowers the error", "channel", "<", "none", NOTES),
+      Claim(
+        "zero-centering speeds up training: a lower training loss on average",
+        "channel", "<", "none", NOTES, metric="train/loss@area",
+      ),
+      Claim(
+        "a mean per channel and a mean image are equivalent",
+        "channel", "==", "image", NOTES, margin=0.01,
+      ),
+      Claim(
+        "so is scaling to [-1, 1]", "symmetric", "==", "channel", NOTES, margin=0.01,
+      ),
     ),
     recipe=chosen.name,
     note=chosen.note,
-  )
+  )  # fmt: skip

@@ -2,13 +2,14 @@
 
 Source: VGG (arXiv:1409.1556, sections 2.3 and 4.1): replacing each pair of 3x3 convolutions of net
 B with a 5x5 convolution raised the top-1 error on ImageNet by 7 points. Here the net is `convnet`
-with batch norm; its last blocks have equal width, so that 49C² parameters compare with 27C².
-Hyperparameters of arXiv:1512.03385.
+with batch norm and blocks of equal width, so that 49C² parameters compare with 27C². Its maps are at
+least 8 pixels wide, so that a 7x7 window fits. Stacked layers see the same field, at the cost that the
+report states. Hyperparameters of arXiv:1512.03385.
 """
 
 from __future__ import annotations
 
-from cnnlab.lab import Claim, Experiment
+from cnnlab.lab import Claim, Condition, Experiment
 from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
@@ -25,9 +26,9 @@ def get_experiment(recipe: str = "") -> Experiment:
   net = {"model.norm": "batch", "model.head": "avgpool", "model.hidden": ()}
   chosen = choose(
     recipe,
-    paper={"epochs": 164.0, "model.features": (64, 128, 128), **net},
-    quick={"epochs": 10.0, "model.features": (16, 32, 32), **net},
-    tiny={"model.features": (4, 4, 4), **net},
+    paper={"epochs": 164.0, "model.features": (96, 96), **net},
+    quick={"model.features": (32, 32), **net},
+    tiny={"model.features": (4, 4), **net},
     note="Our own net and hyperparameters: the paper gives only the difference, on ImageNet.",
   )
   return Experiment(
@@ -41,10 +42,14 @@ def get_experiment(recipe: str = "") -> Experiment:
     },
     base="one_7x7",
     seeds=chosen.seeds,
+    tuning=chosen.tuning,
+    regime=(
+      Condition("the nets are trained to the end", "trainset/error", "<=", 0.1),
+    ),
     claims=(
       Claim("three 3x3 layers beat one 7x7", "three_3x3", "<", "one_7x7", SOURCE),
       Claim(
-        "three 3x3 layers have fewer parameters than one 7x7",
+        "three 3x3 layers have fewer parameters than one 7x7 (27C² and 49C² at equal width)",
         "three_3x3", "<", "one_7x7", SOURCE, "parameters",
       ),
       Claim(

@@ -121,3 +121,38 @@ def test_starts_at_kaiming_fan_out():
   deviation = np.std(params["block2_conv1"]["kernel"])
   assert deviation == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
   assert count_parameters(params) == 640 + 64 * 64 * 9 + 64 + 256 * 128 + 128 + 1290
+
+
+def test_local_filters_have_a_position_each():
+  _, feats, variables = shapes(features=(4, 6), hidden=(), shared=False)
+  assert feats["block2"].shape == (2, 2, 2, 6)
+  params = variables["params"]
+  assert params["block1_conv1"]["kernel"].shape == (8, 8, 3, 3, 1, 4)
+  assert params["block2_conv1"]["kernel"].shape == (4, 4, 3, 3, 4, 6)
+  shared = shapes(features=(4, 6), hidden=())[2]["params"]
+  assert count_parameters(params["block1_conv1"]) == 64 * (9 * 4 + 4)
+  assert count_parameters(shared["block1_conv1"]) == 9 * 4 + 4
+
+
+def test_local_filters_that_are_equal_convolve():
+  x = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+  options = {"features": (3, 4), "hidden": ()}
+  shared, local = (create_model("convnet", shared=s, **options) for s in (True, False))
+  variables = shared.init(jax.random.key(1), x, train=False)
+  shapes_of = jax.eval_shape(lambda: local.init(jax.random.key(1), x, train=False))
+  spread = jax.tree.map(lambda a, b: jnp.broadcast_to(a, b.shape), variables, shapes_of)
+  np.testing.assert_allclose(
+    local.apply(spread, x, train=False)[0], shared.apply(variables, x, train=False)[0], atol=1e-5
+  )
+
+
+def test_response_norm_follows_the_activations_of_the_first_two_blocks():
+  x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+  options = {"features": (4, 4, 4), "hidden": (), "head": "avgpool"}
+  plain, normed = (create_model("convnet", norm=norm, **options) for norm in ("none", "lrn"))
+  variables = plain.init(jax.random.key(1), x, train=False)
+  _, before = plain.apply(variables, 20 * x, train=False)
+  _, after = normed.apply(variables, 20 * x, train=False)
+  # With k=2, what is small is divided by 2^0.75, and the pooling commutes with that only roughly.
+  ratio = np.asarray(after["block1"]).sum() / np.asarray(before["block1"]).sum()
+  assert 0.2 < ratio < 2**-0.75

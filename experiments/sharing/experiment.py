@@ -1,0 +1,79 @@
+"""Shared filters (convolution) versus a filter of its own at every position (locally connected).
+
+Source: CS231n's notes on parameter sharing. Without it, AlexNet's first layer would have 105,705,600
+weights instead of 34,944. Sharing "may not make sense" where images are centered and different features
+are to be learned at different places, as in faces. MNIST's digits are centered and upright; the objects
+of CIFAR-10 are anywhere. The net is `convnet` of two blocks with a linear classifier on the flattened
+map, so that both forms can tell positions apart. Sharing changes the parameters, not the multiply-adds.
+"""
+
+from __future__ import annotations
+
+from cnnlab.lab import Claim, Condition, Experiment
+from cnnlab.lab.variants import Overrides
+from experiments.recipes import choose
+
+RECIPES = ("paper", "quick", "tiny")
+NOTES = "CS231n lecture notes, convolutional networks, parameter sharing"
+DATA: dict[str, Overrides] = {
+  "mnist": {"data.name": "tfds:mnist", "data.channels": 1},
+  "cifar10": {"data.name": "tfds:cifar10", "data.channels": 3},
+}
+# Digits stand for both sets in the tests.
+TINY: dict[str, Overrides] = {"mnist": {"data.channels": 1}, "cifar10": {"data.channels": 3}}
+
+
+def get_experiment(recipe: str = "") -> Experiment:
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
+
+  Raises:
+    KeyError: the recipe is unknown.
+  """
+  net = {"model.hidden": (), "data.centering": "channel"}
+  chosen = choose(
+    recipe,
+    paper={
+      "epochs": 100.0,
+      "model.features": (32, 64),
+      "optim.learning_rate": 0.02,
+      "data.crop_padding": 0,
+      "data.flip": False,
+      **net,
+    },
+    quick={"model.features": (8, 16), **net},
+    tiny={"model.features": (4, 4), **net},
+    rates=(0.01, 0.03, 0.1),
+    note="Our own net and hyperparameters: the source has no table.",
+  )
+  sets = TINY if chosen.name == "tiny" else DATA
+  return Experiment(
+    name="sharing",
+    question="Does sharing filters over positions cost or gain accuracy, and how much does it save?",
+    config="configs/cifar.py:convnet",
+    overrides=chosen.overrides,
+    variants={
+      f"{form}_{name}": {"model.shared": form == "shared", **data}
+      for name, data in sets.items()
+      for form in ("shared", "local")
+    },
+    base="shared_cifar10",
+    seeds=chosen.seeds,
+    tuning=chosen.tuning,
+    regime=(
+      Condition("the nets are trained to the end", "trainset/error", "<=", 0.1),
+    ),
+    claims=(
+      Claim(
+        "sharing takes at most a tenth of the parameters, linear classifier included",
+        "shared_cifar10", "<=", "local_cifar10", NOTES, metric="parameters", factor=0.1,
+      ),
+      Claim(
+        "it is better where objects are anywhere", "shared_cifar10", "<", "local_cifar10", NOTES,
+      ),
+      Claim(
+        "local filters can win on aligned images", "local_mnist", "<", "shared_mnist", NOTES,
+      ),
+    ),
+    recipe=chosen.name,
+    note=chosen.note,
+  )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Small and large strides."""
