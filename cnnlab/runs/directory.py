@@ -104,8 +104,9 @@ class RunDirectory:
     self._refuse_strangers(config)
     make_folder(self.path)
     self._lease = Lease(self.path)
+    new = not present(self.path / "config.json")
     try:
-      if not present(self.path / "config.json"):
+      if new:
         write_json(self.path / "config.json", config)
       self._status = self.read_status()
       self._rows = {name: rows.Rows(self.path / f"{name}.jsonl") for name in rows.NAMES}
@@ -114,6 +115,9 @@ class RunDirectory:
       self._reserve = Reserve(self.path)
       self._reserve.keep()
     except BaseException:
+      if new:  # it never began, so it must not refuse another config
+        with contextlib.suppress(OSError):
+          (self.path / "config.json").unlink(missing_ok=True)
       self._lease.release()
       raise
 

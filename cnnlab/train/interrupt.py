@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = (
   5.0  # seconds between the second signal and the end of a process that does not end itself
 )
+
+_END = b"\0"  # no signal's number: ends the thread, whoever else holds the pipe
 
 
 class Interrupted(CnnlabError):
@@ -96,7 +99,7 @@ class Interrupts:
     """Logs what a signal does, as soon as it comes; ends a process that does not end itself."""
     count = 0
     with os.fdopen(reading, "rb", buffering=0) as pipe:
-      while received := pipe.read(1):
+      while (received := pipe.read(1)) not in (_END, b""):
         if received[0] not in SIGNALS:
           continue
         count += 1
@@ -113,7 +116,8 @@ class Interrupts:
 
   def _give_up(self) -> None:
     """Ends the process: the main thread is in compiled code that takes no notice."""
-    if self._ends:
+    interactive = hasattr(sys, "ps1")  # a notebook is to outlive its cell
+    if self._ends and not interactive:
       os._exit(self.interrupted("stopped at once").exit_code)
 
   def __exit__(
@@ -124,7 +128,8 @@ class Interrupts:
       signal.set_wakeup_fd(self._previous_wakeup, warn_on_full_buffer=False)
       for signum, handler in self._previous.items():
         signal.signal(signum, handler)
-      os.close(ends[1])  # so that the thread ends, which closes the other one
+      os.write(ends[1], _END)
+      os.close(ends[1])
     if isinstance(error, KeyboardInterrupt):
       raise self.interrupted() from None
 

@@ -121,11 +121,11 @@ def test_finished_runs_are_not_trained_again(grouped):
 
 
 def test_a_run_that_diverges_or_cannot_start_ends_alone(alone, tmp_path):
-  runs = group(tmp_path, (0, 0.05), (1, 1e30), (1, 0.05), (7, -1.0), steps_per_call=2)
+  runs = group(tmp_path, (0, 0.05), (1, 1e9), (1, 0.05), (7, -1.0), steps_per_call=2)
   first, diverged, third, refused = train_together(runs)
   assert first is third is None
   assert isinstance(diverged, DivergedError)
-  assert "at step 2 the training loss" in status(runs[1])["reason"]
+  assert "at step 3 the training loss" in status(runs[1])["reason"]
   assert status(runs[1])["status"] == "diverged"
   assert isinstance(refused, ConfigError)
   assert not runs[3].directory.exists()
