@@ -128,7 +128,7 @@ def test_real_runs_of_a_sweep_whose_worker_is_killed(tmp_path):
 
 def test_together_is_an_option_of_the_local_launcher(tmp_path):
   experiment = load_experiment("downsampling_digits", "tiny")
-  with pytest.raises(ConfigError, match="together is 0; allowed: 1 and more"):
+  with pytest.raises(ConfigError, match="together of launcher 'local' is 0; allowed: 1 to"):
     sweep(experiment, tmp_path, settings={"together": "0"})
   with pytest.raises(ConfigError, match="unknown option of launcher 'slurm' 'together'"):
     sweep(experiment, tmp_path, on="slurm", settings={"together": "2"})

@@ -28,7 +28,9 @@ def test_tensors_are_those_that_were_written(tmp_path, legacy, wrapped):
 
 
 def test_a_transposed_view_keeps_its_strides(tmp_path):
-  path = write_pth(tmp_path / "w.pth", {"a": TENSORS["module.a.weight"]}, size=(3, 4), stride=(1, 3))
+  path = write_pth(
+    tmp_path / "w.pth", {"a": TENSORS["module.a.weight"]}, size=(3, 4), stride=(1, 3)
+  )
   np.testing.assert_array_equal(read_tensors(path)["a"], TENSORS["module.a.weight"].T)
 
 
