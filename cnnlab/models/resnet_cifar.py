@@ -17,12 +17,12 @@ last. The classifier starts at N(0, 0.01), all convolutions at Kaiming fan-out.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 from flax import linen as nn
 
-from cnnlab.annotations import Whole
+from cnnlab.annotations import Between
 from cnnlab.models.downsampling import scaled
 from cnnlab.models.ranges import Channels, Depth, Dropout
 from cnnlab.models.residual import ResidualNet, Shortcut
@@ -47,7 +47,7 @@ class ResNetCifar(ResidualNet):
 
   blocks: Depth = 3
   filters: tuple[Channels, Channels, Channels] = (16, 32, 64)
-  stem_filters: Whole = 0
+  stem_filters: Annotated[int, Between(0, 1_000_000)] = 0
   shortcut: Shortcut = "A"
   dropout: Dropout = 0.0
   output_stride: Literal[4, 2, 1] = 4

@@ -177,7 +177,9 @@ def _prepare(directory: Path, net: str, option: str, value: Any, sane: bool) -> 
     )
     jax.eval_shape(functools.partial(train_step, setup.program), state, constants, batch, setup.key)
 
-  return _end(directory, run, ("model" if option == "name" else option, "'model'"), sane)
+  return _end(
+    directory, run, ("model" if option == "name" else option, "'model'", str(value)[:40]), sane
+  )
 
 
 def _end(directory: Path, run: Callable[[], Any], named: tuple[str, ...], sane: bool) -> str:
