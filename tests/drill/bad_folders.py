@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tests.drill.bad_images import encode, pixels
-from tests.drill.cases import Bad, Case, command, judge
+from tests.drill.cases import Bad, Case, command, judge, kept_directory
 
 TINY = (
   "--config=configs/digits.py:tiny", "--config.max_steps=1", "--config.batch_size=4",
@@ -271,7 +270,7 @@ VALUES: tuple[tuple[str, ...], ...] = tuple(
     "data.name=tfds:digits:9.9.9", "data.name=digits:x", "data.dir=a\0b data.name=tfds:x",
     "data.name=tfds:x data.dir=~nobody-of-this-name", "data.name=tfds:x data.dir=/dev/null",
     "data.image_size=100000", "data.image_size=1000000000", "data.image_size=(1,1)", "data.image_size=-1",
-    "data.resize=100000", "data.channels=2", "data.max_bad_images=-1", "data.device_limit_mb=0",
+    "data.resize=100000", "data.channels=2", "data.max_bad_images=-1", "data.device_limit_mb=0 data.workers=0",
     "data.device_limit_mb=-1",
   )
 )  # fmt: skip
@@ -331,12 +330,14 @@ PREPARED = tuple(f"{file} {damage}" for file in FILES for damage in DAMAGE)
 @functools.cache
 def prepared() -> Path:
   """Returns a data_dir, made once for each process."""
-  return prepare(Path(tempfile.mkdtemp(prefix="drill-sets-")))
+  return prepare(kept_directory("sets"))
 
 
 def prepare(place: Path) -> Path:
   """Makes a data_dir with the set `tiny`: 8 training and 4 test images of two classes."""
   import tensorflow_datasets as tfds
+
+  tfds.disable_progress_bar()
 
   class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     name = "tiny"

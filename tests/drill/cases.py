@@ -8,6 +8,7 @@ or a silent loss.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -129,6 +130,16 @@ def judge(result: Result, mentions: Sequence[str] = (), may_succeed: bool = True
   if "error:" not in message or missing or len(message.splitlines()) > MESSAGE_LINES:
     raise Bad("unclear", f"does not name {missing}: {shown}" if missing else shown)
   return "refused"
+
+
+@functools.cache
+def kept_directory(name: str) -> Path:
+  """Returns an empty directory that lasts as long as this process; one for each name."""
+  _KEPT.append(tempfile.TemporaryDirectory(prefix=f"drill-{name}-", ignore_cleanup_errors=True))
+  return Path(_KEPT[-1].name)
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def files_below(directory: Path) -> dict[str, bytes | str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 
 from tests.drill import bad_caches, bad_folders
 from tests.drill.bad_images import Sample, encode, pixels, samples
-from tests.drill.cases import Bad, Case, command, judge
+from tests.drill.cases import Bad, Case, command, judge, kept_directory
 
 MOST_MEMORY = 900  # MB above what the process had, for one image
 TINY = (
@@ -134,7 +133,7 @@ def _stream(directory: Path, sample: Sample) -> str:
 @functools.cache
 def _run_directory() -> str:
   """Returns a trained run, made once for each process."""
-  place = Path(tempfile.mkdtemp(prefix="drill-run-"))
+  place = kept_directory("run")
   judge(command("train", *TINY, f"--workdir={place / 'run'}"))
   return str(place / "run")
 
@@ -154,13 +153,14 @@ def _large(directory: Path, kind: str) -> str:
     file, kind, **({"quality": 50} if kind == "JPEG" else {})
   )
   try:
-    with limited_memory(kind), warnings.catch_warnings():
-      warnings.simplefilter("error")
+    with limited_memory(kind), warnings.catch_warnings(record=True) as warned:
       image = decode(str(file), (224, 224), 3)
   except BadImage as error:
     if "pixels" not in str(error):
       raise Bad("unclear", str(error)) from error
     return "refused"
+  if warned:
+    raise Bad("unclear", str(warned[0].message))
   if abs(image.mean() - 100) > 3:
     raise Bad("lost", f"mean {image.mean()}")
   return "success"
