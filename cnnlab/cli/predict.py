@@ -28,17 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--draw", metavar="DIR", help="write a picture of each prediction, if the task supports it"
   )
-  parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG or JPEG files")
+  parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, BMP or WebP files")
 
 
 def run(arguments: argparse.Namespace) -> int:
   """Prints the predictions; returns the exit code."""
   from rich.table import Table
 
-  from cnnlab.errors import printable
+  from cnnlab.errors import ConfigError, printable
   from cnnlab.terminal import SafeConsole
   from cnnlab.train.restore import Predictor
 
+  if arguments.top < 1:
+    raise ConfigError(f"--top is {arguments.top}; allowed: 1 and more")
+  if arguments.draw == "":
+    raise ConfigError("--draw is empty; allowed: a directory")
   predictor = Predictor(arguments.workdir)
   found = {path: predictor(path) for path in arguments.images}
   cells = {
@@ -62,7 +66,7 @@ def _draw(task: Task, found: Mapping[str, Predicted], folder: Path) -> list[Path
   """Writes `<name of the image>.png` for each prediction; returns the files.
 
   Raises:
-    ConfigError: the task draws no pictures, or a file of that name exists.
+    ConfigError: the task draws no pictures, a file of that name exists, or none can be written.
   """
   from cnnlab.errors import ConfigError
   from cnnlab.train.pictures import save_picture
@@ -79,7 +83,10 @@ def _draw(task: Task, found: Mapping[str, Predicted], folder: Path) -> list[Path
   for file in drawn:
     if file.exists():
       raise ConfigError(f"--draw: {file} exists; name another directory")
-  folder.mkdir(parents=True, exist_ok=True)
-  for file, picture in drawn.items():
-    save_picture(picture, file)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, picture in drawn.items():
+      save_picture(picture, file)
+  except OSError as error:
+    raise ConfigError(f"--draw: {folder} cannot be written: {error.strerror or error}") from error
   return list(drawn)

@@ -33,6 +33,7 @@ def cases() -> list[Case]:
     *(Case("data: images, train", s.name, _train, (s,)) for s in one_of_each),
     *(Case("data: images, stream", s.name, _stream, (s,)) for s in one_of_each),
     *(Case("data: images, predict", s.name, _predict, (s,)) for s in one_of_each),
+    *(Case("data: predict's options", " ".join(o), _options, (o,)) for o in OPTIONS),
     *(Case("data: large images", f"{k} of {LARGE}", _large, (k,)) for k in ("PNG", "JPEG", "BMP")),
     *bad_folders.cases(),
     *bad_caches.cases(),
@@ -143,6 +144,22 @@ def _predict(directory: Path, sample: Sample) -> str:
   file.write_bytes(sample.data)
   result = command("predict", f"--workdir={_run_directory()}", str(file))
   return judge(result, ("sample.png",), may_succeed=sample.readable is not False)
+
+
+OPTIONS = (
+  ("--top=0",), ("--top=-1",), ("--top=x",), ("--top=99999999999999999999",), ("--draw=/dev/null",),
+  ("--draw=/dev/null/x",), ("--draw=",), ("/nowhere.png",), ("/",), ("/dev/zero",), ("",),
+  ("\x1b[31m.png",), ("x" * 5000,), ("[bold].png",),
+)  # fmt: skip
+
+
+def _options(directory: Path, options: tuple[str, ...]) -> str:
+  file = directory / "sound.png"
+  file.write_bytes(encode(Image.fromarray(pixels()), "PNG"))
+  result = command("predict", f"--workdir={_run_directory()}", str(file), *options)
+  if "\x1b[31m.png" in result.err + result.out:
+    raise Bad("unclear", f"terminal codes pass: {result.err!r}")
+  return judge(result, may_succeed="9999" in options[0])
 
 
 def _large(directory: Path, kind: str) -> str:
