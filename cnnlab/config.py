@@ -179,7 +179,10 @@ def apply_overrides(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigD
   for key, value in overrides.items():
     *sections, leaf = key.split(".")
     if len(sections) == 1 and sections[0] in OPEN_SECTIONS:
-      with changed.unlocked(), changed.ignore_type():
+      with changed.unlocked():
+        # Set anew: ConfigDict would turn True into the 1.0 of a float that was there.
+        if leaf in changed[sections[0]]:
+          del changed[sections[0]][leaf]
         changed[sections[0]][leaf] = value
       continue
     if key not in known:

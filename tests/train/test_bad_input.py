@@ -59,6 +59,7 @@ from tests.train.conftest import tiny
     ({"model.features": (-1,)}, ConfigError, ["'features'", "(-1,)", "from 1 to 1000000"]),
     ({"model.features": (10**6, 10**6)}, ConfigError, ["'model'", "TB of memory"]),
     ({"model.num_classes": 0}, ConfigError, ["'num_classes'", "0 is not int from 1"]),
+    ({"task.label_smoothing": True}, ConfigError, ["'task.label_smoothing' is True"]),
     ({"model.dtype": "bfloat16"}, ConfigError, ["'model.dtype'", "config key 'dtype'"]),
     ({"model.name": ["a"]}, ConfigError, ["unknown model ['a']"]),
     ({"model.features": (4, 4, 4, 4)}, ShapeError, ["8x8", "16"]),
