@@ -109,7 +109,7 @@ class Preprocess:
     room = (height, width) if crop.pad_mode == "reflect" else (out_height, out_width)
     if crop.padding >= min(room):
       raise DataError(
-        f"crop(padding={crop.padding}), which data.crop_padding stands for, must be smaller than "
+        f"data.crop_padding or data.transforms: crop(padding={crop.padding}) must be smaller than "
         f"the image ({room[0]}x{room[1]}) with pad_mode {crop.pad_mode!r}; at most {min(room) - 1}"
       )
 
