@@ -22,6 +22,7 @@ from cnnlab.runs.checksums import checksums, crc_of, signed, verify
 from cnnlab.runs.directory import remove_unfinished
 from cnnlab.runs.files import read_json
 from cnnlab.runs.orbax_errors import hush_echoes, quietly, reason
+from cnnlab.runs.status import read_status
 from cnnlab.types import Json, JsonMapping, PyTree
 
 if TYPE_CHECKING:
@@ -232,12 +233,28 @@ def restore(directory: Path) -> Restored:
   steps = checkpoint_steps(directory)
   if not steps:
     raise RunError(f"{directory}: no checkpoint there")
+  _tell_of_missing(Path(directory), int(steps[-1].name))
   for path in reversed(steps):
     try:
       return quietly(functools.partial(_restore, path))
     except RunError as error:
       log.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
   raise RunError(f"{directory}: none of the checkpoints {[int(p.name) for p in steps]} can be read")
+
+
+def _tell_of_missing(directory: Path, newest: int) -> None:
+  """Logs a warning if a run's last checkpoint is gone, so that an older one takes its place."""
+  try:
+    status = read_status(directory)
+  except RunError as error:
+    log.warning("%s; whether the last checkpoint is there is unknown", error)
+    return
+  step = status.get("step")
+  if status.get("status") == "done" and isinstance(step, int) and step > newest:
+    log.warning(
+      "%s is damaged: it ended at step %d, but its newest checkpoint is of step %d",
+      directory, step, newest,
+    )  # fmt: skip
 
 
 def _restore(path: Path) -> Restored:

@@ -99,6 +99,7 @@ def make_folder(path: Path) -> None:
   """
   made: list[Path] = []
   try:
+    str(path).encode()  # checkpoints cannot be written below other names
     for folder in reversed(_missing(path)):
       folder.mkdir(exist_ok=True)
       made.append(folder)

@@ -208,6 +208,8 @@ def _results(run: Path) -> str:
     return _compared(load(run), load(trained.whole()), warnings)
   except RunError as error:
     return "refused" if str(run) in str(error) else _unclear(error)
+  except Bad:
+    raise
   except Exception as error:
     raise Bad("traceback", f"load({run.name}): {type(error).__name__}: {error}") from error
   finally:

@@ -130,7 +130,7 @@ def test_checksums_must_be_those_of_all_arrays_and_of_no_others():
 
 
 @pytest.mark.parametrize(
-  "place", ["file", "file/run", "n" * 300, "new/" + "n" * 300, "a\0b", "loop"]
+  "place", ["file", "file/run", "n" * 300, "new/" + "n" * 300, "a\0b", "loop", "\udcff"]
 )
 def test_where_no_directory_can_be_made_nothing_is_written(tmp_path, place):
   (tmp_path / "file").touch()

@@ -112,6 +112,15 @@ def test_lost_rows_are_told_of_and_change_nothing_else(unfinished, caplog):
   assert (unfinished / "metrics.jsonl").read_text() == "".join(rows[2:])
 
 
+def test_a_finished_run_without_its_last_checkpoint_is_told_of(trained, tmp_path, caplog):
+  import shutil
+
+  workdir = pathlib.Path(shutil.copytree(trained, tmp_path / "run"))
+  shutil.rmtree(workdir / "checkpoints" / "4")
+  assert checkpoint.restore(workdir)["step"] == 2
+  assert "it ended at step 4, but its newest checkpoint is of step 2" in caplog.text
+
+
 def test_without_any_good_checkpoint_the_run_stops_and_says_so(unfinished):
   for step in ("2", "4"):
     truncate(largest_file(unfinished / "checkpoints" / step))
