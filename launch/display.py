@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from cnnlab.lab import wording
+from cnnlab.lab.report import wording
 
 _COLORS = {"done": "green", "interrupted": "yellow"}
 _WINDOW = 20.0  # seconds over which the rate of steps is averaged

@@ -8,6 +8,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from rich.console import Console
@@ -35,19 +36,42 @@ class Sweep(NamedTuple):
   result: SweepResult
 
 
-def check(on: str, workers: int | None, settings: Mapping[str, str] | None) -> None:
-  """Checks that a launcher can be used as asked, before anything is written or started.
+class Launcher(NamedTuple):
+  """Where the runs of a sweep are executed.
 
-  Args:
-    on, workers, settings: as of `sweep`.
-
-  Raises:
-    ConfigError: unknown launcher or setting, or a value that cannot be used.
-    RunError: what the launcher needs is missing on this machine.
+  Attributes:
+    name: `local`, `ray` or `slurm`.
+    workers: runs at a time; None for the launcher's choice.
+    settings: its options: see `SETTINGS` in its module.
   """
-  if on not in LAUNCHERS:
-    raise ConfigError(unknown("launcher", on, LAUNCHERS))
-  importlib.import_module(LAUNCHERS[on].partition(":")[0]).check(settings, workers)
+
+  name: str = "local"
+  workers: int | None = None
+  settings: Mapping[str, str] | None = None
+
+  def check(self) -> None:
+    """Checks that it can be used as asked, before anything is written or started.
+
+    Raises:
+      ConfigError: unknown launcher or setting, or a value that cannot be used.
+      RunError: what the launcher needs is missing on this machine.
+    """
+    if self.name not in LAUNCHERS:
+      raise ConfigError(unknown("launcher", self.name, LAUNCHERS))
+    self._module().check(self.settings, self.workers)
+
+  def run(self, specs: Sequence[RunSpec], logs: Path, console: Console | None) -> SweepResult:
+    """Executes the pending runs of a plan; returns what became of each."""
+    run_sweep = getattr(self._module(), LAUNCHERS[self.name].partition(":")[2])
+    return run_sweep(
+      specs, logs=logs, workers=self.workers, console=console, settings=self.settings
+    )
+
+  def _module(self) -> ModuleType:
+    return importlib.import_module(LAUNCHERS[self.name].partition(":")[0])
+
+
+LOCAL = Launcher()
 
 
 def sweep(
@@ -57,9 +81,7 @@ def sweep(
   only: str | Iterable[str] | None = None,
   seeds: int | Sequence[int] | None = None,
   confirm: bool = False,
-  on: str = "local",
-  workers: int | None = None,
-  settings: Mapping[str, str] | None = None,
+  launcher: Launcher = LOCAL,
   console: Console | None = None,
 ) -> Sweep:
   """Trains the unfinished runs of an experiment; repeat the call to resume after an interruption.
@@ -72,26 +94,17 @@ def sweep(
     root: runs lie at `<root>/<experiment>/<variant>/seed<k>`.
     only, seeds: a part of it, or more seeds: see `cnnlab.lab.plan.plan`.
     confirm: the seeds are fresh ones that test the claims once more: see `open_sweep`.
-    on: the launcher's name.
-    workers: runs at a time; None for the launcher's choice.
-    settings: of the launcher: see `SETTINGS` in its module.
+    launcher: where the runs are executed.
     console: where the progress goes.
 
   Raises:
     ConfigError: unknown launcher, setting, variant or config key; nothing was started.
     RunError: the directory holds another recipe's sweep, or a run's files are broken.
   """
-  check(on, workers, settings)
+  launcher.check()
   plan(experiment, root, only, seeds)  # what is wrong with it is said before anything is written
   directory = open_sweep(experiment, root, seeds, confirm)
-  module, _, name = LAUNCHERS[on].partition(":")
-  launch = functools.partial(
-    getattr(importlib.import_module(module), name),
-    logs=directory / "logs",
-    workers=workers,
-    console=console,
-    settings=settings,
-  )
+  launch = functools.partial(launcher.run, logs=directory / "logs", console=console)
   tuned = dataclasses.replace(experiment, tuned=read_experiment(directory).tuned)
   specs = plan_tuning(tuned, root, only)
   result = SweepResult()

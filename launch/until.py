@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +15,9 @@ from cnnlab.lab.directory import save_experiment
 from cnnlab.lab.examples import load
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.results import collect
-from cnnlab.lab.sequential import alpha_at, seeds_at_looks
-from cnnlab.lab.verdicts import INCONCLUSIVE, judge
-from launch.sweep import Sweep, sweep
+from cnnlab.lab.statistics.sequential import alpha_at, seeds_at_looks
+from cnnlab.lab.statistics.verdicts import INCONCLUSIVE, judge
+from launch.sweep import LOCAL, Launcher, Sweep, sweep
 
 
 def sweep_until_decided(
@@ -26,20 +26,18 @@ def sweep_until_decided(
   *,
   max_hours: float,
   only: str | Iterable[str] | None = None,
-  on: str = "local",
-  workers: int | None = None,
-  settings: Mapping[str, str] | None = None,
+  launcher: Launcher = LOCAL,
   console: Console | None = None,
   clock: Callable[[], float] = time.monotonic,
 ) -> Sweep:
   """Trains with more and more seeds until no claim is inconclusive, or the time is up.
 
-  The seeds are 0 to n - 1 with n of `cnnlab.lab.sequential.seeds_at_looks`. Look j at the verdicts is
+  The seeds are 0 to n - 1 with n of `cnnlab.lab.statistics.sequential.seeds_at_looks`. Look j at the verdicts is
   taken at alpha / 2^j, so that all of them together are wrong with a probability of alpha at most.
   What has been looked at is counted in experiment.json, so a repeated call goes on from there.
 
   Args:
-    experiment, root, only, on, workers, settings, console: as of `sweep`.
+    experiment, root, only, launcher, console: as of `sweep`.
     max_hours: no look is begun that would probably end later than this.
     clock: gives the seconds since some moment.
 
@@ -52,11 +50,10 @@ def sweep_until_decided(
   if not 0 < max_hours < 1e5:
     raise ConfigError(f"max_hours is {max_hours}; allowed: over 0")
   console = console or Console()
-  chosen = {"on": on, "workers": workers, "settings": settings, "console": console}
   began, count_before = clock(), 0
   for look, count in enumerate(seeds_at_looks(max(5, len(experiment.seeds))), start=1):
     started = clock()
-    done = sweep(experiment, root, only=only, seeds=count, **chosen)  # type: ignore[arg-type]
+    done = sweep(experiment, root, only=only, seeds=count, launcher=launcher, console=console)
     if done.result.exit_code:
       return done
     undecided = _look(done.directory, look)

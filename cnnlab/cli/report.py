@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.terminal import SafeConsole
 
   if arguments.claims:
-    from cnnlab.lab.claims import claims_markdown
+    from cnnlab.lab.report.claims import claims_markdown
 
     print(claims_markdown(arguments.directory), end="")
     return 0
@@ -57,8 +57,8 @@ def report(
   directory: Path, console: Console, out: str | None = None, as_saved: bool = False
 ) -> None:
   """Writes the report of one sweep; prints its table, its verdicts and its path."""
-  from cnnlab.lab.console import summary_table, verdict_table
-  from cnnlab.lab.report import write_report
+  from cnnlab.lab.report.console import summary_table, verdict_table
+  from cnnlab.lab.report.write import write_report
 
   written = write_report(directory, out, as_saved)
   console.print(summary_table(written.experiment, written.summary, console.width))

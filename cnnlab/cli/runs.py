@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
   if arguments.html:
-    from cnnlab.lab.runs_page import write_runs_page
+    from cnnlab.lab.report.runs_page import write_runs_page
 
     print(write_runs_page(arguments.directory, arguments.html))
     return 0
 
-  from cnnlab.lab import console
+  from cnnlab.lab.report import console
   from cnnlab.terminal import SafeConsole
 
   if arguments.watch:
@@ -87,7 +87,7 @@ def watch(directory: str, every: float, console: Console) -> int:
 
 def _table(directory: str) -> Table:
   """Returns the current table, sorted by status, with the number of runs of each status."""
-  from cnnlab.lab import console
+  from cnnlab.lab.report import console
   from cnnlab.runs.table import runs_table
 
   runs = runs_table(directory)

@@ -109,11 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
   """Runs the sweep and writes its report; returns the exit code."""
   from cnnlab.errors import ConfigError
   from cnnlab.lab import load_experiment
-  from cnnlab.lab.console import plan_table
   from cnnlab.lab.plan import parse_seeds, plan, plan_tuning
+  from cnnlab.lab.report.console import plan_table
   from cnnlab.terminal import SafeConsole
   from launch.settings import parse_settings
-  from launch.sweep import check, sweep
+  from launch.sweep import Launcher, sweep
 
   if arguments.new:
     return _write_new(arguments.new)
@@ -123,7 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
   settings = parse_settings(arguments.option)
   if arguments.together != 1:
     settings["together"] = str(arguments.together)
-  check(arguments.on, arguments.workers, settings)
+  launcher = Launcher(arguments.on, arguments.workers, settings)
+  launcher.check()
   experiment = load_experiment(arguments.experiment, arguments.recipe)
   experiment = _with_overrides(experiment, arguments.overrides)
   seeds = None if arguments.seeds is None else parse_seeds(arguments.seeds)
@@ -154,9 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
     experiment,
     arguments.root,
     only=arguments.only,
-    on=arguments.on,
-    workers=arguments.workers,
-    settings=settings,
+    launcher=launcher,
     console=console,
   )
   report(done.directory, console)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from cnnlab.errors import RunError
-from cnnlab.lab import wording
 from cnnlab.lab.plan import RunSpec, resolve
+from cnnlab.lab.report import wording
 from cnnlab.lab.wiring import Examined
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import Run, find_runs

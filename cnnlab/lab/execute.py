@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cnnlab.errors import RunError
-from cnnlab.lab import wording
 from cnnlab.lab.experiment import COST_FILE
 from cnnlab.lab.plan import resolve, run_state
+from cnnlab.lab.report import wording
 from cnnlab.runs.directory import record_failure, write_json
 from cnnlab.runs.lease import LeasedError
 from cnnlab.runs.loading import read_json_lines

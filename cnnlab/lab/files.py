@@ -103,7 +103,7 @@ def _at_line(file: Path, error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _beside(folder: Path) -> Iterator[None]:
-  """Lets the modules in a folder be imported."""
+  """Returns a context in which the modules in a folder can be imported."""
   path = str(folder)
   sys.path.insert(0, path)
   try:

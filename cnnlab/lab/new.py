@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnnlab.errors import ConfigError
 
-TEMPLATE = "templates/experiment.py.txt"
+TEMPLATE = "new_experiment.py.txt"
 
 
 def write_new(directory: str | os.PathLike[str]) -> Path:

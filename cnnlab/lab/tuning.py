@@ -45,7 +45,9 @@ class Tuning:
       raise ConfigError(f"tuning: keys is {dict(self.keys)}; each key needs values to try")
     for key, tried in self.keys.items():
       if wrong := [value for value in tried if not fit(value, Any)[1]]:
-        raise ConfigError(f"tuning: {key!r} tries {wrong[0]!r:.200}; allowed: finite numbers, texts and tuples of these")
+        raise ConfigError(
+          f"tuning: {key!r} tries {wrong[0]!r:.200}; allowed: finite numbers, texts and tuples of these"
+        )
     if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
       raise ConfigError(f"tuning: seeds is {self.seeds}; allowed: whole numbers from 0")
     if not (isinstance(self.validation, float) and 0 < self.validation < 1):

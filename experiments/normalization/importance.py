@@ -14,7 +14,7 @@ import pandas as pd
 
 from cnnlab.errors import CnnlabError, RunError
 from cnnlab.inspect.importance import importance_figure, importance_table
-from cnnlab.lab.report import FIGURES
+from cnnlab.lab.report.write import FIGURES
 from cnnlab.plot_style import save
 from cnnlab.runs import load
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from cnnlab.bench.step import BenchSpec, bench
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.lab.experiment import Experiment, read_experiment
-from cnnlab.lab.report import FIGURES
+from cnnlab.lab.report.write import FIGURES
 from cnnlab.models import model_options
 from cnnlab.nn import survival_probabilities
 from cnnlab.plot_style import BLUE, STYLE, VERMILION, page, save, ticks_of_decades

@@ -15,7 +15,7 @@ from cnnlab.lab.experiment import from_json
 from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import plan, resolve
 from cnnlab.lab.results import collect
-from cnnlab.lab.verdicts import judge
+from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.lab.wiring import examine, unwired
 from cnnlab.models import create_model
 from cnnlab.train.setup import prepare as setup_run

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cnnlab.cli.main import main
-from cnnlab.lab.claims import claims_markdown
-from cnnlab.lab.report import write_report
+from cnnlab.lab.report.claims import claims_markdown
+from cnnlab.lab.report.write import write_report
 
 PROJECT = Path(__file__).resolve().parents[2]
 

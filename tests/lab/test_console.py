@@ -2,11 +2,11 @@ import io
 
 from rich.console import Console
 
-from cnnlab.lab import console, wording
 from cnnlab.lab.plan import REFUSED, RunSpec
+from cnnlab.lab.report import console, wording
 from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import summarize
-from cnnlab.lab.verdicts import judge
+from cnnlab.lab.statistics.summary import summarize
+from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.runs.directory import STATUSES
 from cnnlab.runs.table import runs_table
 from tests.lab.conftest import make_experiment

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cnnlab.lab.crossed import Sample, difference, estimate, pairing
+from cnnlab.lab.statistics.crossed import Sample, difference, estimate, pairing
 from tests.lab.layouts import draw
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from cnnlab.lab import Claim, Condition
 from cnnlab.lab.directory import save_experiment
-from cnnlab.lab.edited import current
 from cnnlab.lab.files import load_experiment
-from cnnlab.lab.report import write_report
+from cnnlab.lab.report.edited import current
+from cnnlab.lab.report.write import write_report
 
 FILE = """
 from cnnlab.lab import Claim, Condition, Experiment

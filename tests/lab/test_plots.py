@@ -4,11 +4,12 @@ import matplotlib.colors
 import pandas as pd
 import pytest
 
-from cnnlab.lab import Claim, Condition, Published, curves, figures, forest, limits, plots
-from cnnlab.lab.looks import VERDICTS, looks
+from cnnlab.lab import Claim, Condition, Published
+from cnnlab.lab.report import curves, figures, forest, limits, plots
+from cnnlab.lab.report.looks import VERDICTS, looks
 from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import summarize
-from cnnlab.lab.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_TESTED, Verdict, judge
+from cnnlab.lab.statistics.summary import summarize
+from cnnlab.lab.statistics.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_TESTED, Verdict, judge
 from cnnlab.runs import load
 from tests.lab.conftest import make_experiment
 

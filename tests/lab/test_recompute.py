@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from cnnlab.lab import Claim, Condition, Experiment
-from cnnlab.lab.claims import claims_markdown, claims_table
 from cnnlab.lab.directory import save_experiment
 from cnnlab.lab.examples import FILE, load, write_examples
-from cnnlab.lab.report import write_report
+from cnnlab.lab.report.claims import claims_markdown, claims_table
+from cnnlab.lab.report.write import write_report
 from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import summarize
-from cnnlab.lab.verdicts import confirm, judge
+from cnnlab.lab.statistics.summary import summarize
+from cnnlab.lab.statistics.verdicts import confirm, judge
 from tests.lab.layouts import draw
 from tests.lab.recompute import differences_from_report, has_what_it_takes
 from tests.runs.synthetic import write_run

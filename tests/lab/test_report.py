@@ -10,7 +10,7 @@ import pytest
 
 from cnnlab.errors import RunError
 from cnnlab.lab.directory import open_sweep
-from cnnlab.lab.report import write_report
+from cnnlab.lab.report.write import write_report
 from tests.lab.conftest import make_experiment
 from tests.runs.synthetic import write_run
 
@@ -160,7 +160,7 @@ def test_hundred_runs_in_a_fresh_process_without_jax(tmp_path):
       rate = f'"learning_rate": {overrides["optim.learning_rate"]}'
       (run / "config.json").write_text(text.replace('"learning_rate": 0.1', rate))
   code = (
-    f"import sys; from cnnlab.lab.report import write_report; r = write_report({str(directory)!r})\n"
+    f"import sys; from cnnlab.lab.report.write import write_report; r = write_report({str(directory)!r})\n"
     "assert (r.runs['status'] == 'done').all()\n"
     "print([m for m in ('jax', 'flax', 'cnnlab.models', 'cnnlab.train') if m in sys.modules])"
   )

@@ -5,7 +5,7 @@ import pytest
 
 from cnnlab.cli.main import main
 from cnnlab.errors import RunError
-from cnnlab.lab import runs_page
+from cnnlab.lab.report import runs_page
 from tests.runs.synthetic import write_run
 
 HOSTILE = "</script><script>alert(1)</script><!--"

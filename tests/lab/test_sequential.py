@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 from scipy import stats
 
-from cnnlab.lab.sequential import alpha_at, seeds_at_looks
+from cnnlab.lab.statistics.sequential import alpha_at, seeds_at_looks
 
 LOOKS = list(islice(seeds_at_looks(), 6))
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import estimate, paired, summarize
+from cnnlab.lab.statistics.summary import estimate, paired, summarize
 
 # Two-sided 95 % quantiles of Student's t from printed tables, by degrees of freedom.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}

@@ -7,10 +7,10 @@ from scipy import stats
 
 from cnnlab.errors import ConfigError
 from cnnlab.lab.claim import Claim, Condition
-from cnnlab.lab.multiplicity import correct
-from cnnlab.lab.power import seeds_needed
 from cnnlab.lab.results import collect
-from cnnlab.lab.verdicts import judge
+from cnnlab.lab.statistics.multiplicity import correct
+from cnnlab.lab.statistics.power import seeds_needed
+from cnnlab.lab.statistics.verdicts import judge
 from tests.lab.conftest import make_experiment
 
 # Gosset's sleep data (1908): ten paired differences, mean 1.58, t = 4.0621, p = 0.002833.

@@ -8,16 +8,17 @@ from rich.console import Console
 
 from cnnlab.errors import ConfigError
 from cnnlab.lab.files import load_experiment
-from cnnlab.lab.report import write_report
+from cnnlab.lab.report.write import write_report
 from launch.settings import parse_settings
-from launch.sweep import sweep
+from launch.sweep import Launcher, sweep
 
 
 def run(root, **options):
   text = io.StringIO()
   experiment = load_experiment("downsampling_digits", "tiny")
   console = Console(file=text, width=200)
-  done = sweep(experiment, root, only="max stride", seeds=2, workers=2, console=console, **options)
+  launcher = Launcher(**{"workers": 2} | options)
+  done = sweep(experiment, root, only="max stride", seeds=2, launcher=launcher, console=console)
   return done, text.getvalue()
 
 
@@ -81,7 +82,7 @@ def test_changed_page_is_refused_not_overwritten(first):
 
 def test_unknown_launcher(tmp_path):
   with pytest.raises(ConfigError, match="unknown launcher 'slurn'"):
-    run(tmp_path, on="slurn")
+    run(tmp_path, name="slurn")
 
 
 def test_settings_are_those_of_the_launcher(tmp_path):

@@ -16,7 +16,7 @@ from cnnlab.errors import ConfigError
 from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import RunSpec, groups
 from launch.local import run_sweep
-from launch.sweep import sweep
+from launch.sweep import Launcher, sweep
 from tests.launch.digits import PAGE, assert_complete, checkpointed, specs
 
 HERE = "tests.launch.test_together"
@@ -112,9 +112,8 @@ def test_real_runs_of_a_sweep_whose_worker_is_killed(tmp_path):
   killer.start()
   text = io.StringIO()
   console = Console(file=text, width=200)
-  done = sweep(
-    experiment, tmp_path, only="max", seeds=2, settings={"together": "4"}, console=console
-  )
+  launcher = Launcher(settings={"together": "4"})
+  done = sweep(experiment, tmp_path, only="max", seeds=2, launcher=launcher, console=console)
   killer.join()
   assert done.result.exit_code == 0, text.getvalue()
   processes = set()
@@ -129,6 +128,6 @@ def test_real_runs_of_a_sweep_whose_worker_is_killed(tmp_path):
 def test_together_is_an_option_of_the_local_launcher(tmp_path):
   experiment = load_experiment("downsampling_digits", "tiny")
   with pytest.raises(ConfigError, match="together of launcher 'local' is 0; allowed: 1 to"):
-    sweep(experiment, tmp_path, settings={"together": "0"})
+    sweep(experiment, tmp_path, launcher=Launcher(settings={"together": "0"}))
   with pytest.raises(ConfigError, match="unknown option of launcher 'slurm' 'together'"):
-    sweep(experiment, tmp_path, on="slurm", settings={"together": "2"})
+    sweep(experiment, tmp_path, launcher=Launcher("slurm", settings={"together": "2"}))

@@ -24,7 +24,7 @@ from cnnlab.errors import ConfigError, DataError
 from cnnlab.lab import Claim, Experiment
 from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.plan import plan
-from cnnlab.lab.report import write_report
+from cnnlab.lab.report.write import write_report
 from cnnlab.metrics import Metric
 from cnnlab.models import create_model
 from cnnlab.runs import checkpoint

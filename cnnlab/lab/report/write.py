@@ -15,23 +15,15 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from cnnlab.lab import (
-  edited,
-  examples,
-  figures,
-  recipe,
-  report_tables,
-  report_texts,
-  verdict_words,
-  wording,
-)
-from cnnlab.lab.claims import claims_table
-from cnnlab.lab.environments import environments
+from cnnlab.lab import examples
 from cnnlab.lab.experiment import Experiment, read_experiment
+from cnnlab.lab.report import edited, figures, recipe, texts, variant_tables, verdict_words, wording
+from cnnlab.lab.report.claims import claims_table
+from cnnlab.lab.report.environments import environments
+from cnnlab.lab.report.tuning_tables import tuned
 from cnnlab.lab.results import collect, collect_tuning, strangers
-from cnnlab.lab.statistics import summarize
-from cnnlab.lab.tuning_tables import tuned
-from cnnlab.lab.verdicts import Verdict, confirm, judge
+from cnnlab.lab.statistics.summary import summarize
+from cnnlab.lab.statistics.verdicts import Verdict, confirm, judge
 from cnnlab.runs.directory import write_text
 from cnnlab.types import Json
 
@@ -93,7 +85,7 @@ def write_report(
     directory: the sweep's directory, `<root>/<experiment>`.
     out: the folder to write to; None for `report/` in the sweep's directory.
     as_saved: whether to report the claims of experiment.json even if the experiment's file has
-      been edited since; see `cnnlab.lab.edited`.
+      been edited since; see `cnnlab.lab.report.edited`.
 
   Raises:
     RunError: the directory is not a sweep.
@@ -161,21 +153,21 @@ def _content(
     "statuses": wording.explain_statuses(trouble["status"]),
     "strangers": strangers(sweep, experiment),
     "environments": environments(sweep, runs),
-    "regime": report_tables.regime(experiment, runs[~runs["confirms"].astype(bool)]),
-    "required": functools.partial(report_tables.required, experiment=experiment),
-    "results": report_tables.results(experiment, summary),
-    "papers": report_tables.papers(experiment),
-    "runs": report_tables.all_runs(experiment, runs),
-    "recipe": report_tables.shared_recipe(found),
-    "differing": report_tables.own_recipe(found, experiment),
+    "regime": variant_tables.regime(experiment, runs[~runs["confirms"].astype(bool)]),
+    "required": functools.partial(variant_tables.required, experiment=experiment),
+    "results": variant_tables.results(experiment, summary),
+    "papers": variant_tables.papers(experiment),
+    "runs": variant_tables.all_runs(experiment, runs),
+    "recipe": variant_tables.shared_recipe(found),
+    "differing": variant_tables.own_recipe(found, experiment),
     "unknown": found.unknown,
-    "overrides": report_tables.overrides(experiment),
-    "about_verdicts": report_texts.verdicts(experiment),
-    "about_confirmation": report_texts.confirmation(experiment),
-    "about_results": report_texts.results(experiment, summary),
-    "costs": report_tables.costs(experiment, summary),
-    "about_costs": report_texts.costs(),
-    "about_tuning": report_texts.tuning(experiment),
+    "overrides": variant_tables.overrides(experiment),
+    "about_verdicts": texts.verdicts(experiment),
+    "about_confirmation": texts.confirmation(experiment),
+    "about_results": texts.results(experiment, summary),
+    "costs": variant_tables.costs(experiment, summary),
+    "about_costs": texts.costs(),
+    "about_tuning": texts.tuning(experiment),
   }
 
 
@@ -192,7 +184,7 @@ def _write_pages(content: Json, folder: Path) -> None:
   present = [title for name, title in _SECTIONS.items() if content[name]]
   content["contents"] = [(title.lower(), title) for title in present]
   pages = Environment(
-    loader=PackageLoader("cnnlab.lab"),
+    loader=PackageLoader("cnnlab.lab.report"),
     autoescape=select_autoescape(["html.j2", "html"], default_for_string=True),
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from cnnlab.lab import wording
 from cnnlab.lab.claim import Claim
-from cnnlab.lab.statistics import LEVEL
-from cnnlab.lab.tables import Cell, Table, columns
-from cnnlab.lab.verdicts import Verdict
+from cnnlab.lab.report import wording
+from cnnlab.lab.report.tables import Cell, Table, columns
+from cnnlab.lab.statistics.summary import LEVEL
+from cnnlab.lab.statistics.verdicts import Verdict
 from cnnlab.metrics import Metric
 
 STOPPING = (

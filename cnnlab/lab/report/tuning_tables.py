@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cnnlab.lab import wording
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.tables import Cell, Column, Table
+from cnnlab.lab.report import wording
+from cnnlab.lab.report.tables import Cell, Column, Table
 from cnnlab.lab.tuning import Tuning
 from cnnlab.lab.variants import Overrides
 

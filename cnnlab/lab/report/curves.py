@@ -12,11 +12,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cnnlab.lab import wording
 from cnnlab.lab.claim import COSTS, Measure
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.limits import typical
-from cnnlab.lab.looks import OKABE_ITO, Look, looks
+from cnnlab.lab.report import wording
+from cnnlab.lab.report.limits import typical
+from cnnlab.lab.report.looks import OKABE_ITO, Look, looks
 from cnnlab.plot_style import STYLE, WIDTH, note, page, ticks_of_decades
 
 SPLITS = ("train", "eval")

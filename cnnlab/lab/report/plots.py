@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from cnnlab.lab import limits, wording
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.looks import Look, draw_interval, legend_beside, looks, name_rows
+from cnnlab.lab.report import limits, wording
+from cnnlab.lab.report.looks import Look, draw_interval, legend_beside, looks, name_rows
 from cnnlab.plot_style import STYLE, WIDTH, note, page, ticks_of_decades
 
 COSTS = {"multiply_adds": "multiply-adds per image", "parameters": "parameters"}

@@ -3,7 +3,7 @@
 With the same seed, all variants see the same batches and start from the same weights where shapes
 agree. Variants are therefore compared seed by seed, unless the experiment says otherwise. Where the
 runs kept the result on each test example, intervals are over seeds and images; see
-`cnnlab.lab.crossed`.
+`cnnlab.lab.statistics.crossed`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from cnnlab.lab.crossed import LEVEL, Estimate, Sample, difference
-from cnnlab.lab.crossed import estimate as estimate_sum
+from cnnlab.lab.statistics.crossed import LEVEL, Estimate, Sample, difference
+from cnnlab.lab.statistics.crossed import estimate as estimate_sum
 
 __all__ = ["LEVEL", "Estimate", "by_seed", "estimate", "paired", "sample", "summarize"]
 

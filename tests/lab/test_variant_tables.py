@@ -2,14 +2,13 @@ import json
 
 import pytest
 
-from cnnlab.lab import Claim, Condition, Tuning, recipe, report_tables, report_texts
+from cnnlab.lab import Claim, Condition, Tuning
 from cnnlab.lab.directory import open_sweep, save_experiment
-from cnnlab.lab.environments import describe
-from cnnlab.lab.report import linked, write_report
-from cnnlab.lab.results import collect
-from cnnlab.lab.statistics import summarize
-from cnnlab.lab.tuning_tables import at_edge
-from cnnlab.lab.verdict_words import (
+from cnnlab.lab.report import texts as report_texts
+from cnnlab.lab.report import variant_tables
+from cnnlab.lab.report.environments import describe
+from cnnlab.lab.report.tuning_tables import at_edge
+from cnnlab.lab.report.verdict_words import (
   formula,
   interval_text,
   measured,
@@ -18,7 +17,10 @@ from cnnlab.lab.verdict_words import (
   uncertainty,
   verdict_table,
 )
-from cnnlab.lab.verdicts import Verdict
+from cnnlab.lab.report.write import linked, recipe, write_report
+from cnnlab.lab.results import collect
+from cnnlab.lab.statistics.summary import summarize
+from cnnlab.lab.statistics.verdicts import Verdict
 from tests.lab.conftest import make_experiment
 from tests.runs.synthetic import write_lines, write_run
 
@@ -85,23 +87,23 @@ def test_confirming_seeds_have_a_table_of_their_own(everything):
 
 
 def test_regime_shows_what_is_required_and_what_was_found(everything):
-  table = report_tables.regime(everything.experiment, everything.runs)
+  table = variant_tables.regime(everything.experiment, everything.runs)
   assert [column.heading for column in table.columns] == ["variant", "training-set error <= 1 %"]
   assert texts(table) == [["base", "–"], ["better", "5.00, not met"]]
   assert everything.verdicts[0].verdict == "not tested"
   assert "the nets fit their training set" in everything.html.read_text()
-  assert report_tables.regime(make_experiment(), everything.runs) is None
+  assert variant_tables.regime(make_experiment(), everything.runs) is None
 
 
 def test_results_show_the_training_set_and_the_gap_if_they_are_known(everything, sweep):
-  table = report_tables.results(everything.experiment, everything.summary)
+  table = variant_tables.results(everything.experiment, everything.summary)
   headings = [column.heading for column in table.columns]
   assert headings[2:4] == ["on the training set", "gap (points)"]
   assert texts(table)[0][2:4] == ["5.00", "15.10"]
   old = make_experiment()
   summary = summarize(collect(sweep, old), "base")
   assert "on the training set" not in [
-    c.heading for c in report_tables.results(old, summary).columns
+    c.heading for c in variant_tables.results(old, summary).columns
   ]
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cnnlab.errors import RunError
-from cnnlab.lab import curves, forest, plots
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.verdicts import Verdict
+from cnnlab.lab.report import curves, forest, plots
+from cnnlab.lab.statistics.verdicts import Verdict
 from cnnlab.plot_style import save
 from cnnlab.runs.loading import Run
 

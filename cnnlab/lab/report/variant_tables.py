@@ -6,12 +6,12 @@ import json
 
 import pandas as pd
 
-from cnnlab.lab import wording
 from cnnlab.lab.claim import Condition
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.recipe import Recipe
-from cnnlab.lab.regime import mean_of
-from cnnlab.lab.tables import Cell, Column, Table, columns
+from cnnlab.lab.report import wording
+from cnnlab.lab.report.recipe import Recipe
+from cnnlab.lab.report.tables import Cell, Column, Table, columns
+from cnnlab.lab.statistics.regime import mean_of
 from cnnlab.runs.directory import PLACES
 
 

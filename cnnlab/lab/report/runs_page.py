@@ -17,7 +17,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cnnlab.errors import RunError
-from cnnlab.lab import wording
+from cnnlab.lab.report import wording
 from cnnlab.runs.directory import read_json, write_text
 from cnnlab.runs.loading import Run
 from cnnlab.runs.table import declared_metrics, flat_config, main_metric, runs_table
@@ -67,7 +67,7 @@ def render(root: Path) -> str:
     "meanings": wording.STATUSES,
   }
   pages = Environment(
-    loader=PackageLoader("cnnlab.lab"),
+    loader=PackageLoader("cnnlab.lab.report"),
     autoescape=select_autoescape(default_for_string=True, default=True),
     undefined=StrictUndefined,
     trim_blocks=True,

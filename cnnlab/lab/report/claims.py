@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from cnnlab.errors import RunError
-from cnnlab.lab import wording
 from cnnlab.lab.claim import Claim, Measure
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.regime import conditions_of, mean_of
-from cnnlab.lab.verdicts import Verdict
+from cnnlab.lab.report import wording
+from cnnlab.lab.statistics.regime import conditions_of, mean_of
+from cnnlab.lab.statistics.verdicts import Verdict
 
 FILE, CONFIRMATION = "claims.csv", "confirmation.csv"
 

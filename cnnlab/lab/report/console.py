@@ -11,11 +11,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cnnlab.lab import verdict_words, wording
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.plan import RunSpec
+from cnnlab.lab.report import verdict_words, wording
+from cnnlab.lab.statistics.verdicts import Verdict
 from cnnlab.lab.variants import Overrides
-from cnnlab.lab.verdicts import Verdict
 from cnnlab.metrics import Metric
 
 _VERDICTS = {

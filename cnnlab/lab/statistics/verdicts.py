@@ -1,19 +1,19 @@
 """The verdict on each claim: holds, fails, inconclusive, or not tested.
 
-How a claim is read off an interval is described in `cnnlab.lab.decision`.
+How a claim is read off an interval is described in `cnnlab.lab.statistics.decision`.
 
 Where the runs kept the result on each test example, intervals are over seeds and images
-(`cnnlab.lab.crossed`); otherwise, and for every measure but the experiment's metric at the end, they
+(`cnnlab.lab.statistics.crossed`); otherwise, and for every measure but the experiment's metric at the end, they
 are t intervals over seeds. Seeds are paired unless the experiment says `pairing='none'`.
 
-All claims of an experiment are corrected together (`cnnlab.lab.multiplicity`) and for looking
-repeatedly (`cnnlab.lab.sequential`): a claim is decided if its corrected p-value is at most
+All claims of an experiment are corrected together (`cnnlab.lab.statistics.multiplicity`) and for looking
+repeatedly (`cnnlab.lab.statistics.sequential`): a claim is decided if its corrected p-value is at most
 1 - level, and the probability that any of its verdicts is wrong is at most that. The interval shown
 is a plain one of its own claim; so it may exclude the margin of a claim that the correction leaves
 inconclusive. Parameters and multiply-adds are exact and need no test.
 
 Runs outside the experiment's regime, or of unequal cost where a claim asks for an equal one, do not
-test it (`cnnlab.lab.regime`). Claims that are not tested count in the correction all the same.
+test it (`cnnlab.lab.statistics.regime`). Claims that are not tested count in the correction all the same.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import numpy as np
 import pandas as pd
 
 from cnnlab.lab.claim import EXACT, Claim, Measure
-from cnnlab.lab.crossed import LEVEL, Estimate, Pairing, Sample, difference, pairing
-from cnnlab.lab.decision import FAILS, HOLDS, direction, edge, p_value
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.multiplicity import Corrected, correct
-from cnnlab.lab.power import more_seeds
-from cnnlab.lab.regime import why_not_tested
-from cnnlab.lab.sequential import alpha_at
-from cnnlab.lab.statistics import Examples, sample
+from cnnlab.lab.statistics.crossed import LEVEL, Estimate, Pairing, Sample, difference, pairing
+from cnnlab.lab.statistics.decision import FAILS, HOLDS, direction, edge, p_value
+from cnnlab.lab.statistics.multiplicity import Corrected, correct
+from cnnlab.lab.statistics.power import more_seeds
+from cnnlab.lab.statistics.regime import why_not_tested
+from cnnlab.lab.statistics.sequential import alpha_at
+from cnnlab.lab.statistics.summary import Examples, sample
 
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from cnnlab.lab.crossed import Estimate
+from cnnlab.lab.statistics.crossed import Estimate
 
 POWER = 0.8  # probability of a decision with that many seeds
 MOST_SEEDS = 1000  # if more are needed, the number is infinite

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
-from cnnlab.lab import limits, verdict_words, wording
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.looks import VERDICTS, draw_interval, name_rows
-from cnnlab.lab.verdicts import Verdict
+from cnnlab.lab.report import limits, verdict_words, wording
+from cnnlab.lab.report.looks import VERDICTS, draw_interval, name_rows
+from cnnlab.lab.statistics.verdicts import Verdict
 from cnnlab.plot_style import STYLE, WIDTH, note, page
 
 _MOST_LETTERS = 32  # of a line beside the plot

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cnnlab.lab import verdict_words
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.statistics import LEVEL
+from cnnlab.lab.report import verdict_words
+from cnnlab.lab.statistics.summary import LEVEL
 
 
 def verdicts(experiment: Experiment) -> list[str]:

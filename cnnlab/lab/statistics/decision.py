@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 
 from cnnlab.lab.claim import Claim
-from cnnlab.lab.crossed import Estimate
+from cnnlab.lab.statistics.crossed import Estimate
 
 HOLDS, FAILS = "holds", "fails"
 

@@ -6,10 +6,10 @@ import math
 
 import pandas as pd
 
-from cnnlab.lab import wording
 from cnnlab.lab.claim import EXACT, Claim, Condition
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.statistics import by_seed
+from cnnlab.lab.report import wording
+from cnnlab.lab.statistics.summary import by_seed
 
 
 def why_not_tested(claim: Claim, experiment: Experiment, runs: pd.DataFrame) -> list[str]:
