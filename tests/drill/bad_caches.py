@@ -24,7 +24,7 @@ def cases() -> list[Case]:
   """Returns the cases."""
   return [
     *(Case("data: caches of others", name, _place, (name,), 120) for name in PLACES),
-    *(Case("data: damaged caches", name, _damaged, (name,), 180) for name in DAMAGED),
+    *(Case("data: damaged caches", name, _damaged, (name,), 400) for name in DAMAGED),
     *(Case("data: kill -9 while streaming", signal_name, _killed, (signal_name,), 120)
       for signal_name in ("SIGKILL", "SIGTERM", "SIGKILL of a worker")),
   ]  # fmt: skip
