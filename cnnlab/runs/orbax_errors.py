@@ -69,6 +69,11 @@ def hush_echoes() -> None:
 
 
 def _is_echo(error: BaseException) -> bool:
-  late = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+  text = str(error)
+  late = isinstance(error, RuntimeError) and text == "Event loop is closed"
   files = (frame.filename for frame in traceback.extract_tb(error.__traceback__))
-  return late or any("orbax" in file or "tensorstore" in file for file in files)
+  return (
+    late
+    or any(name in text for name in ("TensorStore", "OCDBT", '"zarr" driver'))
+    or any("orbax" in file or "tensorstore" in file for file in files)
+  )
