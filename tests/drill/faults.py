@@ -25,7 +25,7 @@ ONCE = {
   "EACCES": ("create", "open", "rename", "mkdir"),
 }
 TIMEOUT = 300.0  # the first case of a worker compiles
-POINTS = 3
+POINTS = 3  # of each kind of operation
 PHASES = ("a training", "a resume")
 
 
