@@ -11,6 +11,7 @@ from cnnlab.lab.experiment import COST_FILE
 from cnnlab.lab.plan import resolve, run_state
 from cnnlab.lab.report import wording
 from cnnlab.runs.directory import record_failure, write_json
+from cnnlab.runs.files import CannotWriteError
 from cnnlab.runs.lease import LeasedError
 from cnnlab.runs.loading import read_json_lines
 from cnnlab.runs.table import declared_metrics, main_metric
@@ -67,6 +68,8 @@ def _outcome(directory: Path, error: Exception | None) -> dict[str, str]:
 
   if error is None:
     return {"status": run_state(directory), "reason": "", "result": _last_metric(directory)}
+  if isinstance(error, CannotWriteError):  # training has recorded it, if there was room
+    return {"status": "failed", "reason": str(error), "result": ""}
   if isinstance(error, (Interrupted, RunError)):
     # A RunError means that the directory belongs to another config or process: write nothing there.
     status = "interrupted" if isinstance(error, Interrupted) else "refused"

@@ -22,7 +22,8 @@ from cnnlab.lab.tuning import FOLDER, Tuning
 from cnnlab.lab.variants import Overrides
 from cnnlab.runs.directory import PLACES, read_json
 from cnnlab.runs.lease import is_leased
-from cnnlab.runs.loading import Run, is_run, read_json_lines
+from cnnlab.runs.loading import Run, is_run
+from cnnlab.runs.rows import checked_rows, read_json_lines
 from cnnlab.runs.status import effective_status
 from cnnlab.runs.table import flat_config
 from cnnlab.types import Json, JsonMapping
@@ -146,6 +147,8 @@ def _read(run: Path, expected: Overrides, experiment: Experiment) -> Json:
     return _read_run(Run(run), expected, experiment)
   except RunError as error:
     return {"status": "damaged", "reason": str(error)}
+  except (AttributeError, KeyError, TypeError, ValueError) as error:  # JSON of another shape
+    return {"status": "damaged", "reason": f"{run}: {type(error).__name__}: {error}"}
 
 
 def _read_run(run: Run, expected: Overrides, experiment: Experiment) -> Json:
@@ -170,7 +173,7 @@ def _read_run(run: Run, expected: Overrides, experiment: Experiment) -> Json:
   row |= {"ms_per_step": _step_time(run, config["batch_size"]), "peak_memory": peak_memory(run)}
   if row["status"] != "done":
     return row  # an unfinished run does not show what its variant reaches
-  rows = read_json_lines(run.directory / "metrics.jsonl")
+  rows = checked_rows(run.directory, status)
   times = read_json_lines(run.directory / "timing.jsonl")
   for name in (experiment.metric, *_further_measures(experiment)):
     column = "value" if name == experiment.metric else name
