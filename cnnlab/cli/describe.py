@@ -76,9 +76,10 @@ def _of_model(arguments: argparse.Namespace) -> Sheet:
   from cnnlab.inspect.catalogue import image_shape
   from cnnlab.models import create_model
 
-  model = create_model(
-    arguments.model, num_classes=arguments.num_classes, **_options(arguments.option)
-  )
+  options = _options(arguments.option)
+  if arguments.num_classes is not None:
+    options["num_classes"] = arguments.num_classes
+  model = create_model(arguments.model, **options)
   height, width, channels = image_shape(arguments.model)
   if arguments.image_size is not None:
     height = width = arguments.image_size

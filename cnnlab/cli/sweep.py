@@ -226,10 +226,10 @@ def _examine(
     console.print(f"variant {one.label!r} cannot be set up: {one.error}", style="red", markup=False)
   for text in [f"not wired: {group}" for group in same] + [f"hardly wired: {one}" for one in near]:
     console.print(text, style="red", markup=False, soft_wrap=True)
-  _print_cost(experiment, first, rest, examined, arguments, console)
   if arguments.strict and (broken or same or near):
     console.print("--strict: nothing was started", style="red")
     return False
+  _print_cost(experiment, first, rest, examined, arguments, console)
   return True
 
 
@@ -244,23 +244,23 @@ def _print_cost(
   from concurrent.futures import ProcessPoolExecutor
   from multiprocessing import get_context
 
-  from cnnlab.lab.cost import estimate_cost, measure, rate_of_runs, scaled
+  from cnnlab.lab.cost import estimate_cost, measure, rate_of_runs, remembered, scaled
   from cnnlab.lab.wiring import check_settings
   from launch.hardware import shares
 
-  parts = shares(arguments.workers, sum(spec.to_do for spec in (*tuning, *specs)))
+  share = shares(arguments.workers, len(tuning) + len(specs))[0]
+  whole = [one.label for one in examined if not one.error]
+  timed = next(spec for spec in specs if spec.label in whole)
   rate = rate_of_runs(Path(arguments.root) / experiment.name)
-  claim = parts[0].claim
-  with (
-    console.status("estimating the cost"),
-    ProcessPoolExecutor(1, get_context("spawn"), initializer=claim) as pool,
-  ):
-    if tuning:
+  rate = rate or remembered(timed, len(share.cores))
+  if rate is None or tuning:
+    with (
+      console.status("estimating the cost"),
+      ProcessPoolExecutor(1, get_context("spawn"), initializer=share.claim) as pool,
+    ):
       pool.submit(check_settings, [spec.to_dict() for spec in tuning]).result()
-    if rate is None:
-      whole = [one.label for one in examined if not one.error]
-      timed = next(spec for spec in specs if spec.label in whole)
-      rate = pool.submit(measure, timed.to_dict()).result()
+      rate = rate or pool.submit(measure, timed.to_dict(), len(share.cores)).result()
   plans = [(specs, examined), (tuning, scaled(examined, specs, tuning))]
-  cost = estimate_cost(plans, rate, len(parts))
+  workers = len(shares(arguments.workers, sum(one.to_do for one in (*tuning, *specs))))
+  cost = estimate_cost(plans, rate, workers)
   console.print(str(cost), highlight=False, soft_wrap=True)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from cnnlab.cache_root import processor
+from cnnlab.config import to_plain
+from cnnlab.data.cache import cached
 from cnnlab.errors import RunError
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.report import wording
 from cnnlab.lab.wiring import Examined
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import Run, find_runs
-from cnnlab.types import JsonMapping
+from cnnlab.types import Json, JsonMapping
 
 TRAINING_FACTOR = 3  # a training step costs about three forward passes: the gradients cost two more
 TIMED_SECONDS = 1.0  # of training steps, to measure a rate
@@ -133,8 +139,43 @@ def rate_of_runs(root: Path) -> Rate | None:
   )
 
 
-def measure(spec: JsonMapping) -> Rate:
-  """Returns the rate at which this process trains a run, timed for about a second; writes nothing.
+def remembered(spec: RunSpec, cores: int) -> Rate | None:
+  """Returns the rate that `measure` has found on this machine for the same run; does not import JAX.
+
+  Args:
+    spec: the run.
+    cores: of a worker.
+  """
+  try:
+    return Rate(**cached(_key(spec.to_dict(), cores), _never)[1])
+  except KeyError:
+    return None
+
+
+def measure(spec: JsonMapping, cores: int) -> Rate:
+  """Returns the rate at which this process trains a run; it is timed for a second, and remembered.
+
+  Args:
+    spec: `RunSpec.to_dict()`.
+    cores: that this process may use.
+
+  Raises:
+    ConfigError, DataError, ShapeError: the run cannot be set up.
+  """
+  return Rate(**cached(_key(spec, cores), lambda: ({}, _measure(spec)._asdict()))[1])
+
+
+def _never() -> tuple[dict, Json]:
+  raise KeyError("not in the cache")
+
+
+def _key(spec: JsonMapping, cores: int) -> list[object]:
+  machine = [platform.node(), processor(), cores, os.environ.get("CUDA_VISIBLE_DEVICES")]
+  return ["rate", to_plain(resolve(spec)), *machine, version("jax"), version("cnnlab")]
+
+
+def _measure(spec: JsonMapping) -> Rate:
+  """Returns the rate of this process.
 
   Args:
     spec: `RunSpec.to_dict()`.

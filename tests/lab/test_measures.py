@@ -11,6 +11,7 @@ from cnnlab.lab.outputs import relative_difference
 from cnnlab.lab.plan import plan
 from cnnlab.lab.wiring import Examined, examine, nearly_same
 from cnnlab.metrics import CLASSIFICATION, to_json
+from tests.conftest import keep_compiled
 from tests.lab.conftest import make_experiment
 
 DECLARED = [Examined("base", metrics=to_json(CLASSIFICATION))]
@@ -94,10 +95,15 @@ def test_cost_counts_training_evaluations_and_starts(tmp_path):
   assert "8 runs" in str(found)
 
 
-def test_this_machine_is_timed(tmp_path):
+def test_this_machine_is_timed_once(tmp_path, monkeypatch):
   (spec,) = plan(make_experiment(config="configs/digits.py:tiny"), tmp_path, only="base", seeds=1)
   spec = dataclasses.replace(spec, overrides={**spec.overrides, "batch_size": 8})
-  rate = cost.measure(spec.to_dict())
+  (cache := tmp_path / "cache").mkdir()
+  keep_compiled(cache)
+  monkeypatch.setenv("CNNLAB_CACHE", str(cache))
+  assert cost.remembered(spec, 1) is None
+  rate = cost.measure(spec.to_dict(), 1)
   assert rate.multiply_adds > 1e5
   assert 0 < rate.overhead < 120
-  assert list(tmp_path.iterdir()) == []
+  assert cost.remembered(spec, 1) == rate
+  assert cost.remembered(spec, 2) is None

@@ -90,13 +90,13 @@ def test_state_of_each_run(experiment, tmp_path):
 
 
 def test_shared_overrides_are_part_of_every_run(experiment, tmp_path):
-  shared = dataclasses.replace(experiment, overrides={"batch_size": 32})
+  shared = dataclasses.replace(experiment, overrides={"eval_trainset": True, "batch_size": 32})
   assert {resolve(spec).batch_size for spec in plan(shared, tmp_path)} == {32}
   own = {"max": {"batch_size": 16}, "avg": {}}
   mixed = dataclasses.replace(shared, variants=own, claims=())
   assert [resolve(spec).batch_size for spec in plan(mixed, tmp_path, seeds=1)] == [16, 32]
   open_sweep(shared, tmp_path)
-  with pytest.raises(RunError, match=r"\{'batch_size': 32\}, not \{\}"):
+  with pytest.raises(RunError, match="'batch_size': 32}, not {'eval_trainset'"):
     open_sweep(experiment, tmp_path)
   with pytest.raises(ConfigError, match="sets 'seed'"):
     dataclasses.replace(experiment, overrides={"seed": 1})

@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from cnnlab.cli.main import main
-from cnnlab.lab.cost import estimate_cost
+from cnnlab.lab.cost import rate_of_runs
 from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import plan
-from cnnlab.lab.wiring import Examined, examine, unwired
+from cnnlab.lab.wiring import examine, unwired
+from launch.sweep import Launcher
 from launch.sweep import sweep as run_sweep
 from tests.conftest import keep_compiled
 
@@ -56,7 +57,7 @@ def test_an_override_without_effect_is_named_and_gives_bit_identical_curves(expe
     "model.pool_window = 'unset', 3"
   )
   silent = Console(file=io.StringIO())
-  only = {"only": "stride window3 max", "seeds": 1, "workers": 1}
+  only = {"only": "stride window3 max", "seeds": 1, "launcher": Launcher(workers=1)}
   assert run_sweep(experiment, tmp_path, console=silent, **only).result.exit_code == 0
   curves = {
     label: (tmp_path / experiment.name / label / "seed0" / "metrics.jsonl").read_bytes()
@@ -127,22 +128,12 @@ def test_a_variant_that_cannot_be_set_up_has_an_error(experiment):
   assert "'optim.b1' is set to 0.5, but nothing in this run reads it" in found[1].error
 
 
-def test_an_estimate_names_the_source_of_its_rate(experiment, tmp_path):
-  specs = plan(experiment, tmp_path)
-  examined = [Examined(label, "x", images=1000, multiply_adds=10**6) for label in VARIANTS]
-  found = estimate_cost(specs, examined, tmp_path / "toy", 2, "CPU core")
-  assert found.multiply_adds == 8 * 3 * 10**9  # 4 variants, 2 seeds
-  assert found.seconds == pytest.approx(24e9 / 15e9 / 2)
-  assert "24 G multiply-adds for 8 runs (3 x forward pass x images)" in str(found)
-  assert "assumed for a CPU core" in str(found)
-
-
-def test_an_estimate_uses_measured_rates(experiment, sweep, tmp_path):
+def test_an_estimate_uses_the_rate_of_earlier_runs(experiment, sweep, tmp_path):
   # The synthetic runs have 20,000 multiply-adds and 3,200 images/s.
-  examined = [Examined("max", "x", 1000, 10**6)]
-  found = estimate_cost(plan(experiment, tmp_path, "max"), examined, sweep, 1, "CPU core")
-  assert found.rate == 3 * 20_000 * 3200
-  assert "measured in 15 runs" in str(found)
+  rate = rate_of_runs(sweep)
+  assert rate.multiply_adds == 3 * 20_000 * 3200
+  assert rate.source == "measured in 15 runs of this sweep"
+  assert rate_of_runs(tmp_path / "nothing") is None
 
 
 EXPERIMENT = """
@@ -179,7 +170,9 @@ def test_from_the_shell(tmp_path, capsys):
   config = json.loads((root / "wires" / "stride" / "seed0" / "config.json").read_text())
   assert config["batch_size"] == 32
   stored = json.loads((root / "wires" / "experiment.json").read_text())
-  assert stored["overrides"] == {"batch_size": 32}
+  assert stored["overrides"] == {"eval_trainset": True, "batch_size": 32}
   capsys.readouterr()
   assert main([*arguments, "--only=stride", "--config.batch_size=16"]) == 2
-  assert "{'batch_size': 32}, not {'batch_size': 16}" in capsys.readouterr().err
+  assert (
+    "'batch_size': 32}, not {'eval_trainset': True, 'batch_size': 16}" in capsys.readouterr().err
+  )

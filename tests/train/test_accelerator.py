@@ -15,6 +15,7 @@ from cnnlab.data import Preprocess
 from cnnlab.data.transforms import Crop, Flip
 from cnnlab.models.registry import FAMILIES
 from cnnlab.runs.directory import RunDirectory
+from cnnlab.train.interrupt import Interrupts
 from cnnlab.train.loop import Session
 from cnnlab.train.optim import Sgd, create_optimizer
 from cnnlab.train.parallel import Parallel
@@ -54,10 +55,10 @@ class Watched(Session):
 
   calls = 0
 
-  def run_to_end(self):
+  def run_to_end(self, interrupts):
     self.lags = []
     with jax.transfer_guard("disallow"):
-      return super().run_to_end()
+      return super().run_to_end(interrupts)
 
   def _restore_or_init(self):
     with jax.transfer_guard("allow"):
@@ -82,7 +83,8 @@ def test_between_logged_steps_the_host_reads_nothing_and_stays_ahead(tmp_path, m
   run = RunDirectory(tmp_path / "run", setup.resolved)
   try:
     session = Watched(setup, run, None, None)
-    assert session.run_to_end()["step"] == 15
+    with Interrupts() as interrupts:
+      assert session.run_to_end(interrupts)["step"] == 15
   finally:
     run.close()
   assert session.calls == 6  # of 4, 4, 1, 1, 4 and 1 steps

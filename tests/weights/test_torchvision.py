@@ -1,8 +1,5 @@
 """What the conversion takes, changes on request, and refuses; on nets made small by options."""
 
-import sys
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,24 +169,6 @@ def test_safetensors_also_of_half_precision(small, tmp_path):
   path.write_bytes(path.read_bytes()[:1000])
   with pytest.raises(WeightsError, match="weights.safetensors' cannot be read"):
     read_tensors(path)
-
-
-def test_pth_needs_torch_and_runs_no_code(small, tmp_path, monkeypatch):
-  path = tmp_path / "weights.pth"
-  path.write_bytes(b"")
-  monkeypatch.setitem(sys.modules, "torch", None)
-  with pytest.raises(WeightsError, match="needs PyTorch, which is not installed"):
-    read_tensors(path)
-  asked = {}
-
-  def load(file, **options):
-    asked.update(options, file=file)
-    return {"model": {f"module.{name}": array for name, array in small.items()}, "epoch": 3}
-
-  monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
-  tensors = read_tensors(path)
-  assert asked == {"file": str(path), "map_location": "cpu", "weights_only": True}
-  assert tensors.keys() == small.keys()
 
 
 def test_torch_itself(small, tmp_path):
