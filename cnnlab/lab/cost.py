@@ -21,6 +21,7 @@ from cnnlab.lab.report import wording
 from cnnlab.lab.wiring import Examined
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import Run, find_runs
+from cnnlab.terminal import log_to_stderr
 from cnnlab.types import Json, JsonMapping
 
 TRAINING_FACTOR = 3  # a training step costs about three forward passes: the gradients cost two more
@@ -188,6 +189,7 @@ def _measure(spec: JsonMapping) -> Rate:
   from cnnlab.train.compile_cache import enable_compile_cache
   from cnnlab.train.setup import prepare
 
+  log_to_stderr()
   enable_compile_cache()
   began = time.perf_counter()
   setup = prepare(resolve(spec), spec["overrides"])

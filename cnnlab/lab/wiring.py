@@ -28,6 +28,7 @@ from cnnlab.errors import CnnlabError, ConfigError
 from cnnlab.lab.outputs import NEARLY, initial_outputs, relative_difference
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.variants import Overrides
+from cnnlab.terminal import log_to_stderr
 from cnnlab.types import Json, JsonMapping, PyTree
 
 if TYPE_CHECKING:
@@ -283,3 +284,4 @@ def _measure(config: ConfigDict, overrides: Overrides) -> Json:
 
 def _stay_on_cpu() -> None:
   os.environ["JAX_PLATFORMS"] = "cpu"
+  log_to_stderr()
