@@ -40,9 +40,9 @@ def get_experiment(recipe: str = "") -> Experiment:
       "data.flip": False,
       **net,
     },
-    quick={"model.features": (8, 16), **net},
+    quick={"model.features": (16, 32), **net},
     tiny={"model.features": (4, 4), **net},
-    rates=(0.01, 0.03, 0.1),
+    rates=(0.003, 0.01, 0.03, 0.1, 0.3),
     note="Our own net and hyperparameters: the source has no table.",
   )
   sets = TINY if chosen.name == "tiny" else DATA
