@@ -111,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.lab import load_experiment
   from cnnlab.lab.plan import parse_seeds, plan, plan_tuning
   from cnnlab.lab.report.console import plan_table
+  from cnnlab.runs.files import check_folder
   from cnnlab.terminal import SafeConsole
   from launch.settings import parse_settings
   from launch.sweep import Launcher, sweep
@@ -132,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     raise ConfigError("--until chooses the seeds itself; leave out --seeds and --confirm")
   if arguments.confirm and seeds is None:
     raise ConfigError("--confirm needs fresh seeds, such as --seeds 100..104")
+  check_folder(Path(arguments.root))
   experiment = _as_tuned(experiment, Path(arguments.root))
   tuning = plan_tuning(experiment, arguments.root, arguments.only)
   specs = [*tuning, *plan(experiment, arguments.root, arguments.only, seeds)]

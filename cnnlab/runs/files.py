@@ -113,6 +113,22 @@ def make_folder(path: Path) -> None:
     raise RunError(f"cannot make the folder {str(path)!r}: {reason}") from error
 
 
+def check_folder(path: Path) -> None:
+  """Checks that a folder exists or could be made; nothing of it is left.
+
+  Raises:
+    RunError: it cannot be made; the message gives the reason.
+  """
+  try:
+    missing = _missing(path)
+  except (OSError, ValueError):
+    missing = []  # `make_folder` says why
+  make_folder(path)
+  for folder in missing:
+    with contextlib.suppress(OSError):
+      folder.rmdir()
+
+
 def _missing(path: Path) -> list[Path]:
   """Returns the folders to be made, innermost first."""
   missing = []

@@ -35,7 +35,7 @@ FIELDS = (
   "base='c'", "base=None", "base=3",
   "seeds=()", "seeds=(-1,)", "seeds=(0, 0)", "seeds=(0.5,)", "seeds=('a',)", "seeds=(10**30,)",
   "seeds=None", "seeds=3", "seeds=(True, False)",
-  "metric='eval/eror'", "metric=''", "metric=None", "metric=3", "metric='parameters'",
+  "metric='eval/eror'", "metric=''", "metric=None", "metric=3",
   "mode='minimum'", "mode='max'", "mode=3",
   "claims=(claim(margin=nan),)", "claims=(claim(margin=inf),)", "claims=(claim(margin='1'),)",
   "claims=(claim(relation='=<'),)", "claims=(claim(relation='=='),)", "claims=(claim(relation=3),)",
