@@ -1,3 +1,9 @@
+import pytest
+
+from cnnlab.errors import RunError
+from cnnlab.runs.files import check_folder
+
+
 def test_a_folder_is_checked_without_leaving_anything(tmp_path):
   check_folder(tmp_path / "a" / "b")
   assert list(tmp_path.iterdir()) == []
