@@ -39,16 +39,34 @@ def cached(key: Any, make: Callable[[], CacheEntry]) -> CacheEntry:
   Raises:
     ConfigError: other users can write the cache.
   """
-  root = cache_folder("decoded")
-  if root is None:
+  found = _place(key)
+  if found is None:
     return make()
-  text = json.dumps([_FORMAT, key], sort_keys=True, default=str)
-  place = root / hashlib.sha256(text.encode()).hexdigest()[:32]
+  place, text = found
   entry = _read(place, text)
   if entry is None:
     entry = make()
     _write(place, text, entry)
   return entry
+
+
+def stored(key: Any) -> CacheEntry | None:
+  """Returns a cache entry that `cached` has made, None if there is none.
+
+  Raises:
+    ConfigError: other users can write the cache.
+  """
+  found = _place(key)
+  return None if found is None else _read(*found)
+
+
+def _place(key: Any) -> tuple[Path, str] | None:
+  """Returns where the entry of a key lies, and the key as text; None if nothing is cached."""
+  root = cache_folder("decoded")
+  if root is None:
+    return None
+  text = json.dumps([_FORMAT, key], sort_keys=True, default=str)
+  return root / hashlib.sha256(text.encode()).hexdigest()[:32], text
 
 
 def _checksum(array: np.ndarray) -> int:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cnnlab.cache_root import processor
 from cnnlab.config import to_plain
-from cnnlab.data.cache import cached
+from cnnlab.data.cache import cached, stored
 from cnnlab.errors import RunError
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.report import wording
@@ -22,7 +22,7 @@ from cnnlab.lab.wiring import Examined
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import Run, find_runs
 from cnnlab.terminal import log_to_stderr
-from cnnlab.types import Json, JsonMapping
+from cnnlab.types import JsonMapping
 
 TRAINING_FACTOR = 3  # a training step costs about three forward passes: the gradients cost two more
 TIMED_SECONDS = 1.0  # of training steps, to measure a rate
@@ -122,12 +122,12 @@ def rate_of_runs(root: Path) -> Rate | None:
   for directory in find_runs(root) if root.is_dir() else []:
     try:
       run = Run(directory)
-      derived, timing = read_json(directory / "config.json").get("derived", {}), run.timing
-      cost, steps = derived.get("multiply_adds"), run.status.get("step")
+      config, timing = read_json(directory / "config.json"), run.timing
+      cost, steps = config.get("derived", {}).get("multiply_adds"), run.status.get("step")
       if not cost or not steps or "images_per_second" not in timing:
         continue
       speed = float(timing["images_per_second"].median())
-      batch = read_json(directory / "config.json")["batch_size"]
+      batch = config["batch_size"]
     except (RunError, KeyError):
       continue  # a damaged run tells nothing
     rates.append(TRAINING_FACTOR * cost * speed)
@@ -147,10 +147,8 @@ def remembered(spec: RunSpec, cores: int) -> Rate | None:
     spec: the run.
     cores: of a worker.
   """
-  try:
-    return Rate(**cached(_key(spec.to_dict(), cores), _never)[1])
-  except KeyError:
-    return None
+  entry = stored(_key(spec.to_dict(), cores))
+  return None if entry is None else Rate(**entry[1])
 
 
 def measure(spec: JsonMapping, cores: int) -> Rate:
@@ -164,10 +162,6 @@ def measure(spec: JsonMapping, cores: int) -> Rate:
     ConfigError, DataError, ShapeError: the run cannot be set up.
   """
   return Rate(**cached(_key(spec, cores), lambda: ({}, _measure(spec)._asdict()))[1])
-
-
-def _never() -> tuple[dict, Json]:
-  raise KeyError("not in the cache")
 
 
 def _key(spec: JsonMapping, cores: int) -> list[object]:

@@ -18,12 +18,12 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ml_collections import ConfigDict
 
 from cnnlab.config import to_plain
-from cnnlab.data.cache import cached
+from cnnlab.data.cache import cached, stored
 from cnnlab.errors import CnnlabError, ConfigError
 from cnnlab.lab.outputs import NEARLY, initial_outputs, relative_difference
 from cnnlab.lab.plan import RunSpec, resolve
@@ -233,20 +233,13 @@ def _examine(task: tuple[str, str, Overrides]) -> Examined:
   return Examined(label, **found)
 
 
-class _Unknown(Exception):
-  """The cache has no entry."""
-
-
 def _remembered(spec: RunSpec) -> Examined | None:
   """Returns the cached result for the same config and code, or None; does not import JAX."""
-
-  def ask() -> NoReturn:
-    raise _Unknown
-
   try:
-    return Examined(spec.label, **cached(_key(resolve(spec)), ask)[1])
-  except (_Unknown, CnnlabError):
+    entry = stored(_key(resolve(spec)))
+  except CnnlabError:
     return None
+  return None if entry is None else Examined(spec.label, **entry[1])
 
 
 def _key(config: ConfigDict) -> list[object]:
