@@ -58,17 +58,19 @@ def load_page(page: str) -> ConfigDict:
   except CnnlabError:
     raise
   except (Exception, SystemExit) as error:
-    raise ConfigError(f"{path}{_line_of(error, found)}: {_first_line(error)}") from error
+    line = line_of(error, found)
+    where = path if line is None else f"{path}:{line}"
+    raise ConfigError(f"{where}: {_first_line(error)}") from error
   _require_whole(path, config)
   return config
 
 
-def _line_of(error: BaseException, path: str) -> str:
-  """Returns ':<line>' of the page where an error arose, '' if it arose outside of it."""
+def line_of(error: BaseException, path: str) -> int | None:
+  """Returns the line of a Python file at which an error arose, None if it arose outside of it."""
   if isinstance(error, SyntaxError) and error.filename == path:
-    return f":{error.lineno}"
+    return error.lineno
   frames = traceback.extract_tb(error.__traceback__)
-  return next((f":{frame.lineno}" for frame in reversed(frames) if frame.filename == path), "")
+  return next((frame.lineno for frame in reversed(frames) if frame.filename == path), None)
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from cnnlab.config import line_of
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.lab.experiment import Experiment
 
@@ -94,9 +94,7 @@ def _call(module: ModuleType, file: Path, recipe: str) -> object:
 
 def _at_line(file: Path, error: BaseException) -> str:
   """Returns a message that names the line of the file at which an error was raised."""
-  frames = traceback.extract_tb(error.__traceback__)
-  lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-  line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+  line = line_of(error, str(file))
   where = f"{file}, line {line}" if line else str(file)
   return f"{where}: {type(error).__name__}: {error}"
 
