@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cnnlab.lab import Tuning
+from cnnlab.lab import Condition, Tuning
 from cnnlab.lab.variants import Overrides
 
 REDUCED = (
@@ -51,6 +51,8 @@ TINY: Overrides = {
   "data.train_examples": 40,
   "data.eval_examples": 20,
 }
+# The regime of most claims.
+TRAINED = Condition("the nets are trained to the end", "trainset/error", "<=", 0.1)
 RATES = (0.02, 0.05, 0.1, 0.2)
 
 

@@ -9,8 +9,8 @@ report states. Hyperparameters of arXiv:1512.03385.
 
 from __future__ import annotations
 
-from cnnlab.lab import Claim, Condition, Experiment
-from experiments.recipes import choose
+from cnnlab.lab import Claim, Experiment
+from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 SOURCE = "arXiv:1409.1556, section 2.3"
@@ -43,9 +43,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="one_7x7",
     seeds=chosen.seeds,
     tuning=chosen.tuning,
-    regime=(
-      Condition("the nets are trained to the end", "trainset/error", "<=", 0.1),
-    ),
+    regime=(TRAINED,),
     claims=(
       Claim("three 3x3 layers beat one 7x7", "three_3x3", "<", "one_7x7", SOURCE),
       Claim(

@@ -9,8 +9,8 @@ first two blocks, with k=2, n=5, alpha=1e-4 and beta=0.75. Hyperparameters of ar
 
 from __future__ import annotations
 
-from cnnlab.lab import Claim, Condition, Experiment, Published
-from experiments.recipes import choose
+from cnnlab.lab import Claim, Experiment, Published
+from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 ALEXNET = "Krizhevsky et al. 2012, section 3.3"
@@ -46,7 +46,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="none",
     seeds=chosen.seeds,
     tuning=chosen.tuning,
-    regime=(Condition("the nets are trained to the end", "trainset/error", "<=", 0.1),),
+    regime=(TRAINED,),
     claims=(
       Claim(
         "it gives no gain: the net without it is no worse", "none", "<=", "lrn", VGG, margin=0.01

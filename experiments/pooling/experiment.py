@@ -9,8 +9,8 @@ arXiv:1512.03385.
 
 from __future__ import annotations
 
-from cnnlab.lab import Claim, Condition, Experiment
-from experiments.recipes import choose
+from cnnlab.lab import Claim, Experiment
+from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 NOTES = "CS231n lecture notes, convolutional networks, pooling layer"
@@ -54,7 +54,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="max",
     seeds=chosen.seeds,
     tuning=chosen.tuning,
-    regime=(Condition("the nets are trained to the end", "trainset/error", "<=", 0.1),),
+    regime=(TRAINED,),
     claims=(
       Claim("max pooling beats average pooling", "max", "<", "avg", NOTES),
       Claim(

@@ -9,8 +9,8 @@ width, so that it costs as much as `pool2`. Hyperparameters of arXiv:1512.03385.
 
 from __future__ import annotations
 
-from cnnlab.lab import Claim, Condition, Experiment
-from experiments.recipes import choose
+from cnnlab.lab import Claim, Experiment
+from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 NOTES = "CS231n lecture notes, convolutional networks, layer sizing patterns"
@@ -49,9 +49,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="pool2",
     seeds=chosen.seeds,
     tuning=chosen.tuning,
-    regime=(
-      Condition("the nets are trained to the end", "trainset/error", "<=", 0.1),
-    ),
+    regime=(TRAINED,),
     claims=(
       Claim("a stride of 2 is better than one of 4", "stride2", "<", "stride4", NOTES),
       Claim(
