@@ -18,13 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.drill.cases import PROJECT, Bad, Case, Result, command, files_below, judge
+from tests.drill.cases import (
+  PROJECT,
+  Bad,
+  Case,
+  Result,
+  command,
+  files_below,
+  judge,
+  kept_directory,
+)
 from tests.drill.hostile import (
   MARKER,
   SEED,
   check_controls,
   check_marker,
-  scratch,
 )
 from tests.weights.pth_files import calling, write_pth, write_zip
 
@@ -301,7 +309,7 @@ def _convert_argument(directory: Path, key: str, value: str) -> str:
 
 
 def _shared_weights(directory: Path) -> Path:
-  source = scratch() / "w.safetensors"
+  source = kept_directory("security") / "w.safetensors"
   if not source.exists():
     _write(source, _tensors(), "safetensors")
   os.link(source, directory / "w.safetensors")

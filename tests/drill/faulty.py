@@ -14,11 +14,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.drill.cases import PROJECT, Result, command
+from tests.drill.cases import PROJECT, Result, command, kept_directory
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 KINDS = ("create", "write", "fsync", "rename", "mkdir", "open", "read")
@@ -97,9 +96,7 @@ def _server() -> subprocess.Popen[str]:
 @functools.cache
 def _library() -> Path:
   assert COMPILER, "needs a C compiler"
-  folder = tempfile.mkdtemp(prefix="drill-faulty-")
-  atexit.register(shutil.rmtree, folder, ignore_errors=True)
-  library = Path(folder) / "faulty.so"
+  library = kept_directory("faulty") / "faulty.so"
   source = Path(__file__).with_suffix(".c")
   subprocess.run(
     [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -10,13 +9,12 @@ import re
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from tests.drill.cases import Bad, Result, command
+from tests.drill.cases import Bad, Result, command, kept_directory
 
 if TYPE_CHECKING:
   from cnnlab.lab.plan import RunSpec
@@ -47,14 +45,6 @@ HOSTILE = (
   "日本",
 )
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202e"
-
-
-@functools.cache
-def scratch() -> Path:
-  """Returns a directory for what the cases of a process share; it is removed at the process's end."""
-  directory = tempfile.mkdtemp(prefix="drill-security-")
-  atexit.register(shutil.rmtree, directory, ignore_errors=True)
-  return Path(directory)
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -89,7 +79,7 @@ SWEEP = (
 @functools.cache
 def _base() -> Path:
   """Trains a sweep of two runs; returns its root."""
-  root = scratch() / "runs"
+  root = kept_directory("security") / "runs"
   result = command(*SWEEP, f"--root={root}")
   if result.code:
     raise RuntimeError(result.trace or result.err or result.out)

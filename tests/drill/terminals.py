@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.drill.cases import Case, command, judge
+from tests.drill.cases import Case, command, judge, kept_directory
 from tests.drill.hostile import (
   ESCAPE,
   SWEEP,
   check_controls,
-  scratch,
   trained,
 )
 
@@ -153,6 +152,6 @@ def _replace_names(value: object) -> None:
 def _image() -> Path:
   from PIL import Image
 
-  path = scratch() / "x.png"
+  path = kept_directory("security") / "x.png"
   Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
   return path

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import os
 import shutil
 import signal
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from tests.drill.cases import Bad, Result, command
+from tests.drill.cases import Bad, Result, command, kept_directory
 
 ARGUMENTS = (
   "train",
@@ -34,7 +32,7 @@ def train(directory: Path) -> Result:
 @functools.cache
 def whole() -> Path:
   """Returns the directory of the run that nothing disturbed; made once per process."""
-  return _made(_scratch() / "whole")
+  return _made(kept_directory("trained") / "whole")
 
 
 @functools.cache
@@ -51,7 +49,7 @@ def half() -> Path:
     if step == STEPS // 2:
       os.kill(os.getpid(), signal.SIGINT)
 
-  directory = _scratch() / "half"
+  directory = kept_directory("trained") / "half"
   try:
     train_in_process(config, directory, progress=interrupt)
   except Interrupted:
@@ -90,13 +88,6 @@ def assert_same(directory: Path) -> None:
   status = json.loads((directory / "status.json").read_text())
   if status["status"] != "done":
     raise Bad("lost", f"the status of the finished run is {status['status']!r}")
-
-
-@functools.cache
-def _scratch() -> Path:
-  directory = tempfile.mkdtemp(prefix="drill-trained-")
-  atexit.register(shutil.rmtree, directory, ignore_errors=True)
-  return Path(directory)
 
 
 def _made(directory: Path) -> Path:
