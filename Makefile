@@ -19,7 +19,7 @@ quickstart: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy cnnlab configs experiments launch
+	$(BIN)/mypy cnnlab
 
 test: lint
 	$(BIN)/python -m pytest -n 3 --dist worksteal

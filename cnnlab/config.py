@@ -1,7 +1,7 @@
 """Config pages: load one, and override it by dotted keys.
 
 A page is a Python file with `get_config(arg='') -> ConfigDict`, named on the command
-line as `configs/cifar.py:resnet20`. Every key and its default stands in
+line as `configs/cifar.py:resnet20`, or `cifar:resnet20` for one of cnnlab's own. Every key and its default stands in
 `cnnlab/defaults.py`; the sections `model` and `task` are open, since their keys are the options of
 the model (`cnnlab.models.model_options`) and the task that they name.
 """
@@ -25,13 +25,14 @@ from cnnlab.errors import CnnlabError, ConfigError, shown, unknown
 # Their keys are checked by the model registry and by the chosen task, not by the page.
 OPEN_SECTIONS = ("model", "task")
 EITHER_SIZE = ("data.image_size", "data.resize")  # a side, or (height, width)
-_PROJECT = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def load_page(page: str) -> ConfigDict:
-  """Returns the config of a page given as `path.py` or `path.py:argument`.
+  """Returns the config of a page given as `path.py`, `path.py:argument` or `name:argument`.
 
-  A relative path is looked for in the working directory, then in the project.
+  A relative path is looked for in the working directory, then in cnnlab. A name is that of a page
+  in `cnnlab/configs`.
 
   Raises:
     ConfigError: no such file, no `get_config` in it, or anything that the page itself raises; the
@@ -39,11 +40,11 @@ def load_page(page: str) -> ConfigDict:
   """
   path, _, argument = page.partition(":")
   # `os.path` has False for names that no file can have, where `Path` raises.
-  found = next((p for p in (path, str(_PROJECT / path)) if os.path.isfile(p)), None)
+  places = (path, str(_PACKAGE / path), str(_PACKAGE / "configs" / f"{path}.py"))
+  found = next((p for p in places if os.path.isfile(p)), None)
   if found is None:
-    pages = [
-      f"configs/{p.name}" for p in (_PROJECT / "configs").glob("*.py") if p.stem != "__init__"
-    ]
+    names = [p.stem for p in (_PACKAGE / "configs").glob("*.py") if p.stem != "__init__"]
+    pages = [f"configs/{name}.py" for name in names] if os.sep in path else names
     kind = "config page (this is a folder)" if path and os.path.isdir(path) else "config page"
     raise ConfigError(unknown(kind, path, pages))
   spec = importlib.util.spec_from_file_location(f"cnnlab_page_{Path(found).stem}", found)

@@ -19,15 +19,15 @@ from rich.console import Console
 
 from cnnlab.lab.execute import EXECUTE_RUN
 from cnnlab.lab.plan import RunSpec, groups
+from cnnlab.launch import worker as worker_module
+from cnnlab.launch.display import SweepDisplay
+from cnnlab.launch.hardware import Share, shares, usable_cores, usable_gpus
+from cnnlab.launch.interrupts import held_back, on_signals
+from cnnlab.launch.outcome import SweepResult, closed, opened
+from cnnlab.launch.queue import Queue
+from cnnlab.launch.settings import check_workers, read_settings
+from cnnlab.launch.worker import log_file
 from cnnlab.terminal import SafeConsole
-from launch import worker as worker_module
-from launch.display import SweepDisplay
-from launch.hardware import Share, shares, usable_cores, usable_gpus
-from launch.interrupts import held_back, on_signals
-from launch.outcome import SweepResult, closed, opened
-from launch.queue import Queue
-from launch.settings import check_workers, read_settings
-from launch.worker import log_file
 
 # together: the most runs that a worker trains as one compiled program.
 SETTINGS = {"together": 1}

@@ -10,11 +10,11 @@ from typing import Any
 
 from cnnlab.errors import RunError
 from cnnlab.lab.plan import DAMAGED, FINISHED, RunSpec, damage, run_state
+from cnnlab.launch.display import SweepDisplay
+from cnnlab.launch.outcome import Outcome, SweepResult
 from cnnlab.runs.directory import record_failure
 from cnnlab.runs.lease import owner
 from cnnlab.runs.status import read_status
-from launch.display import SweepDisplay
-from launch.outcome import Outcome, SweepResult
 
 LOOK_EVERY = 1.0  # seconds between looks at the runs of others
 

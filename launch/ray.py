@@ -19,13 +19,13 @@ from rich.console import Console
 from cnnlab.errors import ConfigError, RunError
 from cnnlab.lab.execute import EXECUTE_RUN
 from cnnlab.lab.plan import RunSpec
+from cnnlab.launch.hardware import usable_cores, usable_gpus
+from cnnlab.launch.interrupts import interruptible
+from cnnlab.launch.outcome import SweepResult, opened
+from cnnlab.launch.remote import Ended, drive
+from cnnlab.launch.settings import check_workers, read_settings
+from cnnlab.launch.worker import execute_once, load, log_file, redirect
 from cnnlab.terminal import SafeConsole
-from launch.hardware import usable_cores, usable_gpus
-from launch.interrupts import interruptible
-from launch.outcome import SweepResult, opened
-from launch.remote import Ended, drive
-from launch.settings import check_workers, read_settings
-from launch.worker import execute_once, load, log_file, redirect
 
 # address: of a running cluster ('auto' finds this machine's); '' starts one. gpus: -1 takes one
 # where the cluster has any.
@@ -60,7 +60,7 @@ def run_sweep(
   """Executes all pending runs on a Ray cluster, and returns the outcome of each.
 
   Args:
-    specs, execute, console, logs, restarts: as of `launch.local.run_sweep`.
+    specs, execute, console, logs, restarts: as of `cnnlab.launch.local.run_sweep`.
     workers: how many runs at a time; None for as many as the cluster has room for.
     settings: `address`, `cpus` and `gpus` of a run, as in `SETTINGS`.
 
@@ -109,7 +109,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 class _Cluster:
-  """The runs as tasks of a Ray cluster: a backend of `launch.remote.drive`."""
+  """The runs as tasks of a Ray cluster: a backend of `cnnlab.launch.remote.drive`."""
 
   def __init__(
     self,

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 
 from cnnlab.lab.plan import RunSpec
-from launch.display import SweepDisplay
-from launch.interrupts import on_signals
-from launch.outcome import SweepResult, closed
-from launch.queue import Queue
+from cnnlab.launch.display import SweepDisplay
+from cnnlab.launch.interrupts import on_signals
+from cnnlab.launch.outcome import SweepResult, closed
+from cnnlab.launch.queue import Queue
 
 
 class Ended(NamedTuple):

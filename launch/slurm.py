@@ -30,13 +30,13 @@ from rich.console import Console
 from cnnlab.errors import ConfigError, RunError, printable
 from cnnlab.lab.execute import EXECUTE_RUN
 from cnnlab.lab.plan import RunSpec
+from cnnlab.launch import worker
+from cnnlab.launch.hardware import usable_cores
+from cnnlab.launch.interrupts import held_back
+from cnnlab.launch.outcome import Outcome, SweepResult, opened
+from cnnlab.launch.remote import Ended, drive
+from cnnlab.launch.settings import check_workers, read_settings
 from cnnlab.terminal import SafeConsole
-from launch import worker
-from launch.hardware import usable_cores
-from launch.interrupts import held_back
-from launch.outcome import Outcome, SweepResult, opened
-from launch.remote import Ended, drive
-from launch.settings import check_workers, read_settings
 
 # time: limit of a job in minutes. requeues: how often a run may be queued again. signal_delay:
 # seconds before the limit at which a run is saved. setup: shell commands run before Python.
@@ -97,7 +97,7 @@ def run_sweep(
   """Executes each pending run as a job, and returns the outcome of each.
 
   Args:
-    specs, execute, console: as of `launch.local.run_sweep`.
+    specs, execute, console: as of `cnnlab.launch.local.run_sweep`.
     workers: how many jobs run at a time; None for as many as SLURM allows.
     logs: a directory that the nodes share: a log a run, and submitit's files below `slurm`.
     settings: see `SETTINGS`.
@@ -130,7 +130,7 @@ def run_sweep(
 
 
 class _Jobs:
-  """The runs as jobs: a backend of `launch.remote.drive`."""
+  """The runs as jobs: a backend of `cnnlab.launch.remote.drive`."""
 
   def __init__(
     self,

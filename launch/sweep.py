@@ -18,13 +18,13 @@ from cnnlab.lab.directory import open_sweep, save_experiment
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.plan import RunSpec, plan, plan_tuning, select
 from cnnlab.lab.tuning import choose
-from launch.outcome import Outcome, SweepResult
+from cnnlab.launch.outcome import Outcome, SweepResult
 
 # Each is `run_sweep(specs, *, workers, console, logs, settings) -> SweepResult`.
 LAUNCHERS = {
-  "local": "launch.local:run_sweep",
-  "ray": "launch.ray:run_sweep",
-  "slurm": "launch.slurm:run_sweep",
+  "local": "cnnlab.launch.local:run_sweep",
+  "ray": "cnnlab.launch.ray:run_sweep",
+  "slurm": "cnnlab.launch.slurm:run_sweep",
 }
 
 

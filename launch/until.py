@@ -17,7 +17,7 @@ from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.results import collect
 from cnnlab.lab.statistics.sequential import alpha_at, seeds_at_looks
 from cnnlab.lab.statistics.verdicts import INCONCLUSIVE, judge
-from launch.sweep import LOCAL, Launcher, Sweep, sweep
+from cnnlab.launch.sweep import LOCAL, Launcher, Sweep, sweep
 
 
 def sweep_until_decided(

@@ -19,9 +19,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from cnnlab.launch.hardware import Share
+from cnnlab.launch.interrupts import let_through
 from cnnlab.memory import keep_freed_memory
-from launch.hardware import Share
-from launch.interrupts import let_through
 
 REPORT_EVERY = 0.1  # seconds: more often, the bar would cost what it shows
 

@@ -31,16 +31,14 @@ ROOMS = (
   "cnnlab.bench",
   "cnnlab.inspect",
   "cnnlab.lab",
-  "configs",
-  "experiments",
-  "launch",
+  "cnnlab.configs",
+  "cnnlab.experiments",
+  "cnnlab.launch",
   "cnnlab.cli",
 )
-LIBRARY = sorted(
-  path
-  for room in ("cnnlab", "configs", "experiments", "launch")
-  for path in (PROJECT / room).rglob("*.py")
-)
+# Folders of the repository that `cnnlab` holds as links, and the wheel as folders.
+LINKED = ("configs", "experiments", "launch")
+LIBRARY = sorted(path for room in ("cnnlab", *LINKED) for path in (PROJECT / room).rglob("*.py"))
 SOURCES = LIBRARY + sorted((PROJECT / "tests").rglob("*.py"))
 MOST_LINES, MOST_FUNCTION_LINES, MOST_ARGUMENTS = 400, 80, 8
 
@@ -50,7 +48,9 @@ def ids(path):
 
 
 def dotted(path):
-  return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+  parts = path.relative_to(PROJECT).with_suffix("").parts
+  within = ("cnnlab",) if parts[0] in LINKED else ()
+  return ".".join(within + parts).removesuffix(".__init__")
 
 
 def room_of(module):
@@ -64,9 +64,15 @@ def imports(path):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module:
       yield from (
-        f"{node.module}.{alias.name}" if node.module in ("cnnlab", "launch") else node.module
+        f"{node.module}.{alias.name}" if node.module in ("cnnlab", "cnnlab.launch") else node.module
         for alias in node.names
       )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_linked_folders_are_imported_as_parts_of_cnnlab(path):
+  others = {name for name in imports(path) if name.partition(".")[0] in LINKED}
+  assert not others, f"import cnnlab.{sorted(others)[0]}: the wheel has it there alone"
 
 
 def functions(path):

@@ -111,10 +111,10 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.lab import load_experiment
   from cnnlab.lab.plan import parse_seeds, plan, plan_tuning
   from cnnlab.lab.report.console import plan_table
+  from cnnlab.launch.settings import parse_settings
+  from cnnlab.launch.sweep import Launcher, sweep
   from cnnlab.runs.files import check_folder
   from cnnlab.terminal import SafeConsole
-  from launch.settings import parse_settings
-  from launch.sweep import Launcher, sweep
 
   if arguments.new:
     return _write_new(arguments.new)
@@ -147,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
   from cnnlab.cli.report import report
-  from launch.until import sweep_until_decided
+  from cnnlab.launch.until import sweep_until_decided
 
   if arguments.until:
     start = functools.partial(sweep_until_decided, max_hours=arguments.max_hours)
@@ -248,7 +248,7 @@ def _print_cost(
 
   from cnnlab.lab.cost import estimate_cost, measure, rate_of_runs, remembered, scaled
   from cnnlab.lab.wiring import check_settings
-  from launch.hardware import shares
+  from cnnlab.launch.hardware import shares
 
   share = shares(arguments.workers, len(tuning) + len(specs))[0]
   whole = [one.label for one in examined if not one.error]

@@ -82,7 +82,7 @@ class Experiment:
     looks: how often `cnnlab sweep --until decided` has looked at the verdicts.
     confirmed_by: seeds on which the claims, as they were before, are tested once more by themselves.
     paper: {label: figure published for that variant}.
-    recipe: name of this form of the experiment, such as `quick`; see `experiments.recipes`.
+    recipe: name of this form of the experiment, such as `quick`; see `cnnlab.experiments.recipes`.
     note: how this form differs from the published one.
     overrides: {dotted.config.key: value} for all variants, applied to the page before their own.
     declared: metrics of the task, as its runs declare them; not part of experiment.json.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,13 +18,13 @@ from cnnlab.config import line_of
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.lab.experiment import Experiment
 
-_PROJECT = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def load_experiment(path_or_name: str, recipe: str = "") -> Experiment:
   """Returns the experiment in a folder or file, or with a name in `experiments/`.
 
-  A relative path is looked up in the working directory, then in the project.
+  A relative path is looked up in the working directory, then in cnnlab.
 
   Args:
     path_or_name: such as `experiments/all_cnn`, `experiments/all_cnn/experiment.py`, `all_cnn`.
@@ -57,12 +58,14 @@ def find_file(path_or_name: str) -> Path:
     ConfigError: there is none; the nearest names are given.
   """
   given = Path(path_or_name)
-  for base in (Path(), _PROJECT, _PROJECT / "experiments"):
+  for base in (Path(), _PACKAGE, _PACKAGE / "experiments"):
     for candidate in (base / given, base / given / "experiment.py"):
       with contextlib.suppress(OSError, ValueError):  # too long, or a NUL in it
         if candidate.is_file() and candidate.suffix == ".py":
           return candidate.resolve()
-  names = [f"experiments/{p.parent.name}" for p in _PROJECT.glob("experiments/*/experiment.py")]
+  names = [p.parent.name for p in _PACKAGE.glob("experiments/*/experiment.py")]
+  if os.sep in path_or_name:
+    names = [f"experiments/{name}" for name in names]
   raise ConfigError(unknown("experiment", path_or_name[:200], names))
 
 

@@ -16,8 +16,8 @@ batch norm, without which the deep nets train slowly, and weaker dropout, as its
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment, Published
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 FORMS = ("base", "strided", "convpool", "all_cnn")

@@ -10,9 +10,9 @@ the width. Claims at equal cost are tested only if the sides' multiply-adds agre
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment, Published
 from cnnlab.lab.variants import Overrides
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 TABLE3, TABLE4 = "arXiv:1611.05431, table 3", "arXiv:1611.05431, table 4"

@@ -8,8 +8,8 @@ of arXiv:1512.03385 with a fifth of its learning rate in the paper recipe.
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 NOTES = "CS231n lecture notes, training neural networks, data preprocessing"

@@ -9,9 +9,9 @@ parameters: the quick recipe's ResNet has more than twice as many as its DenseNe
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment, Published
 from cnnlab.lab.variants import Overrides, Variants
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 TABLE2 = "arXiv:1608.06993, table 2, C10+"

@@ -15,8 +15,8 @@ one: the claims are about training sets as well as about test errors.
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import choose
 from cnnlab.lab import Claim, Condition, Experiment, Published
-from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
 KINDS = ("plain", "resnet", "highway")

@@ -9,8 +9,8 @@ maps allow on small machines.
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import choose
 from cnnlab.lab import Claim, Experiment
-from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
 NOTES = "lecture notes on ResNet; arXiv:1512.03385, section 3.3"

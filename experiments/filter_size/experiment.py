@@ -9,8 +9,8 @@ report states. Hyperparameters of arXiv:1512.03385.
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 SOURCE = "arXiv:1409.1556, section 2.3"

@@ -7,8 +7,8 @@ gives no figures for it. Hyperparameters of the CIFAR ResNets (arXiv:1512.03385,
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 SOURCE = "arXiv:1409.4842, section 4 and figure 2"

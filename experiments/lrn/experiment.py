@@ -9,8 +9,8 @@ first two blocks, with k=2, n=5, alpha=1e-4 and beta=0.75. Hyperparameters of ar
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment, Published
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 ALEXNET = "Krizhevsky et al. 2012, section 3.3"

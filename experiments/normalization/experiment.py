@@ -9,8 +9,8 @@ norm speeds up training is a claim about equal numbers of steps: `batch_64` and 
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import choose
 from cnnlab.lab import Claim, Condition, Experiment, Published
-from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
 NORMS = ("none", "batch", "layer", "instance", "group", "weight", "switchable")

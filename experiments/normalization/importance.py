@@ -2,7 +2,7 @@
 
 The figure is written to the sweep's figures, which its report shows.
 
-python -m experiments.normalization.importance runs/normalization
+python -m cnnlab.experiments.normalization.importance runs/normalization
 """
 
 from __future__ import annotations

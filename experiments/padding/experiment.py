@@ -9,8 +9,8 @@ padded net, by wider layers. Hyperparameters of arXiv:1512.03385.
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 NOTES = "CS231n lecture notes, convolutional networks, layer sizing patterns"

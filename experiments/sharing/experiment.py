@@ -9,9 +9,9 @@ map, so that both forms can tell positions apart. Sharing changes the parameters
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import TRAINED, choose
 from cnnlab.lab import Claim, Experiment
 from cnnlab.lab.variants import Overrides
-from experiments.recipes import TRAINED, choose
 
 RECIPES = ("paper", "quick", "tiny")
 NOTES = "CS231n lecture notes, convolutional networks, parameter sharing"

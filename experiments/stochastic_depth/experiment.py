@@ -15,9 +15,9 @@ The claims are about nets that overfit: the quick recipe trains a ResNet-32 of h
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import choose
 from cnnlab.lab import Claim, Condition, Experiment, Published
 from cnnlab.lab.variants import Variants
-from experiments.recipes import choose
 
 RECIPES = ("paper", "quick", "tiny")
 TABLE1 = "arXiv:1603.09382, table 1, CIFAR-10+"

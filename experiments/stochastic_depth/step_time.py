@@ -4,7 +4,7 @@ A masked block is computed and multiplied by zero. A skipped block (`survival_sk
 computed, because of a conditional in the compiled program. The figure and its numbers are written
 to the sweep's figures, which its report shows.
 
-python -m experiments.stochastic_depth.step_time runs/stochastic_depth
+python -m cnnlab.experiments.stochastic_depth.step_time runs/stochastic_depth
 """
 
 from __future__ import annotations

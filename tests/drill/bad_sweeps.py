@@ -88,7 +88,7 @@ def _launched(directory: Path, launcher: str, settings: dict[str, str]) -> str:
   slurm = fake_slurm(directory) if "--" not in settings else contextlib.nullcontext()
   with slurm:
     try:
-      run_sweep = importlib.import_module(f"launch.{launcher}").run_sweep
+      run_sweep = importlib.import_module(f"cnnlab.launch.{launcher}").run_sweep
       run_sweep([spec_of(directory / "runs", "a")], settings=settings, **options)
     except CnnlabError as error:
       (key,) = set(settings) - ({"wait"} if launcher == "slurm" and len(settings) > 1 else set())

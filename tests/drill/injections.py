@@ -33,7 +33,7 @@ def _submitted(directory: Path, place: str, text: str) -> str:
   from rich.console import Console
 
   from cnnlab.errors import CnnlabError
-  from launch.slurm import run_sweep
+  from cnnlab.launch.slurm import run_sweep
 
   root = directory / (text.replace("/", "") if place == "root" else "runs")
   spec = spec_of(root, text.replace("/", "") if place == "label" else "a")
@@ -77,7 +77,7 @@ def hostile_names(directory: Path, launcher: str) -> str:
   root = directory / 'it\'s "the" root $(x) [red]'
   specs = [spec_of(root, text) for text in (*HOSTILE, ESCAPE.replace("]0", ""))]
   out = io.StringIO()
-  run_sweep = importlib.import_module(f"launch.{launcher}").run_sweep
+  run_sweep = importlib.import_module(f"cnnlab.launch.{launcher}").run_sweep
   with contextlib.chdir(PROJECT):
     result = run_sweep(
       specs,

@@ -347,7 +347,7 @@ def main(launcher: str, workers: str, root: str) -> int:
       f"{label}/seed{seed}", label, seed, str(directory), PAGE, OVERRIDES | {"seed": seed}
     )
     specs.append(dataclasses.replace(spec, state=run_state(directory)))
-  run_sweep: Callable = importlib.import_module(f"launch.{launcher}").run_sweep
+  run_sweep: Callable = importlib.import_module(f"cnnlab.launch.{launcher}").run_sweep
   options = {"slurm": {"settings": {"requeues": "3"}}, "ray": {}, "local": {}}[launcher]
   chosen = {"workers": int(workers), "console": Console(width=200), "logs": Path(root) / "logs"}
   result = run_sweep(specs, **chosen, **options)

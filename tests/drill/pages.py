@@ -73,7 +73,7 @@ def cases() -> Iterator[Case]:
     yield Case("pages", name, _page, (content,))
   for line in SETTERS:
     page = (
-      "from configs.digits import get_config as base\ndef get_config(arg=''):\n"
+      "from cnnlab.configs.digits import get_config as base\ndef get_config(arg=''):\n"
       f"  config = base('tiny')\n  {line}\n  return config\n"
     )
     yield Case("pages", line, _page, (page.encode(),))

@@ -8,6 +8,8 @@ import pytest
 
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
+from cnnlab.experiments.normalization import importance
+from cnnlab.experiments.stochastic_depth import step_time
 from cnnlab.lab.claim import COSTS, EXACT
 from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.execute import execute_run
@@ -19,8 +21,6 @@ from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.lab.wiring import examine, unwired
 from cnnlab.models import create_model
 from cnnlab.train.setup import prepare as setup_run
-from experiments.normalization import importance
-from experiments.stochastic_depth import step_time
 from tests.conftest import PROJECT
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))

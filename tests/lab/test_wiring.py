@@ -12,8 +12,8 @@ from cnnlab.lab.cost import rate_of_runs
 from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import plan
 from cnnlab.lab.wiring import examine, unwired
-from launch.sweep import Launcher
-from launch.sweep import sweep as run_sweep
+from cnnlab.launch.sweep import Launcher
+from cnnlab.launch.sweep import sweep as run_sweep
 from tests.conftest import keep_compiled
 
 STRIDE = {"model.downsample": "stride"}

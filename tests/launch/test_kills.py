@@ -18,7 +18,7 @@ import dataclasses, sys
 from pathlib import Path
 from rich.console import Console
 from cnnlab.lab.plan import run_state
-from launch.local import run_sweep
+from cnnlab.launch.local import run_sweep
 from tests.launch import digits
 if __name__ == "__main__":
   root = Path(sys.argv[1])

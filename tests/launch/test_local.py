@@ -12,9 +12,9 @@ from rich.console import Console
 
 from cnnlab.errors import ConfigError
 from cnnlab.lab.plan import RunSpec
-from launch.hardware import shares
-from launch.interrupts import held_back
-from launch.local import run_sweep
+from cnnlab.launch.hardware import shares
+from cnnlab.launch.interrupts import held_back
+from cnnlab.launch.local import run_sweep
 
 FAKE = "tests.launch.fakes:execute"
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +133,7 @@ import sys
 from pathlib import Path
 from rich.console import Console
 from tests.launch.test_local import FAKE, specs_in
-from launch.local import run_sweep
+from cnnlab.launch.local import run_sweep
 if __name__ == "__main__":
   want = {"steps": 4000, "pause": 0.05}
   specs = specs_in(Path(sys.argv[1]), a=dict(want), b=dict(want), c=dict(want))
@@ -203,7 +203,7 @@ def test_progress_reaches_nobody_when_the_launcher_is_gone():
   """The run goes on until the step at which its worker, which sees the death, has it saved."""
   from multiprocessing import Pipe
 
-  from launch.worker import _Reporter
+  from cnnlab.launch.worker import _Reporter
 
   ours, theirs = Pipe()
   ours.close()
@@ -213,7 +213,7 @@ def test_progress_reaches_nobody_when_the_launcher_is_gone():
 def test_a_process_that_starts_while_signals_are_held_back_hears_them_when_it_is_ready():
   code = (
     "import signal, sys\n"
-    "from launch.interrupts import let_through\n"
+    "from cnnlab.launch.interrupts import let_through\n"
     "print('started', flush=True); sys.stdin.read(1)\n"
     "try:\n  let_through()\nexcept KeyboardInterrupt:\n  print('heard')\n"
   )

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from cnnlab.errors import ConfigError, RunError
-from launch.ray import run_sweep
+from cnnlab.launch.ray import run_sweep
 from tests.launch import digits
 from tests.launch.test_local import specs_in
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from cnnlab.errors import ConfigError, RunError
-from launch.slurm import SETTINGS, run_sweep
+from cnnlab.launch.slurm import SETTINGS, run_sweep
 from tests.launch import digits
 from tests.launch.test_local import specs_in
 

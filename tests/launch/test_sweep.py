@@ -9,8 +9,8 @@ from rich.console import Console
 from cnnlab.errors import ConfigError
 from cnnlab.lab.files import load_experiment
 from cnnlab.lab.report.write import write_report
-from launch.settings import parse_settings
-from launch.sweep import Launcher, sweep
+from cnnlab.launch.settings import parse_settings
+from cnnlab.launch.sweep import Launcher, sweep
 
 
 def run(root, **options):

@@ -15,8 +15,8 @@ from rich.console import Console
 from cnnlab.errors import ConfigError
 from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import RunSpec, groups
-from launch.local import run_sweep
-from launch.sweep import Launcher, sweep
+from cnnlab.launch.local import run_sweep
+from cnnlab.launch.sweep import Launcher, sweep
 from tests.launch.digits import PAGE, assert_complete, checkpointed, specs
 
 HERE = "tests.launch.test_together"

@@ -11,10 +11,10 @@ import time
 import pytest
 from rich.console import Console
 
+from cnnlab.launch.display import SweepDisplay
+from cnnlab.launch.outcome import SweepResult
+from cnnlab.launch.queue import Queue
 from cnnlab.runs.directory import RunDirectory
-from launch.display import SweepDisplay
-from launch.outcome import SweepResult
-from launch.queue import Queue
 from tests.launch.test_local import specs_in, wait_gone
 
 SCRIPT = """
@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from rich.console import Console
 from tests.launch.test_local import specs_in
-from launch.local import run_sweep
+from cnnlab.launch.local import run_sweep
 if __name__ == "__main__":
   want = {"steps": 8, "gate": sys.argv[2]}
   runs = {name: dict(want) for name in sys.argv[3:]}
@@ -112,7 +112,7 @@ def queue(tmp_path):
 
 
 def test_queue_leaves_what_others_train_and_takes_in_its_end(queue, tmp_path, monkeypatch):
-  monkeypatch.setattr("launch.queue.LOOK_EVERY", 0.0)
+  monkeypatch.setattr("cnnlab.launch.queue.LOOK_EVERY", 0.0)
   queue, result, text = queue
   other = RunDirectory(tmp_path / "a", {"seed": 0})
   other.set_status("running", total_steps=5)

@@ -8,9 +8,9 @@ from cnnlab.errors import ConfigError
 from cnnlab.lab.claim import Claim
 from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.experiment import read_experiment
-from launch import until
-from launch.outcome import Outcome, SweepResult
-from launch.sweep import Sweep
+from cnnlab.launch import until
+from cnnlab.launch.outcome import Outcome, SweepResult
+from cnnlab.launch.sweep import Sweep
 from tests.lab.conftest import make_experiment
 from tests.runs.synthetic import write_run
 

@@ -17,7 +17,7 @@ from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.files import load_experiment
 from cnnlab.runs.directory import PLACES
 
-_PROJECT = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[2]
 
 
 class Current(NamedTuple):
@@ -71,7 +71,7 @@ def current(saved: Experiment, sweep: Path) -> Current:
 
 
 def _file(saved: Experiment, sweep: Path) -> Path | None:
-  by_name = _PROJECT / "experiments" / saved.name / "experiment.py"
+  by_name = _PACKAGE / "experiments" / saved.name / "experiment.py"
   for file in (Path(saved.file) if saved.file else by_name, by_name):
     if file.is_file() and not file.resolve().is_relative_to(sweep.resolve()):
       return file
