@@ -1,7 +1,12 @@
 """The table of models: names to families, with options checked before a network is built.
 
 A family is a module in this folder with `SIZES`, a dict of model name -> anything, and
-`build(name, **options)`, which returns a Flax module whose fields are the options.
+`build(name, **options)`, which returns a Flax module whose fields are the options. `OUTPUT` is what
+its models compute, 'classification' by default.
+
+A family of decoders has `DECODERS`, a dict of name -> anything, and can be built around every
+classifier: `unet_resnet34`, whether `SIZES` lists it or not. Its network's field `encoder` is the
+classifier, whose options are the network's too.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ FAMILIES: tuple[str, ...] = (
   "resnet_cifar",
   "vit",
 )
+OUTPUTS = ("classification", "segmentation")
 
 
 class Option(NamedTuple):
@@ -65,9 +71,15 @@ def _table() -> dict[str, types.ModuleType]:
   return table
 
 
-def list_models(pattern: str = "*") -> list[str]:
-  """Returns the names of all models that match a shell pattern such as 'resnet*', naturally sorted."""
-  return natsort.natsorted(fnmatch.filter(_table(), pattern))
+def list_models(pattern: str = "*", output: str | None = None) -> list[str]:
+  """Returns the names of all models that match a shell pattern such as 'resnet*', naturally sorted.
+
+  Args:
+    pattern: shell pattern.
+    output: one of `OUTPUTS`, only models that compute this.
+  """
+  names = natsort.natsorted(fnmatch.filter(_table(), pattern))
+  return [name for name in names if output is None or output_of(name) == output]
 
 
 def family_of(name: str) -> str:
@@ -75,22 +87,52 @@ def family_of(name: str) -> str:
   return _family(name).__name__.rpartition(".")[2]
 
 
+def output_of(name: str) -> str:
+  """Returns what a model computes, one of `OUTPUTS`; ConfigError for an unknown model."""
+  return getattr(_family(name), "OUTPUT", OUTPUTS[0])
+
+
+def require_output(name: str, output: str) -> None:
+  """Raises ConfigError unless the model computes `output`, one of `OUTPUTS`."""
+  if (found := output_of(name)) != output:
+    raise ConfigError(
+      f"config key 'model.name': {name!r} is a network for {found}, not for {output}; allowed: "
+      f"those that `cnnlab models --output {output}` lists"
+    )
+
+
 def _family(name: str) -> types.ModuleType:
   table = _table()
-  if not isinstance(name, str) or name not in table:
-    raise ConfigError(unknown("model", name, table))
-  return table[name]
+  if isinstance(name, str):
+    if name in table:
+      return table[name]
+    for module in dict.fromkeys(table.values()):
+      for decoder in getattr(module, "DECODERS", ()):
+        if name.startswith(f"{decoder}_"):
+          encoder = table.get(name.removeprefix(f"{decoder}_"))
+          if encoder is not None and not hasattr(encoder, "DECODERS"):
+            return module
+  raise ConfigError(unknown("model", name, table))
 
 
 def model_options(name: str) -> dict[str, Option]:
   """Returns the options of a model in the order of its fields; ConfigError if it is unknown."""
-  net = _family(name).build(name)
+  return _options(_family(name).build(name))
+
+
+def _options(net: nn.Module) -> dict[str, Option]:
+  """Returns the options of a net and of its encoder, except for those of the encoder's own head."""
   hints = typing.get_type_hints(type(net), include_extras=True)
-  return {
+  found = {
     field.name: Option(hints[field.name], getattr(net, field.name))
     for field in dataclasses.fields(net)
-    if field.init and field.name not in ("parent", "name")
+    if field.init and field.name not in ("parent", "name", "encoder")
   }
+  encoder = getattr(net, "encoder", None)
+  if encoder is None:
+    return found
+  left_out = {*found, *getattr(encoder, "HEAD_OPTIONS", ())}
+  return found | {key: value for key, value in _options(encoder).items() if key not in left_out}
 
 
 def create_model(name: str, **overrides: OptionValue) -> nn.Module:
