@@ -79,6 +79,7 @@ def test_wrong_overrides_name_the_key_and_what_is_allowed(argument, words):
   ("page", "words"),
   [
     ("configs/digit.py", ["'configs/digit.py'", "did you mean 'configs/digits.py'"]),
+    ("digit", ["'digit'", "did you mean 'digits'"]),
     ("configs/digits.py:huge", ["'huge'", "'tiny'"]),
   ],
 )
@@ -86,6 +87,12 @@ def test_wrong_pages_name_the_nearest(page, words):
   with pytest.raises(ConfigError) as caught:
     load_page(page)
   assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("page", ["digits:tiny", "configs/digits.py:tiny"])
+def test_pages_of_cnnlab_are_found_from_any_folder(page, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert load_page(page).max_steps == 2
 
 
 def test_a_page_that_sets_an_unknown_key_is_refused(tmp_path):
@@ -185,7 +192,7 @@ def test_binding_takes_the_keys_of_the_dataclass_in_its_types():
     ({"rate": "x"}, "config key 'part.rate' is 'x'; allowed: float"),
     ({"count": 1.5}, "'part.count' is 1.5; allowed: int"),
     ({"count": True}, "'part.count' is True; allowed: int"),
-    ({"mode": "fats"}, r"unknown value of config key 'part.mode' 'fats'; did you mean 'fast'"),
+    ({"mode": "fats"}, r"unknown value 'fats' of config key 'part.mode'; did you mean 'fast'"),
     ({"sizes": (1, "2")}, "'part.sizes'.*tuple of int"),
     ({"side": (1, 2, 3)}, "'part.side' is .1, 2, 3.; allowed: int or tuple of 2 int"),
   ],
@@ -196,7 +203,7 @@ def test_values_that_do_not_fit_are_named(section, message):
 
 
 def test_an_unknown_variant_names_the_nearest():
-  with pytest.raises(ConfigError, match=r"value of config key 'part.name' 'exmple'.*'example'"):
+  with pytest.raises(ConfigError, match=r"value 'exmple' of config key 'part.name'.*'example'"):
     choose({"example": Example}, {"name": "exmple"}, "part")
 
 
