@@ -56,7 +56,7 @@ def default_config() -> ConfigDict:
 
 def _data() -> ConfigDict:
   data = ConfigDict()
-  data.name = "digits"  # digits, tfds:<name>, folder:<path>
+  data.name = "digits"  # digits, scenes, tfds:<name>, folder:<path>, pairs:<path>
   data.dir = ""  # the TFDS data_dir; empty = TFDS's own default
   data.train_split = ""  # empty = the set's usual split
   data.eval_split = ""
@@ -80,7 +80,10 @@ def _data() -> ConfigDict:
   # "random_resized_crop(area=0.3)", "erase(probability=0.5)", ...
   data.transforms = ()
   data.mix = ()  # of whole batches, in order: "mixup(alpha=0.2)", "cutmix(alpha=1.0)"
-  data.eval_crops = "center"  # center, ten, grid2 to grid5, dense; all average probabilities
+  # center, ten, grid2 to grid5, dense; or whole, the stored image, for label maps; all average
+  # probabilities
+  data.eval_crops = "center"
+  data.eval_scales = (1.0,)  # sizes, as factors, at which label maps are predicted and averaged
   data.placement = "auto"  # device, stream (Grain workers), auto (device if it fits)
   data.device_limit_mb = 2048  # largest split that auto puts on the device
   data.workers = 2  # processes that decode a streamed set

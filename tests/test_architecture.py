@@ -17,6 +17,7 @@ ROOMS = (
   "cnnlab.memory",
   "cnnlab.metrics",
   "cnnlab.plot_style",
+  "cnnlab.panels",
   "cnnlab.defaults",
   "cnnlab.config",
   "cnnlab.settings",

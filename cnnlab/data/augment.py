@@ -35,7 +35,7 @@ from cnnlab.errors import DataError, unknown
 if TYPE_CHECKING:
   import jax
 
-EVAL_CROPS = ("center", "ten", "dense", "grid2", "grid3", "grid4", "grid5")
+EVAL_CROPS = ("center", "whole", "dense", "ten", "grid2", "grid3", "grid4", "grid5")
 USUAL = {
   "image": Feature("image", (None, None, None), "uint8"),
   "label": Feature("label", (), "int32"),
@@ -62,7 +62,8 @@ class Preprocess:
       center and their mirror images (AlexNet, NIPS 2012, section 4.1); 'grid5' 5x5 evenly spaced
       crops and their mirror images (VGG, arXiv:1409.1556, section 4.3), other numbers alike; or
       'dense' the whole stored image, over which the network slides, and its mirror image (VGG,
-      section 3.2). Probabilities are averaged.
+      section 3.2); or 'whole', the same without the mirror image. Probabilities are averaged.
+    eval_scales: sizes, as factors, at which an evaluation sees the stored image.
     features: kinds of the arrays in a batch.
   """
 
@@ -73,6 +74,7 @@ class Preprocess:
   transforms: tuple[Transform, ...] = ()
   mix: tuple[Mix, ...] = ()
   eval_crops: str = "center"
+  eval_scales: tuple[float, ...] = (1.0,)
   features: Features = dataclasses.field(default_factory=lambda: USUAL)
 
   def __post_init__(self) -> None:
@@ -97,7 +99,13 @@ class Preprocess:
       mix.check(self.features)
     if self.eval_crops not in EVAL_CROPS:
       raise DataError(unknown("data.eval_crops", self.eval_crops, EVAL_CROPS))
-    if self.eval_crops != "center" and tuple(self.stored_size) == tuple(self.image_size):
+    if self.eval_crops == "center" and self.eval_scales != (1.0,):
+      raise DataError(
+        f"data.eval_scales is {self.eval_scales}, which needs an evaluation of whole images: set "
+        "data.eval_crops to 'whole', or to 'dense' for mirror images too"
+      )
+    crops = self.eval_crops not in ("center", "whole", "dense")
+    if crops and tuple(self.stored_size) == tuple(self.image_size):
       raise DataError(
         f"data.eval_crops is {self.eval_crops!r}, but the images of {height}x{width} leave no room "
         f"for more than one crop of {out_height}x{out_width}: set data.resize above data.image_size"
@@ -132,6 +140,7 @@ class Preprocess:
       "transforms": [one.to_json() for one in self.transforms],
       "mix": [one.to_json() for one in self.mix],
       "eval_crops": self.eval_crops,
+      "eval_scales": list(self.eval_scales),
       "features": {name: dataclasses.asdict(one) for name, one in self.features.items()},
     }
 
@@ -158,6 +167,7 @@ class Preprocess:
       transforms=(*early, *listed),
       mix=tuple(from_json(one, MIXES, "mix") for one in settings.get("mix", ())),
       eval_crops=str(settings.get("eval_crops", "center")),
+      eval_scales=tuple(map(float, settings.get("eval_scales", (1.0,)))),
       features=features or USUAL,
     )
 
@@ -178,14 +188,27 @@ class Preprocess:
     stored, original = self.load_image(path), image_size(path)
     top, left, bottom, right = source_box(original, self.stored_size)
     scale = (bottom - top) / self.stored_size[0], (right - left) / self.stored_size[1]
-    start = self.center
+    rows, columns = self._evaluated()
     box = (
-      top + start[0] * scale[0],
-      left + start[1] * scale[1],
-      top + (start[0] + self.image_size[0]) * scale[0],
-      left + (start[1] + self.image_size[1]) * scale[1],
+      top + rows.start * scale[0],
+      left + columns.start * scale[1],
+      top + rows.stop * scale[0],
+      left + columns.stop * scale[1],
     )
     return stored, View(original, box)
+
+  def _evaluated(self) -> tuple[slice, slice]:
+    """Returns the part of stored images that an evaluation sees."""
+    (top, left), (height, width) = self.center, self.image_size
+    if self.eval_crops != "center":
+      (top, left), (height, width) = (0, 0), self.stored_size
+    return slice(top, top + height), slice(left, left + width)
+
+  def seen(self, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns stored examples with their images and label maps cut to what an evaluation sees."""
+    rows, columns = self._evaluated()
+    maps = {n for n, f in self._present(examples).items() if f.kind in ("image", "label_map")}
+    return {n: array[:, rows, columns] if n in maps else array for n, array in examples.items()}
 
   def normalize(self, images: Any) -> jax.Array:
     """Returns (images - mean) / scale as float32; takes [..., height, width, channels]."""
@@ -230,29 +253,39 @@ class Preprocess:
       images: uint8 [b, height, width, channels].
 
     Returns:
-      float32 [views, b, *image_size, channels], for 'dense' [2, b, *stored_size, channels]; the
-      second half of the views are the mirror images of the first, but for 'center'.
+      float32 [views, b, *image_size, channels], of the stored size for 'whole' and 'dense'; the
+      second half of the views are the mirror images of the first, but for 'center' and 'whole'.
     """
     import jax.numpy as jnp
 
-    if self.eval_crops == "center":
-      return self.eval(images)[None]
     whole = self.normalize(images)
-    height, width = self.image_size
-    corners = [(0, 0)] if self.eval_crops == "dense" else self._corners()
-    if self.eval_crops == "dense":
-      height, width = self.stored_size
+    corners, (height, width) = self.windows(self.stored_size)
     views = jnp.stack([whole[:, t : t + height, x : x + width] for t, x in corners])
-    return jnp.concatenate([views, views[:, :, :, ::-1]])
+    return jnp.concatenate([views, views[:, :, :, ::-1]]) if self.mirrored else views
 
-  def _corners(self) -> list[tuple[int, int]]:
-    """Returns top and left of each crop of an evaluation."""
-    room = [s - i for s, i in zip(self.stored_size, self.image_size, strict=True)]
+  @property
+  def mirrored(self) -> bool:
+    """Whether an evaluation sees the mirror image of each crop too."""
+    return self.eval_crops not in ("center", "whole")
+
+  def windows(self, size: Size) -> tuple[list[tuple[int, int]], Size]:
+    """Returns top and left of each crop that an evaluation sees of an image, and their size.
+
+    Args:
+      size: (height, width) of the image; crops are no larger.
+    """
+    if self.eval_crops in ("whole", "dense"):
+      return [(0, 0)], size
+    window = (min(size[0], self.image_size[0]), min(size[1], self.image_size[1]))
+    room = (size[0] - window[0], size[1] - window[1])
+    middle = (room[0] // 2, room[1] // 2)
+    if self.eval_crops == "center":
+      return [middle], window
     if self.eval_crops == "ten":
-      return [*itertools.product((0, room[0]), (0, room[1])), (room[0] // 2, room[1] // 2)]
+      return [*itertools.product((0, room[0]), (0, room[1])), middle], window
     count = int(self.eval_crops.removeprefix("grid"))
     rows, columns = ([i * free // (count - 1) for i in range(count)] for free in room)
-    return list(itertools.product(rows, columns))
+    return list(itertools.product(rows, columns)), window
 
   def train(self, batch: Any, key: jax.Array, *, offset: int | jax.Array = 0) -> Any:
     """Augments and normalizes, with draws of its own for each example.

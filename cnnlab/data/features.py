@@ -113,7 +113,7 @@ def fit_example(
     elif feature.kind == "label":
       example[name] = _checked_label(name, int(value), feature)
     elif feature.kind == "label_map":
-      example[name] = fit_label_map(np.asarray(value), size)
+      example[name] = fit_label_map(_checked_map(name, np.asarray(value), feature), size)
     elif feature.kind == "boxes":
       example |= _fit_boxes(name, np.asarray(value, np.float32), feature, original, size)
     else:
@@ -141,6 +141,17 @@ def _checked_label(name: str, label: int, feature: Feature) -> np.int32:
       "(test splits of challenges often have no labels: choose another split)"
     )
   return np.int32(label)
+
+
+def _checked_map(name: str, labels: np.ndarray, feature: Feature) -> np.ndarray:
+  most = len(feature.names)
+  strange = labels[(labels >= most) & (labels != IGNORED_LABEL)] if most else labels[:0]
+  if strange.size:
+    raise DataError(
+      f"{name}: {strange.size} pixels have the label {strange.flat[0]}; allowed: 0 to {most - 1}, "
+      f"and {IGNORED_LABEL} (ignored)"
+    )
+  return labels
 
 
 def _fit_boxes(

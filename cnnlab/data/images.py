@@ -160,6 +160,23 @@ def decode(data: bytes | str | os.PathLike[str], size: Size | None, channels: in
     raise BadImage(name, _reason(error)) from error
 
 
+def decode_labels(path: str | os.PathLike[str]) -> np.ndarray:
+  """Returns the values of a label map, a palette or gray PNG file, as int [height, width].
+
+  Raises:
+    BadImage: the file is missing, truncated, or no PNG.
+    DataError: it has colors of other kinds.
+  """
+  try:
+    with _open(path) as file, Image.open(file, formats=("PNG",)) as image:
+      if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
+        return np.asarray(image)
+      mode = image.mode
+  except Exception as error:  # as in `decode`
+    raise BadImage(os.fspath(path), _reason(error)) from error
+  raise DataError(f"{path}: a label map of mode {mode}; allowed: a PNG file, palette or gray")
+
+
 def load_image(
   path: str | os.PathLike[str], size: Size | None = None, channels: int = 3
 ) -> np.ndarray:

@@ -20,7 +20,7 @@ from cnnlab.data.room import require_room
 from cnnlab.data.settings import DataSettings, Side
 from cnnlab.data.sources import Source, Subset, image_channels, image_feature
 from cnnlab.data.splits import DeviceSplit, Split, check_classes, check_skipped, decode_all
-from cnnlab.data.statistics import centering_arrays, image_statistics
+from cnnlab.data.statistics import centering_arrays, image_statistics, label_counts
 from cnnlab.data.transforms import TRANSFORMS, ColorTransform, parse
 from cnnlab.errors import DataError, unknown
 
@@ -61,7 +61,10 @@ def register_source(name: str, open_source: OpenSource) -> None:
   Raises:
     DataError: the name is taken.
   """
-  if name in ("digits", "tfds", "folder") or CUSTOM.setdefault(name, open_source) != open_source:
+  if (
+    name in ("digits", "scenes", "tfds", "folder", "pairs")
+    or CUSTOM.setdefault(name, open_source) != open_source
+  ):
     raise DataError(f"data set {name!r} is registered already")
 
 
@@ -76,6 +79,8 @@ class Data:
     image_shape: (height, width, channels) of the network's input.
     preprocess: turns stored examples into the network's input, on the device.
     placement: 'device' or 'stream'.
+    label_counts: from a label or label map to how often each class occurs in each training example,
+      int64 [examples, classes]; of an even sample where the set is streamed.
     unused: keys of the data section that had no effect.
   """
 
@@ -85,6 +90,7 @@ class Data:
   image_shape: tuple[int, int, int]
   preprocess: Preprocess
   placement: str
+  label_counts: Callable[[str], np.ndarray]
   unused: tuple[str, ...] = ()
 
   @property
@@ -168,11 +174,13 @@ def load(
     transforms=(*colors, *usual, *listed[len(colors) :]),
     mix=tuple(parse(text, MIXES, "data.mix") for text in settings.mix),
     eval_crops=settings.eval_crops,
+    eval_scales=settings.eval_scales,
     features=train.features,
   )
   shape = (*image_size, channels)
   unused = (*opened.unused, *_without_effect(settings))
-  return Data(splits[0], splits[1], train.features, shape, preprocess, placement, unused)
+  counts_of = functools.partial(_label_counts, train, splits[0], stored_size, channels)
+  return Data(splits[0], splits[1], train.features, shape, preprocess, placement, counts_of, unused)
 
 
 def _without_effect(settings: DataSettings) -> list[str]:
@@ -187,7 +195,7 @@ def _without_effect(settings: DataSettings) -> list[str]:
     unused += ["workers"]
   if settings.placement != "auto":
     unused += ["device_limit_mb"]
-  if settings.name == "digits":
+  if settings.name.partition(":")[0] in ("digits", "scenes"):
     unused += ["max_bad_images"]
   return unused
 
@@ -221,9 +229,17 @@ def _open(settings: DataSettings) -> Opened:
     from cnnlab.data.folder import open_folder
 
     return _split(open_folder(rest, settings.train_split, settings.eval_split), settings, ("dir",))
+  if kind == "pairs" and rest:
+    from cnnlab.data.pairs import open_pairs
+
+    return _split(open_pairs(rest, settings.train_split, settings.eval_split), settings, ("dir",))
+  if kind == "scenes":
+    from cnnlab.data.scenes import open_scenes
+
+    return _split(open_scenes(rest), settings, tfds_keys)
   if kind in CUSTOM:
     return _split(CUSTOM[kind](rest, settings), settings, ())
-  allowed = ["digits", "folder:<path>", "tfds:<name>", *CUSTOM]
+  allowed = ["digits", "folder:<path>", "pairs:<path>", "scenes", "tfds:<name>", *CUSTOM]
   if settings.dir:
     from cnnlab.data.tfds import prepared_sets
 
@@ -310,7 +326,8 @@ def _statistics(source: Source, split: Split, size: Size, channels: int) -> dict
   images = split.constants.get(image_feature(source))
 
   def compute() -> tuple[dict[str, np.ndarray], None]:
-    return image_statistics(_sample(source, size, channels) if images is None else images), None
+    sampled = _sample(source, image_feature(source), size, channels) if images is None else images
+    return image_statistics(sampled), None
 
   fingerprint = source.fingerprint()
   if fingerprint is None:
@@ -319,12 +336,21 @@ def _statistics(source: Source, split: Split, size: Size, channels: int) -> dict
   return cached(["statistics", kind, fingerprint, list(size), channels], compute)[0]
 
 
-def _sample(source: Source, size: Size, channels: int) -> np.ndarray:
+def _label_counts(source: Source, split: Split, size: Size, channels: int, name: str) -> np.ndarray:
+  """Returns how often each class occurs in each training example; see `Data.label_counts`."""
+  labels = split.constants.get(name)
+  if labels is None:
+    labels = _sample(source, name, size, channels)
+  return label_counts(labels, len(source.features[name].names))
+
+
+def _sample(source: Source, name: str, size: Size, channels: int) -> np.ndarray:
+  """Returns a feature of an even sample of the examples."""
   count = min(len(source), STATISTICS_SAMPLE)
   indices = np.arange(count) * len(source) // count
   examples = source.read(indices.tolist(), size, channels)
-  images = [e[image_feature(source)] for e in examples if not isinstance(e, BadImage)]
-  if not images:
+  found = [e[name] for e in examples if not isinstance(e, BadImage)]
+  if not found:
     first = next((f": {e}" for e in examples if isinstance(e, BadImage)), "")
     raise DataError(f"{source.name}: none of {count} images of it can be read{first}")
-  return np.stack(images)
+  return np.stack(found)

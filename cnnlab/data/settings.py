@@ -6,11 +6,13 @@ import dataclasses
 import os
 from typing import Annotated, Literal, TypeAlias
 
-from cnnlab.annotations import Between, Whole
+from cnnlab.annotations import Between, NotEmpty, Whole
 
 Pixels: TypeAlias = Annotated[int, Between(1, 10_000)]
 Side: TypeAlias = Annotated[int, Between(0, 10_000)] | tuple[Pixels, Pixels]
-EvalCrops: TypeAlias = Literal["center", "ten", "dense", "grid2", "grid3", "grid4", "grid5"]
+EvalCrops: TypeAlias = Literal[
+  "center", "whole", "dense", "ten", "grid2", "grid3", "grid4", "grid5"
+]
 # More processes than this only take memory from each other.
 MOST_WORKERS = max(64, 8 * (os.cpu_count() or 1))
 
@@ -38,6 +40,7 @@ class DataSettings:
   transforms: tuple[str, ...] = ()
   mix: tuple[str, ...] = ()
   eval_crops: EvalCrops = "center"
+  eval_scales: Annotated[tuple[Annotated[float, Between(0.1, 10)], ...], NotEmpty()] = (1.0,)
   placement: Literal["auto", "device", "stream"] = "auto"
   device_limit_mb: Whole = 2048
   workers: Annotated[int, Between(0, MOST_WORKERS)] = 2

@@ -34,6 +34,17 @@ def image_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
   return {"mean_image": total / len(images), "std": np.sqrt(variance)}
 
 
+def label_counts(labels: np.ndarray, classes: int) -> np.ndarray:
+  """Returns how often each class occurs in each example, int64 [n, classes].
+
+  Args:
+    labels: of classes [n], or label maps [n, height, width]; what is no class is not counted.
+    classes: number of them.
+  """
+  rows = labels.reshape(len(labels), -1)
+  return np.stack([np.bincount(row, minlength=classes)[:classes] for row in rows])
+
+
 def centering_arrays(
   centering: str,
   scale: str,

@@ -10,15 +10,20 @@ from cnnlab.metrics import Metric
 from cnnlab.settings import bind
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
+from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
 
-TASKS: dict[str, type[Task]] = {"classification": Classification}
+TASKS: dict[str, type[Task]] = {
+  "classification": Classification,
+  "segmentation": Segmentation,
+}
 
 __all__ = [
   "TASKS",
   "Accumulator",
   "Classification",
   "Loss",
+  "Segmentation",
   "Task",
   "create_task",
   "main_metric",

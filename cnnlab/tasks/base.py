@@ -8,7 +8,7 @@ loop, the steps, `bench`, `eval` and `predict` call what stands here and know no
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import jax
@@ -28,6 +28,10 @@ HostSums = Mapping[str, Array | np.ndarray | float]  # the sums of a split, on t
 Output: TypeAlias = PyTree  # what a network returns for a batch: an array, or a tree of them
 Features = Mapping[str, PyTree]  # a network's intermediate results by the names of its stages
 Prediction = dict[str, np.ndarray]
+# Name of a label or label map -> how often each class occurs in each training example, int64
+# [examples, classes]
+LabelCounts = Callable[[str], np.ndarray]
+PREDICTED = "prediction"  # title of the picture of a prediction
 MetricValue = float | None | Mapping[str, float | None]
 
 
@@ -79,11 +83,33 @@ class Preprocessing(Protocol):
   """What an evaluation needs of `cnnlab.data.Preprocess`."""
 
   @property
+  def stored_size(self) -> tuple[int, int]:
+    """(height, width) of the images that come in."""
+
+  @property
+  def image_size(self) -> tuple[int, int]:
+    """(height, width) of the network's input in training."""
+
+  @property
   def eval_crops(self) -> str:
     """Which crops an evaluation sees; 'center' is one."""
 
+  @property
+  def eval_scales(self) -> tuple[float, ...]:
+    """At which sizes an evaluation sees an image, as factors."""
+
+  @property
+  def mirrored(self) -> bool:
+    """Whether an evaluation sees the mirror image of each crop too."""
+
   def eval(self, batch: Batch) -> Batch:
     """Returns the batch with images as the network takes them."""
+
+  def normalize(self, images: Array) -> Array:
+    """Returns whole images as the network takes them."""
+
+  def windows(self, size: tuple[int, int]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Returns top and left of each crop that an evaluation sees of an image, and their size."""
 
 
 class Task(abc.ABC):
@@ -118,6 +144,24 @@ class Task(abc.ABC):
       ConfigError: a setting that makes no sense.
     """
 
+  def fitted(self, label_counts: LabelCounts) -> Task:
+    """Returns the task with what it takes from the training examples, such as weights of classes.
+
+    Called once, before training or an evaluation; a prediction does without.
+
+    Args:
+      label_counts: counts what it is asked for; a task that does not ask costs nothing.
+
+    Raises:
+      DataError: the examples do not have what it needs.
+    """
+    return self
+
+  @property
+  def derived(self) -> JsonMapping:
+    """What a run's config.json tells of the task beside its settings and metrics."""
+    return {}
+
   @property
   def best_by(self) -> tuple[str, str]:
     """Name of the main metric as metrics.jsonl has it, and 'min' or 'max'."""
@@ -136,6 +180,14 @@ class Task(abc.ABC):
 
     Raises:
       ConfigError: an unknown model or option, or one that does not fit the task.
+    """
+
+  def check(self, out: Output, preprocess: Preprocessing) -> None:  # noqa: B027, any will do
+    """Raises ConfigError where the network's output or the preprocessing does not fit the task.
+
+    Args:
+      out: shapes of what the network returns for one image.
+      preprocess: of the run.
     """
 
   def inputs(self, batch: Batch, *, train: bool) -> tuple[PyTree, ...]:
@@ -232,6 +284,19 @@ class Task(abc.ABC):
       prediction: of that image, in its size.
     """
     return None
+
+  def panels(self, example: Prediction, prediction: Prediction) -> dict[str, np.ndarray]:
+    """Returns pictures, uint8 [height, width, 3], to be shown beside each other, by their titles.
+
+    That of the prediction is `PREDICTED`; the others, such as the image, its truth and a legend, are
+    the same for every network. Empty where nothing is drawn.
+
+    Args:
+      example: the features of an example of the data set as an evaluation sees them.
+      prediction: of that example, as `predict` returned it.
+    """
+    picture = self.draw(example["image"], prediction)
+    return {} if picture is None else {PREDICTED: picture}
 
 
 def num_examples(batch: Mapping[str, Array | np.ndarray]) -> int:

@@ -109,7 +109,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
   # A larger batch than the split would only hold padding.
   eval_batch_size = min(eval_batch_size, parallel.round_up(loaded.eval.num_examples))
   loaded.eval.plan = dataclasses.replace(loaded.eval.plan, eval_batch_size=eval_batch_size)
-  task = tasks.create_task(config.task.to_dict(), loaded.features)
+  task = tasks.create_task(config.task.to_dict(), loaded.features).fitted(loaded.label_counts)
   model = task.network(settings.model, run.dtype)
   plan, warmup_steps = _plan(settings, loaded.train.num_examples)
   rate = _scaled_rate(settings)
@@ -129,6 +129,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     freeze=freeze_filter(settings.optim),
   )
   shapes, outputs = _traced(model, loaded.image_shape, task)
+  task.check(outputs[0], loaded.preprocess)
   jax.eval_shape(program.optimizer.init, shapes["params"])  # groups must match something
   require_memory(settings, program, shapes, outputs, loaded, parallel.mesh.size)
   parameters, cost = measure_model(model, loaded.image_shape, task, shapes)
@@ -173,8 +174,9 @@ def _about_data(loaded: data.Data) -> dict[str, Any]:
 
 
 def about_task(task: tasks.Task) -> dict[str, Any]:
-  """Returns what a run's config.json tells of its task: its metrics, and which decides."""
-  return {"main_metric": list(task.best_by), "metrics": metrics.to_json(task.metrics)}
+  """Returns what a run's config.json tells of its task: its metrics, which decides, and more."""
+  declared = {"main_metric": list(task.best_by), "metrics": metrics.to_json(task.metrics)}
+  return {**declared, **task.derived}
 
 
 def variable_shapes(

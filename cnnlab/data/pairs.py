@@ -1,0 +1,206 @@
+"""Folders of images with a label map each: `<root>/images/<split>/x.jpg`, `<root>/labels/<split>/x.png`.
+
+Without folders for the splits, `images` and `labels` hold the files themselves. A label map is a PNG
+file of the image's size, palette or gray, whose values are the numbers of the lines of
+`<root>/classes.txt`, from 0; 255 is ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data import listing
+from cnnlab.data.features import IGNORED_LABEL, Example, Feature, Features, fit_label_map
+from cnnlab.data.folder import USUAL_EVAL, FolderSource
+from cnnlab.data.images import SUFFIXES, BadImage, Size, decode, decode_labels, image_size
+from cnnlab.errors import DataError, printable, unknown
+
+CLASSES_FILE = "classes.txt"
+LAYOUT = (
+  "such a folder holds images/train/x.jpg, labels/train/x.png, the same for val, and classes.txt"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairSource:
+  """Pairs of one split, sorted by name.
+
+  Attributes:
+    images, maps: files of the images and of their label maps, in the same order.
+    class_names: by the values in the label maps.
+  """
+
+  images: FolderSource
+  maps: FolderSource
+  class_names: tuple[str, ...]
+  parallel_reads: bool = True
+
+  @property
+  def name(self) -> str:
+    return f"pairs:{self.images.root}"
+
+  @property
+  def features(self) -> Features:
+    return {
+      "image": Feature("image", (None, None, 3), "uint8"),
+      "labels": Feature("label_map", (None, None), "uint8", self.class_names),
+    }
+
+  def __len__(self) -> int:
+    return len(self.images)
+
+  def labels(self) -> np.ndarray | None:
+    return None
+
+  def size(self) -> Size | None:
+    return self.images.size()
+
+  def fingerprint(self) -> Any:
+    return ["pairs", self.class_names, self.images.fingerprint(), self.maps.fingerprint()]
+
+  def read(
+    self, indices: Sequence[int], size: Size | None, channels: int
+  ) -> list[Example | BadImage]:
+    return [self._read_one(int(index), size, channels) for index in indices]
+
+  def _read_one(self, index: int, size: Size | None, channels: int) -> Example | BadImage:
+    path = Path(self.maps.root, self.maps.files[index])
+    try:
+      image = decode(Path(self.images.root, self.images.files[index]), size, channels)
+      labels = decode_labels(path)
+    except BadImage as error:
+      return error
+    strange = labels[(labels >= len(self.class_names)) & (labels != IGNORED_LABEL)]
+    if strange.size:
+      raise DataError(
+        f"{path}: {strange.size} pixels have the label {strange[0]}; allowed: 0 to "
+        f"{len(self.class_names) - 1}, the lines of {CLASSES_FILE}, and {IGNORED_LABEL} (ignored)"
+      )
+    return {"image": image, "labels": fit_label_map(labels, size)}
+
+  def check_sizes(self) -> None:
+    """Raises DataError where a label map has another size than its image."""
+    with ThreadPoolExecutor() as pool:
+      for message in pool.map(self._misfit, range(len(self)), chunksize=64):
+        if message:
+          raise DataError(message)
+
+  def _misfit(self, index: int) -> str:
+    image, labels = (Path(source.root, source.files[index]) for source in (self.images, self.maps))
+    try:
+      size, own = (image_size(path, decoding=False) for path in (image, labels))
+    except DataError:  # reading it in earnest will tell
+      return ""
+    if size == own:
+      return ""
+    return (
+      f"{labels} has {own[0]}x{own[1]} pixels and its image {image} {size[0]}x{size[1]}; allowed: "
+      "the same size"
+    )
+
+
+def open_pairs(
+  root: str, train_split: str, eval_split: str
+) -> PairSource | tuple[PairSource, PairSource]:
+  """Opens a folder of pairs.
+
+  Args:
+    root: the folder.
+    train_split: name of the training folder in `images` and `labels`; '' = 'train' where there is one.
+    eval_split: of the evaluation folder; '' = 'val', 'validation' or 'test'.
+
+  Returns:
+    (train, eval); or the one source that has it all, where there is one split only.
+
+  Raises:
+    DataError: a folder or file is missing or cannot be used; it is named.
+  """
+  place = listing.existing_folder(root, "data.name", LAYOUT)
+  names = read_class_names(place / CLASSES_FILE)
+  images = place / "images"
+  if not images.is_dir() or not (place / "labels").is_dir():
+    missing = "labels" if images.is_dir() else "images"
+    raise DataError(f"data.name: {place} has no folder {missing!r}; {LAYOUT}")
+  folders = [entry.name for entry in listing.entries(images) if listing.is_folder(entry)]
+  if not folders and not train_split and not eval_split:
+    return _split(place, ".", names)
+  evaluation = eval_split or next((name for name in USUAL_EVAL if name in folders), "")
+  asked = {"train_split": train_split or "train", "eval_split": evaluation}
+  for key, split in asked.items():
+    if split and split not in folders:
+      raise DataError(f"data.{key}: {unknown('split', split, folders)} (folders in {images})")
+  train = _split(place, asked["train_split"], names)
+  return (train, _split(place, evaluation, names)) if evaluation else train
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+  """Returns the names of the classes, one from each line of a text file.
+
+  Raises:
+    DataError: the file is missing or no text, has an empty line or a name twice, or too few or too
+      many names.
+  """
+  try:
+    lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+  except (OSError, ValueError) as error:
+    raise DataError(
+      f"cannot read {path}: {listing.cause(error)}; it names the classes, that of value 0 in its "
+      "first line"
+    ) from error
+  names = [printable(line.strip()) for line in lines]
+  if not 2 <= len(names) <= IGNORED_LABEL:
+    raise DataError(f"{path} names {len(names)} classes; allowed: 2 to {IGNORED_LABEL}")
+  for number, name in enumerate(names, start=1):
+    if not name or name in names[: number - 1]:
+      problem = f"names {name!r} again" if name else "is empty"
+      raise DataError(f"{path}: line {number} {problem}; allowed: a class of its own on each line")
+  return tuple(names)
+
+
+def _split(place: Path, split: str, names: tuple[str, ...]) -> PairSource:
+  """Returns the pairs of a split, all of the same size as each other's halves."""
+  images, maps = place / "images" / split, place / "labels" / split
+  files, labels = _by_stem(images, SUFFIXES), _by_stem(maps, (".png",))
+  if not files:
+    raise DataError(f"{images} has no images ({', '.join(SUFFIXES)}); {LAYOUT}")
+  for own, other, folder, what in (
+    (files, labels, maps, "label map"),
+    (labels, files, images, "image"),
+  ):
+    alone = [file for stem, file in own.items() if stem not in other]
+    if alone:
+      raise DataError(
+        f"{folder} has no {what} for {listing.listed(alone, 5)}: a pair has the same name, and a "
+        "label map ends in .png"
+      )
+  sources = (
+    FolderSource(
+      str(folder), (), tuple(found[stem] for stem in files), np.zeros(len(files), np.int32)
+    )
+    for folder, found in ((images, files), (maps, labels))
+  )
+  source = PairSource(*sources, names)
+  source.check_sizes()
+  return source
+
+
+def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, str]:
+  """Returns {name without suffix: name} of a folder's files of some kinds, sorted.
+
+  Raises:
+    DataError: two files differ in their suffix only, or the folder cannot be read.
+  """
+  found: dict[str, str] = {}
+  for entry in listing.entries(folder):
+    stem, _, suffix = entry.name.rpartition(".")
+    if f".{suffix.lower()}" in suffixes:
+      if stem in found:
+        raise DataError(f"{folder} has both {found[stem]} and {entry.name}; one image, one name")
+      found[stem] = entry.name
+  return found
