@@ -28,6 +28,7 @@ VERBS = {
   "predict": "predict images with a run or checkpoint",
   "models": "list the models, or the options of one model",
   "describe": "show output, cost, receptive field and memory of each layer of a model",
+  "export": "write a trained network to a file that is used without cnnlab",
   "convert": "make a run directory from torchvision's weights",
   "bench": "time the training step, seven networks beside PyTorch, or the input pipeline",
   "sweep": "train all variants and seeds of an experiment, then report",

@@ -1,34 +1,41 @@
 """Predict images with a run or checkpoint directory; nothing else is needed.
 
 cnnlab predict --workdir=runs/x cat.png dog.jpg
+cnnlab predict --workdir=runs/x/checkpoints/best photos
 cnnlab predict --workdir=runs/x --json *.png
 cnnlab predict --workdir=runs/segments --draw=pictures street.jpg
+
+A folder stands for the images in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-  from cnnlab.tasks import Task
-  from cnnlab.train.restore import Predicted
+  from cnnlab.runs.trained import Predicted, Trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of the verb."""
   parser.add_argument(
-    "--workdir", required=True, metavar="DIR", help="a run or checkpoint directory"
+    "--workdir",
+    required=True,
+    metavar="DIR",
+    help="a run or checkpoint directory; DIR/checkpoints/best is the best by the main metric",
   )
   parser.add_argument("--top", type=int, default=5, help="number of results to show (default 5)")
   parser.add_argument("--json", action="store_true", help="print one JSON object per image")
   parser.add_argument(
     "--draw", metavar="DIR", help="write a picture of each prediction, if the task supports it"
   )
-  parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, BMP or WebP files")
+  parser.add_argument(
+    "images", nargs="+", metavar="IMAGE", help="PNG, JPEG, BMP or WebP files, or folders of them"
+  )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,44 +43,47 @@ def run(arguments: argparse.Namespace) -> int:
   from rich.table import Table
 
   from cnnlab.errors import ConfigError, printable
+  from cnnlab.runs import load
   from cnnlab.terminal import SafeConsole
-  from cnnlab.train.restore import Predictor
+  from cnnlab.train.compile_cache import enable_compile_cache
 
   if arguments.top < 1:
     raise ConfigError(f"--top is {arguments.top}; allowed: 1 and more")
   if arguments.draw == "":
     raise ConfigError("--draw is empty; allowed: a directory")
-  predictor = Predictor(arguments.workdir)
-  found = {path: predictor(path) for path in arguments.images}
-  cells = {
-    path: predictor.task.describe(one.prediction, arguments.top) for path, one in found.items()
-  }
-  ranks = max(map(len, cells.values()))
-  table = Table("image", *(f"{rank + 1}." for rank in range(ranks)))
-  for path, one in found.items():
+  enable_compile_cache()
+  trained = load(arguments.workdir).trained
+  found = list(trained.predictions(arguments.images))
+  cells = [trained.task.describe(one.prediction, arguments.top) for one in found]
+  table = Table("image", *(f"{rank + 1}." for rank in range(max(map(len, cells)))))
+  for one, described in zip(found, cells, strict=True):
     if arguments.json:
-      print(json.dumps({"image": path, **predictor.task.to_json(one.prediction)}))
-    table.add_row(path, *cells[path])
+      print(json.dumps({"image": one.name, **trained.task.to_json(one.prediction)}))
+    table.add_row(one.name, *described)
   if not arguments.json:
     SafeConsole().print(table)
   if arguments.draw:
-    for written in _draw(predictor.task, found, Path(arguments.draw)):
+    for written in _draw(trained, found, Path(arguments.draw)):
       print(printable(f"picture: {written}"))
   return 0
 
 
-def _draw(task: Task, found: Mapping[str, Predicted], folder: Path) -> list[Path]:
+def _draw(trained: Trained, found: Sequence[Predicted], folder: Path) -> list[Path]:
   """Writes `<name of the image>.png` for each prediction; returns the files.
 
   Raises:
     ConfigError: the task draws no pictures, a file of that name exists, or none can be written.
   """
+  from cnnlab.data import load_image
   from cnnlab.errors import ConfigError
   from cnnlab.train.pictures import save_picture
 
+  channels = trained.preprocess.channels
   pictures = {
-    folder / f"{Path(path).stem}.png": task.draw(one.image, one.prediction)
-    for path, one in found.items()
+    folder / f"{Path(one.name).stem}.png": trained.task.draw(
+      load_image(one.name, channels=channels), one.prediction
+    )
+    for one in found
   }
   if len(pictures) < len(found):
     raise ConfigError("--draw: two images have the same file name; draw them in separate calls")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlab.data.features import IGNORED_LABEL, Feature, Features, View
-from cnnlab.data.images import Size, image_size, load_image, source_box
+from cnnlab.data.images import Size, load_image, source_box
 from cnnlab.data.mixing import MIXES, Mix
 from cnnlab.data.sampling import Sampler
 from cnnlab.data.transforms import (
@@ -179,13 +179,8 @@ class Preprocess:
     """
     return load_image(path, self.stored_size, self.channels)
 
-  def load(self, path: str) -> tuple[np.ndarray, View]:
-    """Reads an image file as `load_image` does; the view leads back from the network's input.
-
-    Raises:
-      DataError: the file is missing, truncated or no image.
-    """
-    stored, original = self.load_image(path), image_size(path)
+  def view(self, original: Size) -> View:
+    """Returns which part of an image of that (height, width) an evaluation sees: the way back."""
     top, left, bottom, right = source_box(original, self.stored_size)
     scale = (bottom - top) / self.stored_size[0], (right - left) / self.stored_size[1]
     rows, columns = self._evaluated()
@@ -195,7 +190,12 @@ class Preprocess:
       top + rows.stop * scale[0],
       left + columns.stop * scale[1],
     )
-    return stored, View(original, box)
+    return View(original, box)
+
+  def crop(self, images: Any) -> Any:
+    """Returns the part of stored images [..., height, width, channels] that an evaluation sees."""
+    rows, columns = self._evaluated()
+    return images[..., rows, columns, :]
 
   def _evaluated(self) -> tuple[slice, slice]:
     """Returns the part of stored images that an evaluation sees."""

@@ -146,14 +146,24 @@ def decode(data: bytes | str | os.PathLike[str], size: Size | None, channels: in
   Raises:
     BadImage: the file is missing, truncated, or no image.
   """
+  return decode_with_size(data, size, channels)[0]
+
+
+def decode_with_size(
+  data: bytes | str | os.PathLike[str], size: Size | None, channels: int
+) -> tuple[np.ndarray, Size]:
+  """Returns what `decode` does, and the (height, width) of the whole image."""
   name = "<bytes>" if isinstance(data, bytes) else os.fspath(data)
   try:
     with _open(data) as file, Image.open(file, formats=tuple(FORMATS)) as image:
+      width, height = image.size
       if size is not None and image.format == "JPEG":
         side = 2 * max(size)
         image.draft("L" if channels == 1 else "RGB", (side, side))
+      turned = image.getexif().get(_ORIENTATION) in _TURNED
       ImageOps.exif_transpose(image, in_place=True)
-      return to_array(image, size, channels)
+      array = to_array(image, size, channels)
+      return array, (width, height) if turned else (height, width)
   # Pillow's decoders raise whatever broken bytes lead them to: OSError, SyntaxError, struct.error,
   # ValueError, EOFError, zlib.error and more.
   except Exception as error:

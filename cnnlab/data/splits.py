@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -75,6 +75,14 @@ class Split(abc.ABC):
       batch: from `train_batches` or `eval_batches`. Its 'mask', where it has one, is kept.
     """
 
+  @abc.abstractmethod
+  def examples(self, indices: Sequence[int]) -> Batch:
+    """Returns some examples in their stored form, as arrays [indices, ...] on the host.
+
+    Args:
+      indices: positions among the readable examples, in the order of `eval_batches`.
+    """
+
   def close(self) -> None:  # noqa: B027, a split without workers has nothing to end
     """Ends worker processes, if there are any."""
 
@@ -97,6 +105,9 @@ class DeviceSplit(Split):
     for step in range(self.num_eval_batches):
       indices, mask = self.plan.eval(step, self.num_examples)
       yield {"index": indices, "mask": mask}
+
+  def examples(self, indices: Sequence[int]) -> Batch:
+    return {name: array[np.asarray(indices)] for name, array in self.constants.items()}
 
   def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
     import jax.numpy as jnp

@@ -6,8 +6,10 @@ import dataclasses
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from cnnlab.data.features import empty_batch
 from cnnlab.data.images import BadImage, Size
@@ -177,6 +179,13 @@ class StreamSplit(Split):
     for _ in range(self.num_eval_batches):
       yield self._next(iterator)
     self._round_done = True
+
+  def examples(self, indices: Sequence[int]) -> Batch:
+    readable = np.setdiff1d(np.arange(self.num_examples), list(self._bad))
+    rows = self.source.read(readable[np.asarray(indices)].tolist(), *self._format)
+    if bad := next((row for row in rows if isinstance(row, BadImage)), None):
+      raise DataError(f"cannot read the image {bad}")
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # type: ignore[index]
 
   def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
     return batch

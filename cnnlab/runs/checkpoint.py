@@ -21,6 +21,7 @@ from cnnlab.errors import RunError
 from cnnlab.runs.checksums import checksums, crc_of, signed, verify
 from cnnlab.runs.directory import remove_unfinished
 from cnnlab.runs.files import read_json
+from cnnlab.runs.named import ABOUT, is_checkpoint, resolve
 from cnnlab.runs.orbax_errors import hush_echoes, quietly, reason
 from cnnlab.runs.status import read_status
 from cnnlab.types import Json, JsonMapping, PyTree
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STATE, PREPROCESS, ABOUT = "state", "preprocess", "about"
+STATE, PREPROCESS = "state", "preprocess"
 
 
 class Checkpoints:
@@ -176,11 +177,15 @@ class Checkpoints:
 
 
 def checkpoint_steps(directory: Path) -> list[Path]:
-  """Returns the finished checkpoints of a run, `checkpoints/` or single checkpoint directory, oldest first."""
+  """Returns the finished checkpoints of a run, `checkpoints/` or single checkpoint directory, oldest first.
+
+  Raises:
+    RunError: `checkpoints/best` is asked for, and no checkpoint was evaluated.
+  """
   from orbax.checkpoint.utils import is_checkpoint_finalized
 
-  directory = Path(directory).absolute()
-  if directory.name.isdigit() and (directory / ABOUT).is_dir():
+  directory = resolve(Path(directory).absolute())
+  if is_checkpoint(directory):
     return [directory]
   inside = directory / "checkpoints" if (directory / "checkpoints").is_dir() else directory
   found = [p for p in inside.glob("*") if p.name.isdigit() and is_checkpoint_finalized(p)]

@@ -8,32 +8,37 @@ from __future__ import annotations
 
 import logging
 import os
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from cnnlab.errors import RunError
+from cnnlab.runs.directory import PER_EXAMPLE
 from cnnlab.runs.files import present, read_json
+from cnnlab.runs.named import CHECKPOINTS, about, best_checkpoint, is_checkpoint, resolve
 from cnnlab.runs.rows import complaint, read_json_lines
 from cnnlab.runs.status import read_status
 from cnnlab.types import Json
 
 if TYPE_CHECKING:
+  import numpy as np
   import pandas as pd
   from flax import linen as nn
   from flax.typing import Collection
 
+  from cnnlab.data.given import GivenImages
+  from cnnlab.runs.export import Format, Names
+  from cnnlab.runs.trained import Trained
   from cnnlab.tasks import Task
 
 __all__ = ["Run", "find_runs", "is_run", "load", "read_json_lines"]
 
 log = logging.getLogger(__name__)
 
-CHECKPOINTS = "checkpoints"
-ABOUT = "about"  # the item of a checkpoint that holds its JSON
 MARKS = {"config.json", "status.json"}  # a directory that holds one of them is a run's
 
 
@@ -57,7 +62,7 @@ class Run:
       RunError: config.json is missing or broken.
     """
     if self._stands_alone:
-      return ConfigDict(_about(self.directory, "config")).lock()
+      return ConfigDict(about(self.directory)["config"]).lock()
     return ConfigDict(read_json(self.directory / "config.json")).lock()
 
   @cached_property
@@ -90,7 +95,7 @@ class Run:
     """
     rows = self._rows("metrics")
     if not rows and self._stands_alone:
-      rows = [{"step": int(self.directory.name)} | _about(self.directory, "metrics")]
+      rows = [{"step": int(self.directory.name)} | about(self.directory)["metrics"]]
     return _table(rows)
 
   @cached_property
@@ -117,9 +122,120 @@ class Run:
     Raises:
       RunError: there is no checkpoint that can be read.
     """
-    from cnnlab.runs.checkpoint import restore_variables
+    return self.trained.variables
 
-    return restore_variables(self.checkpoint or self.directory)
+  @cached_property
+  def trained(self) -> Trained:
+    """The network with its variables, task and preprocessing, as `predict` uses them.
+
+    Raises:
+      RunError: there is no checkpoint that can be read.
+    """
+    from cnnlab.runs.trained import Trained
+
+    return Trained.restore(self.checkpoint or self.directory)
+
+  @cached_property
+  def best(self) -> Run:
+    """The same run at its best checkpoint by the task's main metric, as it was evaluated in training.
+
+    Raises:
+      RunError: none of its checkpoints has been evaluated.
+    """
+    return Run(self.directory, best_checkpoint(self.directory / CHECKPOINTS))
+
+  @cached_property
+  def examples(self) -> dict[str, np.ndarray]:
+    """Arrays [n, ...] of each evaluated example at the end of training; empty before that.
+
+    Raises:
+      RunError: per_example.npz is damaged.
+    """
+    import numpy as np
+
+    path = self.directory / PER_EXAMPLE
+    if not present(path):
+      return {}
+    try:
+      with np.load(path) as arrays:
+        return dict(arrays)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+      raise RunError(f"{path}: cannot be read ({error})") from error
+
+  def predict(self, images: GivenImages) -> Any:
+    """Returns what the network predicts for images; for a classifier, `cnnlab.tasks.Classified`.
+
+    Images are scaled, cropped and normalized as in the run's evaluation.
+
+    Args:
+      images: as they are: PNG or JPEG files, a folder of them, PIL images, or uint8 arrays
+        [height, width], [height, width, channels] or [batch, height, width, channels] of any size;
+        one, or a list.
+
+    Returns:
+      Class names and probabilities of a classifier; of another task, see its `results`.
+
+    Raises:
+      RunError: there is no checkpoint that can be read.
+      DataError: an image cannot be read, or an array does not look like images.
+    """
+    names, predictions = zip(*self.trained.predictions(images), strict=True)
+    return self.trained.task.results(names, predictions)
+
+  def preprocess(self, images: GivenImages) -> np.ndarray:
+    """Returns images as `model.apply` takes them: float32 [batch, height, width, channels].
+
+    Args:
+      images: as of `predict`.
+
+    Raises:
+      RunError, DataError: as `predict` does.
+    """
+    return self.trained.inputs(images)
+
+  def embed(
+    self, images: GivenImages, layer: str = "pre_logits", pooled: bool = True
+  ) -> np.ndarray:
+    """Returns an intermediate result of the network for images, float32.
+
+    Args:
+      images: as of `predict`.
+      layer: a stage of the network, such as `stage2`; `trained.stages()` lists them. The default is
+        what the classifier sees.
+      pooled: whether maps [height, width, channels] and tokens [tokens, channels] are averaged over
+        positions.
+
+    Returns:
+      [batch, channels], or the stage as it is, [batch, ...].
+
+    Raises:
+      ConfigError: the network has no such stage; its stages are named.
+      RunError, DataError: as `predict` does.
+    """
+    return self.trained.embeddings(images, layer, pooled)
+
+  def export(
+    self, file: str | os.PathLike[str], format: Format = "safetensors", names: Names = "cnnlab"
+  ) -> Path:
+    """Writes the network to a new file for use without cnnlab; see `cnnlab.runs.export`.
+
+    Args:
+      file: must not exist.
+      format: 'safetensors' holds the variables; 'stablehlo' and 'onnx' (which needs `cnnlab[onnx]`)
+        the whole program from uint8 images to predictions.
+      names: of the variables in a .safetensors file: 'cnnlab' or 'torchvision'.
+
+    Returns:
+      The path of the file.
+
+    Raises:
+      RunError: there is no checkpoint that can be read, or the file cannot be written.
+      ConfigError: an unknown format, or torchvision has no such network.
+      ExportError: the file exists, or the network cannot be expressed in the format.
+    """
+    from cnnlab.runs.export import export
+
+    return export(self.trained, file, format, names)
 
   @property
   def _stands_alone(self) -> bool:
@@ -140,10 +256,13 @@ class Run:
 def load(directory: str | os.PathLike[str]) -> Run:
   """Returns the run in a run directory, its `checkpoints/`, or one checkpoint step directory.
 
+  Args:
+    directory: `<run>/checkpoints/best` is the best checkpoint by the main metric of its task.
+
   Raises:
     RunError: the directory is missing or is not one of these.
   """
-  path = Path(directory)
+  path = resolve(Path(directory))
   if not os.path.isdir(path):
     what = "is no directory" if os.path.lexists(path) else "does not exist"
     raise RunError(
@@ -154,7 +273,7 @@ def load(directory: str | os.PathLike[str]) -> Run:
     return Run(path)
   if path.name == CHECKPOINTS and is_run(path.parent):
     return Run(path.parent)
-  if _is_checkpoint(path):
+  if is_checkpoint(path):
     owner = path.parent.parent
     return Run(owner if is_run(owner) else path, checkpoint=path)
   below = find_runs(path)
@@ -184,19 +303,6 @@ def find_runs(root: str | os.PathLike[str]) -> list[Path]:
       found.append(Path(folder))
       below.clear()
   return sorted(found)
-
-
-def _is_checkpoint(path: Path) -> bool:
-  return path.name.isdigit() and (path / ABOUT).is_dir()
-
-
-def _about(directory: Path, key: str) -> Json:
-  # Orbax's JSON handler keeps an item `about` in the file `about/metadata`.
-  path = directory / ABOUT / "metadata"
-  value = read_json(path).get(key)
-  if not isinstance(value, dict):
-    raise RunError(f"{path}: {key!r} is missing or no object")
-  return value
 
 
 def _mapping(value: object) -> Json:

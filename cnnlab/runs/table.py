@@ -1,10 +1,11 @@
-"""All runs below a directory as one table: status, progress, main metric, what differs between them."""
+"""Runs side by side: their status, their metrics, and the config keys in which they differ."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -14,16 +15,47 @@ from cnnlab.config import flatten
 from cnnlab.errors import RunError
 from cnnlab.runs.files import present, read_json
 from cnnlab.runs.lease import is_leased
-from cnnlab.runs.loading import find_runs
+from cnnlab.runs.loading import Run, find_runs, load
+from cnnlab.runs.named import MAIN_METRIC, main_metric_of
 from cnnlab.runs.rows import checked_rows
 from cnnlab.runs.status import effective_status, read_status
 from cnnlab.types import Json, JsonMapping
 
-MAIN_METRIC: tuple[str, str] = (
-  "eval/error",
-  metrics.find("error").better,
-)  # of a config that names none
-COLUMNS = ("run", "status", "step", "total_steps", "metric", "best", "last", "differs")
+COLUMNS = ("run", "status", "step", "total_steps", "metric", "last", "best", "differs", "reason")
+COSTS = ("seconds", "parameters", "multiply_adds")
+
+
+@dataclass
+class Entry:
+  """What a table shows of a run; what is not known is left out.
+
+  Attributes:
+    name: the run's directory as it is shown.
+    row: `status`, `reason`, `step`, `total_steps`, `COSTS`, and of the task's main metric its name
+      (`metric`), `last` and `best` value.
+    config: flat, without what was derived; None if it cannot be read.
+    metrics: the last value of each metric that was logged, those of single classes left out.
+  """
+
+  name: str
+  row: Json
+  config: Json | None = None
+  metrics: Json = field(default_factory=dict)
+
+  @property
+  def values(self) -> Json:
+    """Everything by name: of the row, the config and the metrics."""
+    return {"run": self.name, **self.row, **(self.config or {}), **self.metrics}
+
+
+def entries(root: str | os.PathLike[str]) -> list[Entry]:
+  """Returns what is read of every run at or below `root`, in the order of their paths.
+
+  Raises:
+    RunError: the directory does not exist.
+  """
+  top = Path(root)
+  return [_entry(directory, os.path.relpath(directory, top)) for directory in find_runs(top)]
 
 
 def runs_table(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -31,36 +63,104 @@ def runs_table(root: str | os.PathLike[str]) -> pd.DataFrame:
 
   Columns: `run` (path relative to root), `status` ('dead' is a 'running' one whose process is
   gone, 'damaged' one whose files cannot be read or lack rows), `step`, `total_steps`, `metric` (name of the
-  main one), `best` and `last` of it, `differs` (`key=value` of every config key that is not the
+  main one), `last` and `best` of it, `differs` (`key=value` of every config key that is not the
   same in all of these runs), `reason` of a failure.
 
   Raises:
     RunError: the directory does not exist.
   """
-  top = Path(root)
-  rows, configs = [], []
-  for directory in find_runs(top):
-    row, config = _row(directory)
-    rows.append({"run": os.path.relpath(directory, top)} | row)
-    configs.append(config)
-  for row, text in zip(rows, varying_keys(configs), strict=True):
-    row["differs"] = text
-  return pd.DataFrame(rows, columns=[*COLUMNS, "reason"])
+  return table_of(entries(root))
+
+
+def table_of(
+  found: Sequence[Entry], columns: Sequence[str] = (), most_keys: int | None = None
+) -> pd.DataFrame:
+  """Returns the table of `runs_table` of some runs.
+
+  Args:
+    found: what was read of them.
+    columns: names of values that take the place of `differs`: config keys, metrics, costs.
+    most_keys: how many config keys `differs` tells of at most: those of `telling_keys`.
+  """
+  configs = [entry.config for entry in found]
+  keys = varying_keys(configs) if most_keys is None else telling_keys(configs, most_keys)
+  rows = []
+  for entry in found:
+    row = {name: value for name, value in entry.row.items() if name in COLUMNS}
+    row |= {"run": entry.name, "differs": _differences(entry.config, keys)}
+    rows.append(row | {name: entry.values.get(name) for name in columns})
+  head = [name for name in COLUMNS if not (columns and name in ("differs", "reason"))]
+  extra = [name for name in columns if name not in head]
+  return pd.DataFrame(rows, columns=[*head, *extra, *(["reason"] if columns else [])])
+
+
+def compare(
+  runs: Iterable[Run | str | os.PathLike[str]] | str | os.PathLike[str],
+) -> pd.DataFrame:
+  """Returns one row per run: what differs between their configs, and what came of it.
+
+  Columns, as far as any of the runs has them: `status`, `step`, `seconds` of training, `parameters`,
+  `multiply_adds` (of one image, forward), each config key that is not the same in all of them, the
+  last value of each metric under its name in metrics.jsonl, and `best <metric>`: the best of all
+  evaluations by the task's main metric. Since it was chosen by the data that it is of, it is no
+  result; compare the last ones.
+
+  Args:
+    runs: runs, or their directories; or one directory, for all runs at or below it.
+
+  Returns:
+    The table; its index names the runs by the part of their paths that differs.
+
+  Raises:
+    RunError: a directory does not exist, or is no run.
+  """
+  if isinstance(runs, (str, os.PathLike)):
+    found = entries(runs)
+  else:
+    folders = [run.directory if isinstance(run, Run) else load(run).directory for run in runs]
+    top = os.path.commonpath([folder.parent for folder in folders]) if folders else ""
+    found = [_entry(folder, os.path.relpath(folder, top)) for folder in folders]
+  keys = varying_keys([entry.config for entry in found])
+  logged = dict.fromkeys(name for entry in found for name in entry.metrics)
+  rows, best = [], []
+  for entry in found:
+    row = dict(entry.values)
+    if "best" in entry.row:
+      best.append(f"best {entry.row['metric']}")
+      row[best[-1]] = entry.row["best"]
+    rows.append(row)
+  columns = ["status", "step", *COSTS, *keys, *logged, *dict.fromkeys(best)]
+  table = pd.DataFrame(rows, columns=columns, index=[entry.name for entry in found])
+  return table.dropna(axis="columns", how="all").rename_axis("run")
 
 
 def varying_keys(configs: Sequence[JsonMapping | None]) -> list[str]:
-  """Returns for each flat config the `key=value` of the keys that are not the same in all.
-
-  A config of None (unreadable) gives an empty text and does not count in the comparison.
-  """
+  """Returns the keys of flat configs that are not the same in all, sorted; None does not count."""
   readable = [config for config in configs if config is not None]
   keys = sorted({key for config in readable for key in config})
-  absent = object()
-  varying = [k for k in keys if len({_text(c.get(k, absent)) for c in readable}) > 1]
-  return [
-    "" if config is None else " ".join(f"{k}={_text(config[k])}" for k in varying if k in config)
-    for config in configs
-  ]
+  return [key for key in keys if len({_value(config, key) for config in readable}) > 1]
+
+
+def telling_keys(configs: Sequence[JsonMapping | None], most: int) -> list[str]:
+  """Returns the few keys that tell most runs apart, in the order of their names.
+
+  Each next key is the one that splits the groups of runs that look alike into the most parts.
+  """
+  readable = [config for config in configs if config is not None]
+  left, chosen = varying_keys(configs), list[str]()
+  groups: list[tuple[str, ...]] = [()] * len(readable)
+  while left and len(chosen) < most:
+    split = {
+      key: [(*g, _value(c, key)) for g, c in zip(groups, readable, strict=True)] for key in left
+    }
+    # Of equals, a key that all runs have, then the shorter name: an option tells less than a model.
+    best = max(left, key=lambda k: (len(set(split[k])), sum(k in c for c in readable), -len(k)))
+    if len(set(split[best])) == len(set(groups)):
+      break
+    groups = split[best]
+    chosen.append(best)
+    left.remove(best)
+  return sorted(chosen)
 
 
 def flat_config(directory: Path) -> Json:
@@ -69,8 +169,7 @@ def flat_config(directory: Path) -> Json:
   Raises:
     RunError: the file is missing or damaged.
   """
-  config = read_json(directory / "config.json")
-  return {k: v for k, v in flatten(config).items() if not k.startswith("derived.")}
+  return _settings(read_json(directory / "config.json"))
 
 
 def main_metric(directory: Path) -> tuple[str, str]:
@@ -79,8 +178,7 @@ def main_metric(directory: Path) -> tuple[str, str]:
   Raises:
     RunError: config.json is missing or damaged.
   """
-  name, mode = _derived(directory).get("main_metric", MAIN_METRIC)
-  return (name if "/" in name else f"eval/{name}"), mode
+  return main_metric_of(_derived(directory))
 
 
 def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
@@ -92,6 +190,10 @@ def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
   return metrics.from_json(_derived(directory).get("metrics", {}))
 
 
+def _settings(config: JsonMapping) -> Json:
+  return {k: v for k, v in flatten(config).items() if not k.startswith("derived.")}
+
+
 def _derived(directory: Path) -> Json:
   path = directory / "config.json"
   derived = read_json(path).get("derived", {})
@@ -100,43 +202,50 @@ def _derived(directory: Path) -> Json:
   return derived
 
 
-def _row(directory: Path) -> tuple[Json, Json | None]:
-  """Returns a run's row and its config; a run that is damaged in any way must not hide the others."""
-  row: Json = {"status": "queued", "reason": ""}
-  config = None
+def _entry(directory: Path, name: str) -> Entry:
+  """Returns what is read of a run; one that is damaged in any way must not hide the others."""
+  entry = Entry(name, {"status": "queued", "reason": ""})
   try:
     status = read_status(directory)
     if status:
-      row |= {
+      entry.row |= {
         "status": effective_status(status, is_leased(directory)),
         "reason": status.get("reason") or "",
       }
-      row |= {"step": status.get("step"), "total_steps": status.get("total_steps")}
+      entry.row |= {key: status.get(key) for key in ("step", "total_steps", "seconds")}
     metric, mode = MAIN_METRIC
     if present(directory / "config.json"):
-      config = flat_config(directory)
-      metric, mode = main_metric(directory)
-    row |= _values(directory, status, metric, mode)
+      entry.config = flat_config(directory)
+      derived = _derived(directory)
+      metric, mode = main_metric_of(derived)
+      entry.row |= {key: derived[key] for key in COSTS if key in derived}
+    _read_values(entry, checked_rows(directory, status), metric, mode)
   except RunError as error:
-    row |= {"status": "damaged", "reason": str(error)}
+    entry.row |= {"status": "damaged", "reason": str(error)}
   except Exception as error:  # JSON that is whole may still hold anything
-    row |= {"status": "damaged", "reason": f"{directory}: {type(error).__name__}: {error}"}
-  return row, config
+    entry.row |= {"status": "damaged", "reason": f"{directory}: {type(error).__name__}: {error}"}
+  return entry
 
 
-def _values(directory: Path, status: JsonMapping, metric: str, mode: str) -> Json:
-  """Returns the best and last value of the main metric.
-
-  Raises:
-    RunError: rows are missing, or are not as they were written.
-  """
-  lines = checked_rows(directory, status)
-  values = [line[metric] for line in lines if line.get(metric) is not None]
-  if not values:
-    return {}
-  best = min(values) if mode == "min" else max(values)
-  return {"metric": metric, "best": best, "last": values[-1]}
+def _read_values(entry: Entry, rows: Sequence[JsonMapping], metric: str, mode: str) -> None:
+  """Adds the last value of each metric to an entry, and the best value of the main one."""
+  for row in rows:
+    named = (name for name in row if name.count("/") == 1)  # `eval/iou/road` is of a class
+    entry.metrics |= {name: row[name] for name in named if row[name] is not None}
+  values = [row[metric] for row in rows if row.get(metric) is not None]
+  if values:
+    best = min(values) if mode == "min" else max(values)
+    entry.row |= {"metric": metric, "last": values[-1], "best": best}
 
 
-def _text(value: object) -> str:
+def _differences(config: JsonMapping | None, keys: Sequence[str]) -> str:
+  return " ".join(f"{key}={_value(config, key)}" for key in keys if config and key in config)
+
+
+_ABSENT = "absent"
+
+
+def _value(config: JsonMapping, key: str) -> str:
+  """Returns a config's value as text; a missing key differs from every value."""
+  value = config.get(key, ...)
   return value if isinstance(value, str) else json.dumps(value, default=lambda _: "absent")

@@ -8,7 +8,7 @@ loop, the steps, `bench`, `eval` and `predict` call what stands here and know no
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import jax
@@ -20,6 +20,7 @@ from jax import Array
 
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import Metric
+from cnnlab.tasks.analysis import Analysis
 from cnnlab.types import Json, JsonMapping, PyTree
 
 Batch = Mapping[str, Array]
@@ -258,6 +259,16 @@ class Task(abc.ABC):
     """Returns a fresh host accumulator for a split, None where device sums suffice."""
     return None
 
+  def analyze(self, examples: Mapping[str, np.ndarray]) -> Analysis | None:
+    """Returns what is known of an evaluation beside its metrics; None if the task tells nothing.
+
+    `cnnlab eval` and the report of a run show it: tables, figures, and examples to look at.
+
+    Args:
+      examples: {name: array [n, ...]} of `example_metrics` for a whole split.
+    """
+    return None
+
   # Predictions.
 
   @abc.abstractmethod
@@ -275,6 +286,15 @@ class Task(abc.ABC):
   @abc.abstractmethod
   def describe(self, prediction: Prediction, top: int) -> list[str]:
     """Returns the prediction of one image as cells of a table, the most important first."""
+
+  def results(self, names: Sequence[str], predictions: Sequence[Prediction]) -> Any:
+    """Returns the predictions for several images in the form that suits a notebook best.
+
+    Args:
+      names: of the images.
+      predictions: one for each.
+    """
+    return list(predictions)
 
   def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray | None:
     """Returns a picture of the prediction, uint8 [height, width, 3]; None if there is none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import jax
@@ -18,6 +18,8 @@ from cnnlab.annotations import NonNegative, ProperFraction
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import CLASSIFICATION
 from cnnlab.models import create_model
+from cnnlab.tasks import classes
+from cnnlab.tasks.analysis import Analysis
 from cnnlab.tasks.base import (
   Batch,
   Features,
@@ -30,6 +32,7 @@ from cnnlab.tasks.base import (
   Sums,
   Task,
 )
+from cnnlab.tasks.classified import Classified
 from cnnlab.tasks.views import classify_views
 from cnnlab.types import Json, JsonMapping
 
@@ -150,16 +153,27 @@ class Classification(Task):
     }
 
   def summarize(self, sums: HostSums) -> dict[str, MetricValue]:
-    """Returns cross-entropy in nats; top-1, top-5 and error as fractions; and the count."""
+    """Returns cross-entropy in nats; top-1, top-5 and error as fractions; and the count.
+
+    Top-5 is left out where no label can miss it: with five classes or fewer.
+    """
     count = float(sums["count"])
     top1 = float(sums["top1"]) / count
-    return {
+    found: dict[str, MetricValue] = {
       "cross_entropy": float(sums["cross_entropy"]) / count,
       "top1": top1,
-      "top5": float(sums["top5"]) / count,
       "error": 1.0 - top1,
       "count": round(count),
     }
+    if len(self.class_names) > 5:
+      found["top5"] = float(sums["top5"]) / count
+    return found
+
+  def analyze(self, examples: Mapping[str, np.ndarray]) -> Analysis | None:
+    """Returns the analysis by class, of confusions, of calibration, and the worst mistakes."""
+    if not {"label", "prediction", "confidence"} <= examples.keys():
+      return None  # kept by earlier code
+    return classes.analyze(examples, self.class_names)
 
   def predict(self, out: Array) -> dict[str, Array]:
     """Returns class probabilities, [batch, classes]."""
@@ -169,6 +183,11 @@ class Classification(Task):
     """Returns the probability of each class by its name."""
     values = map(float, prediction["probabilities"][: len(self.class_names)])
     return {"probabilities": dict(zip(self.class_names, values, strict=True))}
+
+  def results(self, names: Sequence[str], predictions: Sequence[Prediction]) -> Classified:
+    """Returns the class probabilities of several images, shown as a table."""
+    probabilities = np.stack([p["probabilities"][: len(self.class_names)] for p in predictions])
+    return Classified(tuple(names), self.class_names, probabilities)
 
   def describe(self, prediction: Prediction, top: int) -> list[str]:
     """Returns the most probable classes with their probabilities."""

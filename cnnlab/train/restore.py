@@ -1,26 +1,26 @@
-"""Using a trained network again, from its run or checkpoint directory alone: evaluate, predict."""
+"""Evaluating a trained network again, from its run or checkpoint directory alone."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
-from cnnlab import data, tasks
+from cnnlab import data
 from cnnlab.config import apply_overrides, flatten, upgrade_saved
 from cnnlab.defaults import default_config
 from cnnlab.errors import ConfigError
 from cnnlab.runs import checkpoint
-from cnnlab.tasks.base import Prediction
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import Evaluation
-from cnnlab.train.setup import prepare
+from cnnlab.train.setup import Setup, prepare
+from cnnlab.train.state import State
 
 EVAL_KEYS = ("data.", "eval_batch_size")
 
@@ -32,10 +32,19 @@ def config_from_json(saved: Mapping[str, Any]) -> ConfigDict:
   return apply_overrides(default_config(), flat)
 
 
-def evaluate_run(
+class Restored(NamedTuple):
+  """A run that is ready to be evaluated: its setup, its state and the step of that."""
+
+  setup: Setup
+  state: State
+  step: int
+
+
+@contextlib.contextmanager
+def restored(
   directory: str | Path, overrides: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-  """Returns the metrics of the newest good checkpoint below `directory`, its `step` among them.
+) -> Iterator[Restored]:
+  """Yields the newest good checkpoint below `directory`, with its data set; closes that at the end.
 
   Args:
     directory: a run's or a checkpoint's.
@@ -55,7 +64,8 @@ def evaluate_run(
   config = apply_overrides(config_from_json(saved["about"]["config"]), overrides or {})
   setup = prepare(config)
   try:
-    preprocess = _with_statistics(setup.data.preprocess, _preprocess(saved))
+    trained = data.Preprocess.from_parts(saved["about"]["preprocess"], saved["preprocess"])
+    preprocess = _with_statistics(setup.data.preprocess, trained)
     program = dataclasses.replace(setup.program, preprocess=preprocess)
     setup = dataclasses.replace(setup, program=program)
     first = setup.parallel.put_batch(next(setup.data.train.train_batches(0)))
@@ -64,10 +74,24 @@ def evaluate_run(
     )
     state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     kept = {name: saved["state"][name] for name in ("params", "model_state", "ema")}
-    state = setup.parallel.put(state.replace(**kept))
-    return {"step": saved["step"], **Evaluation(setup)(state)}
+    yield Restored(setup, setup.parallel.put(state.replace(**kept)), saved["step"])
   finally:
     setup.data.close()
+
+
+def evaluate_run(
+  directory: str | Path, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+  """Returns the metrics of the newest good checkpoint below `directory`, its `step` among them.
+
+  Args:
+    directory, overrides: as of `restored`.
+
+  Raises:
+    RunError, ConfigError: as `restored` does.
+  """
+  with restored(directory, overrides) as run:
+    return {"step": run.step, **Evaluation(run.setup)(run.state)}
 
 
 def _with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Preprocess:
@@ -82,72 +106,3 @@ def _with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Pre
       f"does not fit images of {now.stored_size}"
     )
   return dataclasses.replace(now, mean=trained.mean, scale=trained.scale)
-
-
-class Predicted(NamedTuple):
-  """A prediction for an image file.
-
-  Attributes:
-    image: the whole image, uint8 [height, width, channels].
-    prediction: what the task predicts, in that image's size.
-  """
-
-  image: np.ndarray
-  prediction: Prediction
-
-
-class Predictor:
-  """A trained network with its task and preprocessing, from a run or checkpoint directory alone.
-
-  Raises:
-    RunError: there is no checkpoint that can be read.
-  """
-
-  def __init__(self, directory: str | Path):
-    enable_compile_cache()
-    saved = checkpoint.restore(Path(directory))
-    config = upgrade_saved(saved["about"]["config"])
-    self.task = tasks.saved_task(config)
-    self.preprocess = _preprocess(saved)
-    model = self.task.network(config["model"], config["dtype"])
-    variables = checkpoint.variables_of(saved["state"])
-
-    @jax.jit
-    def forward(image: jax.Array) -> dict[str, jax.Array]:
-      _, out = self.task.evaluate(model, variables, self.preprocess, {"image": image})
-      return self.task.predict(out)
-
-    # One image at a time: one program for any number of images, and any size fits the memory.
-    self._forward = forward
-
-  def __call__(self, path: str | Path) -> Predicted:
-    """Returns the prediction for a PNG or JPEG file, which is fitted to the input as in evaluation.
-
-    Raises:
-      DataError: the image cannot be read; it is named.
-    """
-    stored, view = self.preprocess.load(str(path))
-    found = {name: np.asarray(a)[0] for name, a in self._forward(stored[None]).items()}
-    image = data.load_image(path, channels=self.preprocess.channels)
-    return Predicted(image, self.task.restore(found, view))
-
-
-def predict(
-  directory: str | Path, images: Sequence[str | Path]
-) -> tuple[tasks.Task, list[Prediction]]:
-  """Returns the run's task and its predictions for image files, in their original sizes.
-
-  Args:
-    directory: a run's or a checkpoint's; nothing else is needed.
-    images: PNG or JPEG files.
-
-  Raises:
-    RunError: there is no checkpoint that can be read.
-    DataError: an image cannot be read; it is named.
-  """
-  predictor = Predictor(directory)
-  return predictor.task, [predictor(path).prediction for path in images]
-
-
-def _preprocess(saved: Mapping[str, Any]) -> data.Preprocess:
-  return data.Preprocess.from_parts(saved["about"]["preprocess"], saved["preprocess"])

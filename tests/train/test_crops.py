@@ -10,9 +10,10 @@ from flax import linen as nn
 from cnnlab.data import Preprocess
 from cnnlab.errors import ConfigError
 from cnnlab.models import create_model
+from cnnlab.runs import load
 from cnnlab.tasks import Classification
 from cnnlab.train.loop import train
-from cnnlab.train.restore import _with_statistics, evaluate_run, predict
+from cnnlab.train.restore import _with_statistics, evaluate_run
 from tests.train.conftest import tiny
 
 TASK = Classification(tuple("abcde"))
@@ -85,8 +86,7 @@ def test_from_a_config_through_training_to_evaluation_and_prediction(workdir, tm
 
   path = tmp_path / "digit.png"
   Image.fromarray(IMAGES[0, :, :12, 0]).save(path)
-  _, (found,) = predict(workdir, [path])
-  assert found["probabilities"].sum() == pytest.approx(1)
+  assert load(workdir).predict(path).probabilities.sum() == pytest.approx(1)
 
 
 def test_a_mean_image_holds_the_images_to_its_size():
