@@ -60,12 +60,20 @@ def nearest(given: str, allowed: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str], limit: int = 20) -> str:
-  """Returns the message for an unknown name: what was given, the nearest names, what is allowed."""
+  """Returns the message for an unknown name: what was given, the nearest names, what is allowed.
+
+  Args:
+    kind: what it should name, such as 'model' or "value of option 'act'".
+    given: the name.
+    allowed: the names that there are.
+    limit: how many of them are listed.
+  """
   names = sorted({str(name) for name in allowed})
   close = nearest(str(given)[:200], names)
   hint = f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else "."
   listed = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
-  return f"unknown {kind} {shown(given)}{hint} Allowed: {listed or 'none'}"
+  what, of, owner = kind.partition(" of ")
+  return f"unknown {what} {shown(given)}{of}{owner}{hint} Allowed: {listed or 'none'}"
 
 
 def printable(text: str) -> str:

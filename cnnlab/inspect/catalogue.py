@@ -8,15 +8,15 @@ tolerance, and whether the outputs are compared with torchvision's.
 from __future__ import annotations
 
 import fnmatch
-import importlib
 import json
+import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from cnnlab.inspect.sheet import describe
 from cnnlab.models import create_model, list_models
-from cnnlab.models.registry import family_of
+from cnnlab.models.registry import family_of, module_of
 
 # Image shapes of the data set that a net was published for, by family or name pattern; ImageNet
 # models are not listed.
@@ -93,7 +93,7 @@ def _proof(known: dict, parameters: int) -> tuple[str, str]:
 
 def paper(name: str) -> str:
   """Returns the first line of the family's docstring, which names the paper."""
-  module = importlib.import_module(f"cnnlab.models.{family_of(name)}")
+  module = sys.modules[module_of(name)]
   return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 

@@ -13,6 +13,7 @@ from cnnlab.models.registry import (
   create_model,
   list_models,
   model_options,
+  register_model,
 )
 from cnnlab.models.sliding import Sliding, slide
 
@@ -27,5 +28,6 @@ __all__ = [
   "list_models",
   "model_options",
   "pyramid",
+  "register_model",
   "slide",
 ]

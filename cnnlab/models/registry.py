@@ -17,6 +17,8 @@ import functools
 import importlib
 import types
 import typing
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import natsort
@@ -24,6 +26,8 @@ from flax import linen as nn
 
 from cnnlab.annotations import allowed, fit
 from cnnlab.errors import ConfigError, shown, unknown
+from cnnlab.nn.layers import ACTIVATIONS, NORMS
+from cnnlab.register import register
 from cnnlab.types import OptionValue
 
 FAMILIES: tuple[str, ...] = (
@@ -39,8 +43,14 @@ FAMILIES: tuple[str, ...] = (
   "resnet",
   "resnet_cifar",
   "vit",
+  "fcn",
+  "unet",
+  "pspnet",
+  "deeplab",
 )
 OUTPUTS = ("classification", "segmentation")
+# Options whose text is a name of these tables, which users add to.
+NAMED: Mapping[str, Mapping[str, Any]] = {"norm": NORMS, "act": ACTIVATIONS}
 
 
 class Option(NamedTuple):
@@ -71,6 +81,63 @@ def _table() -> dict[str, types.ModuleType]:
   return table
 
 
+@dataclasses.dataclass(frozen=True)
+class Registered:
+  """A model of a user's own, in the place of a family's module."""
+
+  model: Callable[..., nn.Module]
+  OUTPUT: str
+
+  @property
+  def __name__(self) -> str:
+    """The module that defines it."""
+    return getattr(self.model, "func", self.model).__module__
+
+  def build(self, name: str, **options: OptionValue) -> nn.Module:
+    """Returns the net with the given options replaced; ConfigError if it cannot be made."""
+    try:
+      net = self.model(**options)
+    except TypeError as error:
+      raise ConfigError(
+        f"model {name!r} cannot be built: {error}; each of its fields needs a default"
+      ) from error
+    if not isinstance(net, nn.Module):
+      raise ConfigError(f"model {name!r} is {shown(net)}; allowed: a module of flax.linen")
+    return net
+
+
+_registered: dict[str, Registered] = {}
+
+
+def register_model(
+  name: str,
+  model: Callable[..., nn.Module],
+  *,
+  output: str = OUTPUTS[0],
+  replace: bool = False,
+) -> None:
+  """Makes a model available as `create_model(name)` and `config.model.name`.
+
+  Args:
+    name: of the model.
+    model: a class of Flax modules whose fields, all with a type and a default, are the options; or a
+      function in its place, such as `functools.partial(MyNet, width=2.0)`. `docs/extending.md`
+      states what such a module must do, and `cnnlab.testing.check_model` checks it.
+    output: what it computes, one of `OUTPUTS`.
+    replace: see `cnnlab.register.register`.
+
+  Raises:
+    ConfigError: the name is taken, or the output is unknown.
+  """
+  if output not in OUTPUTS:
+    raise ConfigError(unknown("output of a model", output, OUTPUTS))
+  register(_names(), "model", name, Registered(model, output), replace=replace)
+
+
+def _names() -> ChainMap[str, types.ModuleType | Registered]:
+  return ChainMap(_registered, _table())  # type: ignore[arg-type]
+
+
 def list_models(pattern: str = "*", output: str | None = None) -> list[str]:
   """Returns the names of all models that match a shell pattern such as 'resnet*', naturally sorted.
 
@@ -78,13 +145,18 @@ def list_models(pattern: str = "*", output: str | None = None) -> list[str]:
     pattern: shell pattern.
     output: one of `OUTPUTS`, only models that compute this.
   """
-  names = natsort.natsorted(fnmatch.filter(_table(), pattern))
+  names = natsort.natsorted(fnmatch.filter(_names(), pattern))
   return [name for name in names if output is None or output_of(name) == output]
 
 
 def family_of(name: str) -> str:
   """Returns the family's module name; ConfigError for an unknown model."""
-  return _family(name).__name__.rpartition(".")[2]
+  return module_of(name).rpartition(".")[2]
+
+
+def module_of(name: str) -> str:
+  """Returns the module in which a model is defined; ConfigError for an unknown model."""
+  return _family(name).__name__
 
 
 def output_of(name: str) -> str:
@@ -101,8 +173,8 @@ def require_output(name: str, output: str) -> None:
     )
 
 
-def _family(name: str) -> types.ModuleType:
-  table = _table()
+def _family(name: str) -> types.ModuleType | Registered:
+  table = _names()
   if isinstance(name, str):
     if name in table:
       return table[name]
@@ -117,10 +189,10 @@ def _family(name: str) -> types.ModuleType:
 
 def model_options(name: str) -> dict[str, Option]:
   """Returns the options of a model in the order of its fields; ConfigError if it is unknown."""
-  return _options(_family(name).build(name))
+  return options_of(_family(name).build(name))
 
 
-def _options(net: nn.Module) -> dict[str, Option]:
+def options_of(net: nn.Module) -> dict[str, Option]:
   """Returns the options of a net and of its encoder, except for those of the encoder's own head."""
   hints = typing.get_type_hints(type(net), include_extras=True)
   found = {
@@ -132,7 +204,7 @@ def _options(net: nn.Module) -> dict[str, Option]:
   if encoder is None:
     return found
   left_out = {*found, *getattr(encoder, "HEAD_OPTIONS", ())}
-  return found | {key: value for key, value in _options(encoder).items() if key not in left_out}
+  return found | {key: value for key, value in options_of(encoder).items() if key not in left_out}
 
 
 def create_model(name: str, **overrides: OptionValue) -> nn.Module:
@@ -152,9 +224,23 @@ def create_model(name: str, **overrides: OptionValue) -> nn.Module:
   checked = {}
   for key, value in overrides.items():
     if key not in options:
-      raise ConfigError(unknown(f"option of model {name!r}", key, options))
-    checked[key] = _checked(f"option {key!r} of model {name!r}", value, options[key].type)
+      raise ConfigError(_no_such_option(name, key, options))
+    what = f"option {key!r} of model {name!r}"
+    checked[key] = _checked(what, value, options[key].type)
+    names = {*NAMED.get(key, ()), options[key].default}
+    if key in NAMED and options[key].type is str and checked[key] not in names:
+      raise ConfigError(unknown(f"value of {what}", value, names))
   return family.build(name, **checked)
+
+
+def _no_such_option(name: str, key: str, options: Mapping[str, Option]) -> str:
+  if key in ("pretrained", "weights") and not isinstance(_family(name), Registered):
+    return (
+      f"model {name!r} has no option {key!r}: convert published weights once with `cnnlab convert "
+      f"--model={name} --weights=FILE.pth --out=runs/{name}`, then start from them with "
+      f"config.init_from='runs/{name}' or use cnnlab.runs.load('runs/{name}')"
+    )
+  return unknown(f"option of model {name!r}", key, options)
 
 
 def _checked(what: str, value: OptionValue, hint: Any) -> OptionValue:
@@ -165,6 +251,6 @@ def _checked(what: str, value: OptionValue, hint: Any) -> OptionValue:
   if typing.get_origin(hint) is Literal:
     choices = typing.get_args(hint)
     if isinstance(value, str):
-      raise ConfigError(unknown(what, value, [str(choice) for choice in choices]))
+      raise ConfigError(unknown(f"value of {what}", value, [str(choice) for choice in choices]))
     raise ConfigError(f"{what}: {shown(value)} is not one of {', '.join(map(repr, choices))}")
   raise ConfigError(f"{what}: {shown(value)} is not {allowed(value, hint)}")

@@ -7,7 +7,15 @@ from cnnlab.nn.conv import Conv
 from cnnlab.nn.convolutional import conv_as_dense, dense_as_conv
 from cnnlab.nn.cost import count_parameters, multiply_adds
 from cnnlab.nn.geometry import check_image, conv_parameters, output_size
-from cnnlab.nn.layers import ACTIVATIONS, NORMS, Layers, activation, make_layers
+from cnnlab.nn.layers import (
+  ACTIVATIONS,
+  NORMS,
+  Layers,
+  activation,
+  make_layers,
+  register_activation,
+  register_norm,
+)
 from cnnlab.nn.local import LocallyConnected
 from cnnlab.nn.norm import (
   FrozenBatchNorm,
@@ -72,6 +80,8 @@ __all__ = [
   "multiply_adds",
   "nearest_sizes",
   "output_size",
+  "register_activation",
+  "register_norm",
   "stack",
   "survival_probabilities",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -20,21 +21,9 @@ from cnnlab.nn.init import Initializer
 from cnnlab.nn.switchable import SwitchableNorm
 from cnnlab.nn.types import DType, Layer, LayerFactory
 from cnnlab.nn.weight_norm import WeightNormConv, WeightNormDense
+from cnnlab.register import register
 from cnnlab.types import Options
 
-NORMS = (
-  "batch",
-  "frozen_batch",
-  "layer",
-  "instance",
-  "group",
-  "switchable",
-  "weight",
-  "weight_mean_only",
-  "lrn",
-  "none",
-)
-NORMS_WITHOUT_SHIFT = ("weight", "lrn", "none")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -57,6 +46,67 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "tanh": jnp.tanh,
   "none": lambda x: x,
 }
+
+
+class Norm(NamedTuple):
+  """A norm of the table.
+
+  Attributes:
+    layer: class of a module, or a function in its place, called with `name` and with those of
+      `use_running_average`, `momentum`, `epsilon`, `dtype` and `scale_init` that it takes.
+    shift: whether it adds a learned shift; without one, convolutions have a bias.
+  """
+
+  layer: LayerFactory
+  shift: bool = True
+
+
+def _identity(*, name: str) -> Layer:
+  del name
+  return lambda x: x
+
+
+NORMS: dict[str, Norm] = {
+  "batch": Norm(norms.BatchNorm),
+  "frozen_batch": Norm(norms.FrozenBatchNorm),
+  "layer": Norm(norms.LayerNorm),
+  "instance": Norm(partial(norms.GroupNorm, groups="channels")),
+  "group": Norm(norms.GroupNorm),
+  "switchable": Norm(SwitchableNorm),
+  "weight": Norm(_identity, shift=False),
+  "weight_mean_only": Norm(norms.MeanOnlyBatchNorm),
+  # AlexNet's k=2 divides by 1.7 in every layer, which leaves no signal at ResNet-18's depth.
+  "lrn": Norm(partial(norms.LocalResponseNorm, k=1.0), shift=False),
+  "none": Norm(_identity, shift=False),
+}
+
+
+def register_norm(
+  name: str, norm: LayerFactory, *, shift: bool = True, replace: bool = False
+) -> None:
+  """Makes a norm available as the option `norm` of every model.
+
+  Args:
+    name: of the norm.
+    norm: a Flax module of arrays [batch, ..., channels], such as `flax.linen.RMSNorm`; see `Norm.layer`.
+    shift: whether it adds a learned shift; without one, convolutions have a bias.
+    replace: see `cnnlab.register.register`.
+
+  Raises:
+    ConfigError: the name is taken.
+  """
+  register(NORMS, "norm", name, Norm(norm, shift), replace=replace)
+
+
+def register_activation(
+  name: str, activation: Callable[[jax.Array], jax.Array], *, replace: bool = False
+) -> None:
+  """Makes a function of an array available as the option `act` of every model.
+
+  Raises:
+    ConfigError: the name is taken.
+  """
+  register(ACTIVATIONS, "activation", name, activation, replace=replace)
 
 
 class Layers(NamedTuple):
@@ -109,7 +159,7 @@ def make_layers(
     raise ConfigError(unknown("norm", norm, NORMS))
   if dtype not in DTYPES:
     raise ConfigError(unknown("dtype", dtype, DTYPES))
-  bias = norm in NORMS_WITHOUT_SHIFT
+  bias = not NORMS[norm].shift
   kind = jnp.dtype(dtype)
   weight_normed = norm.startswith("weight")
   return Layers(
@@ -117,7 +167,15 @@ def make_layers(
     dense=partial(WeightNormDense, dtype=kind)
     if weight_normed
     else partial(nn.Dense, dtype=kind, dot_general=dot_general),
-    norm=_norm_factory(norm, train, kind, norm_momentum, norm_epsilon),
+    norm=_norm_factory(
+      NORMS[norm].layer,
+      {
+        "use_running_average": not train,
+        "momentum": norm_momentum,
+        "epsilon": norm_epsilon,
+        "dtype": kind,
+      },
+    ),
     act=activation(act),
     conv_bias=bias,
     dtype=kind,
@@ -131,35 +189,13 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
   return ACTIVATIONS[name]
 
 
-def _norm_factory(
-  norm: str, train: bool, dtype: DType, momentum: float, epsilon: float
-) -> LayerFactory:
-  averaged: Options = {"use_running_average": not train, "momentum": momentum, "dtype": dtype}
-  plain: Options = {"epsilon": epsilon, "dtype": dtype}
-  factories: dict[str, LayerFactory] = {
-    "batch": partial(norms.BatchNorm, epsilon=epsilon, **averaged),
-    "frozen_batch": partial(norms.FrozenBatchNorm, **plain),
-    "layer": partial(norms.LayerNorm, **plain),
-    "instance": partial(norms.GroupNorm, groups="channels", **plain),
-    "group": partial(norms.GroupNorm, groups="auto", **plain),
-    "switchable": partial(SwitchableNorm, epsilon=epsilon, **averaged),
-    "weight": _identity,
-    "weight_mean_only": _without_scale(partial(norms.MeanOnlyBatchNorm, **averaged)),
-    # AlexNet's k=2 divides by 1.7 in every layer, which leaves no signal at ResNet-18's depth.
-    "lrn": _without_scale(partial(norms.LocalResponseNorm, k=1.0)),
-    "none": _identity,
-  }
-  return factories[norm]
+def _norm_factory(layer: LayerFactory, options: Options) -> LayerFactory:
+  taken = inspect.signature(layer).parameters
+  chosen = {key: value for key, value in options.items() if key in taken}
 
-
-def _identity(*, name: str, scale_init: Initializer | None = None) -> Layer:
-  del name, scale_init
-  return lambda x: x
-
-
-def _without_scale(factory: LayerFactory) -> LayerFactory:
   def make(*, name: str, scale_init: Initializer | None = None) -> Layer:
-    del scale_init
-    return factory(name=name)
+    if scale_init is not None and "scale_init" in taken:
+      return layer(name=name, scale_init=scale_init, **chosen)
+    return layer(name=name, **chosen)
 
   return make

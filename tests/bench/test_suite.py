@@ -63,7 +63,7 @@ def test_table_shows_every_result_and_every_error():
 def test_nets_of_the_suite_are_in_the_registry_and_unknown_ones_are_refused():
   for entry in suites.SUITE:
     create_model(entry.model, num_classes=entry.num_classes)
-  with pytest.raises(ConfigError, match="unknown model of the suite 'resnet21'; did you mean"):
+  with pytest.raises(ConfigError, match="unknown model 'resnet21' of the suite; did you mean"):
     Suite(("resnet21",))
 
 

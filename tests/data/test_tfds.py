@@ -112,7 +112,7 @@ def test_sources_survive_pickling_after_use(prepared):
   ("name", "message"),
   [
     ("tiyn", r"unknown data set 'tiyn'; did you mean 'tiny'.* tfds\.builder\('tiyn'"),
-    ("tiny:2.0.0", r"unknown version of tfds:tiny '2\.0\.0'; did you mean '1\.0\.0'"),
+    ("tiny:2.0.0", r"unknown version '2\.0\.0' of tfds:tiny; did you mean '1\.0\.0'"),
   ],
 )
 def test_sets_that_cannot_serve(prepared, section, name, message):

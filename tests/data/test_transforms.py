@@ -178,7 +178,7 @@ def test_texts_are_parsed():
   ("text", "message"),
   [
     ("scal(low=1)", "k: unknown transform 'scal'; did you mean 'scale'"),
-    ("scale(lo=1)", "unknown argument of scale 'lo'; did you mean 'low'"),
+    ("scale(lo=1)", "unknown argument 'lo' of scale; did you mean 'low'"),
     ("scale(low='a')", "'a'; allowed: float"),
     ("scale(low=2.0, high=1.0)", "allowed: low up to high"),
     ("scale(0.5)", "cannot read"),

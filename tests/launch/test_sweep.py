@@ -94,5 +94,5 @@ def test_settings_are_those_of_the_launcher(tmp_path):
   for wrong, message in ((["gpu"], "KEY=VALUE"), (["a=1", "a=2"], "given twice")):
     with pytest.raises(ConfigError, match=message):
       parse_settings(wrong)
-  with pytest.raises(ConfigError, match="unknown option of launcher 'local' 'partition'"):
+  with pytest.raises(ConfigError, match="unknown option 'partition' of launcher 'local'"):
     run(tmp_path, settings={"partition": "gpu"})

@@ -129,5 +129,5 @@ def test_together_is_an_option_of_the_local_launcher(tmp_path):
   experiment = load_experiment("downsampling_digits", "tiny")
   with pytest.raises(ConfigError, match="together of launcher 'local' is 0; allowed: 1 to"):
     sweep(experiment, tmp_path, launcher=Launcher(settings={"together": "0"}))
-  with pytest.raises(ConfigError, match="unknown option of launcher 'slurm' 'together'"):
+  with pytest.raises(ConfigError, match="unknown option 'together' of launcher 'slurm'"):
     sweep(experiment, tmp_path, launcher=Launcher("slurm", settings={"together": "2"}))

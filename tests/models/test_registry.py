@@ -1,3 +1,4 @@
+import functools
 import types
 from typing import Literal
 
@@ -35,6 +36,56 @@ def test_options_reach_the_net():
   assert create_model("resnet56").blocks == 9
 
 
+class Net(nn.Module):
+  """A model of a user's own."""
+
+  num_classes: int = 10
+  width: float = 1.0
+  norm: str = "batch"
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    return x.mean((1, 2)), {}
+
+
+@pytest.fixture
+def registered(monkeypatch):
+  """Returns `register_model` with what it adds taken away after the test."""
+  monkeypatch.setattr(registry, "_registered", {})
+  return registry.register_model
+
+
+def test_a_registered_model_is_like_any_other(registered):
+  registered("my_net", Net)
+  registered("my_wide_net", functools.partial(Net, width=2.0))
+  assert list_models("my_*") == ["my_net", "my_wide_net"]
+  assert set(list_models("my_*")) < set(list_models(output="classification"))
+  assert model_options("my_wide_net")["width"].default == 2.0
+  assert create_model("my_wide_net", num_classes=3) == Net(num_classes=3, width=2.0)
+  assert create_model("my_wide_net", width=1).width == 1.0
+  assert registry.module_of("my_wide_net") == __name__
+  with pytest.raises(ConfigError, match="'my_nett'; did you mean 'my_net'"):
+    create_model("my_nett")
+  with pytest.raises(ConfigError, match="unknown value 'bath' of option 'norm' of model 'my_net'"):
+    create_model("my_net", norm="bath")
+  with pytest.raises(ConfigError, match="unknown option 'pretrained' of model 'my_net'"):
+    create_model("my_net", pretrained=True)
+
+
+def test_a_model_that_cannot_be_used_is_refused(registered):
+  class Incomplete(nn.Module):
+    num_classes: int
+
+  registered("incomplete", Incomplete)
+  with pytest.raises(ConfigError, match="'incomplete' cannot be built: .*num_classes.*a default"):
+    create_model("incomplete")
+  registered("number", lambda: 3)
+  with pytest.raises(ConfigError, match="model 'number' is 3; allowed: a module of flax.linen"):
+    create_model("number")
+  with pytest.raises(ConfigError, match="unknown output 'clasification' of a model; did you mean"):
+    registered("my_net", Net, output="clasification")
+
+
 def test_options_are_described():
   options = model_options("resnet44")
   assert options["blocks"].default == 7
@@ -48,14 +99,29 @@ def test_options_are_described():
   ("name", "options", "message"),
   [
     ("resnet21", {}, "unknown model 'resnet21'; did you mean .*'resnet20'"),
-    ("resnet20", {"widht": 2}, "option of model 'resnet20' 'widht'; did you mean 'width'"),
+    ("resnet20", {"widht": 2}, "option 'widht' of model 'resnet20'; did you mean 'width'"),
     ("resnet20", {"width": "2"}, "option 'width' of model 'resnet20': '2' is not float"),
     ("resnet20", {"width": True}, "True is not float"),
     ("resnet20", {"blocks": 3.0}, "3.0 is not int"),
     ("resnet20", {"blocks": True}, "True is not int"),
     ("resnet20", {"preact": 1}, "1 is not bool"),
     ("resnet20", {"norm": None}, "None is not str"),
-    ("resnet20", {"shortcut": "D"}, "unknown option 'shortcut'.*'D'.*Allowed: A, B, C"),
+    (
+      "resnet20",
+      {"norm": "bacth"},
+      "unknown value 'bacth' of option 'norm' of model 'resnet20'; did you mean 'batch'",
+    ),
+    ("lenet5", {"act": "rellu"}, "value 'rellu' of option 'act'.*'relu'.*scaled_tanh"),
+    (
+      "resnet50",
+      {"pretrained": True},
+      "no option 'pretrained': convert .*--model=resnet50.*init_from",
+    ),
+    (
+      "resnet20",
+      {"shortcut": "D"},
+      "unknown value 'D' of option 'shortcut' of model 'resnet20'.*Allowed: A, B, C",
+    ),
     ("resnet20", {"downsample": "maxx"}, "did you mean 'max'"),
     ("resnet20", {"output_stride": 3}, "3 is not one of 4, 2, 1"),
     ("resnet20", {"num_classes": "ten"}, "'ten' is not int"),

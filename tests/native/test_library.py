@@ -58,10 +58,10 @@ def test_a_failing_compiler_is_named(tmp_path):
 
 def test_unknown_choices_are_refused():
   with pytest.raises(
-    ConfigError, match="unknown value of config key 'native' 'of'; did you mean 'off'"
+    ConfigError, match="unknown value 'of' of config key 'native'; did you mean 'off'"
   ):
     native.select("of")
-  assert report(CNNLAB_NATIVE="on")[1].startswith("unknown value of $CNNLAB_NATIVE 'on'")
+  assert report(CNNLAB_NATIVE="on")[1].startswith("unknown value 'on' of $CNNLAB_NATIVE")
 
 
 def test_the_config_key_outranks_the_environment(monkeypatch):

@@ -6,7 +6,6 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.nn import ACTIVATIONS, NORMS, activation, make_layers
-from cnnlab.nn.layers import NORMS_WITHOUT_SHIFT
 
 X = jax.ShapeDtypeStruct((2, 6, 6, 4), jnp.float32)
 LEAVES = {
@@ -54,9 +53,9 @@ def test_each_norm_has_its_own_variables_and_no_others(norm, dtype):
   params, stats = variables["params"], variables.get("batch_stats", {})
   assert set(params.get("norm", {})) == LEAVES[norm]["norm"]
   assert set(stats.get("norm", {})) == LEAVES[norm]["stats"]
-  assert set(params["conv"]) == {"kernel"} | (
-    {"bias"} if norm in NORMS_WITHOUT_SHIFT else set()
-  ) | ({"scale"} if norm.startswith("weight") else set())
+  assert set(params["conv"]) == {"kernel"} | (set() if NORMS[norm].shift else {"bias"}) | (
+    {"scale"} if norm.startswith("weight") else set()
+  )
   assert set(params["dense"]) == {"kernel", "bias"} | (
     {"scale"} if norm.startswith("weight") else set()
   )

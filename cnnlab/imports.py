@@ -1,0 +1,205 @@
+"""Modules of the user's own, imported because a command or a config page names them.
+
+`--import my_net` and the config key `imports` name modules that register models, norms, tasks, data
+sets and the like. A name is dotted, and found in the current directory or on Python's path, or it is
+the path of a .py file.
+
+A run's directory may come from somebody else, so it does not speak for the user. Reading it imports
+nothing. Where its network is built again (`eval`, `predict`, `load(...).model`), the modules that it
+recorded are imported if they are found by their dotted names, outside of packages that hold the run
+itself; a file is executed only if the command, a config page or Python code names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from cnnlab.errors import CnnlabError, ConfigError, RunError, shown, unknown
+from cnnlab.types import JsonMapping
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[None]:
+  """Returns a context in which the modules in a folder can be imported."""
+  path = str(folder)
+  sys.path.insert(0, path)
+  try:
+    yield
+  finally:
+    with contextlib.suppress(ValueError):
+      sys.path.remove(path)
+
+
+def line_of(error: BaseException, path: str) -> int | None:
+  """Returns the line of a Python file at which an error arose, None if it arose outside of it."""
+  if isinstance(error, SyntaxError) and error.filename == path:
+    return error.lineno
+  frames = traceback.extract_tb(error.__traceback__)
+  return next((frame.lineno for frame in reversed(frames) if frame.filename == path), None)
+
+
+def located(name: str, folder: Path) -> str:
+  """Returns a name of a module as other processes find it.
+
+  Args:
+    name: dotted, or of a .py file.
+    folder: where a file or a module without dots is looked for first, such as that of a config page.
+
+  Returns:
+    The absolute path where the file lies there; the name alone where that is the current directory.
+  """
+  file = folder / (name if name.endswith(".py") else f"{name}.py")
+  if "." in name.removesuffix(".py") and not name.endswith(".py"):
+    return name
+  if not file.is_file():
+    file = Path(name)
+    if not (name.endswith(".py") and file.is_file()):
+      return name
+  file = file.absolute()
+  return file.stem if file.parent == Path.cwd() else str(file)
+
+
+def import_modules(names: Iterable[str]) -> None:
+  """Imports modules by dotted name or by the path of a .py file.
+
+  The current directory, or the folder of the file, stays on `sys.path`: modules beside are found, and
+  so are these in processes that this one starts.
+
+  Raises:
+    ConfigError: there is no such module, or it raises an error; the message names its line.
+  """
+  for name in names:
+    _import(name)
+
+
+def _import(name: str) -> ModuleType:
+  module, folder = _module_and_folder(name)
+  if str(folder) not in sys.path:
+    sys.path.insert(0, str(folder))
+  importlib.invalidate_caches()  # it may have been written a moment ago
+  try:
+    found = importlib.import_module(module)
+  except CnnlabError:
+    raise
+  except (Exception, SystemExit) as error:
+    raise ConfigError(_why(name, module, folder, error)) from error
+  if name.endswith(".py") and _file(found) != str(folder / f"{module}.py"):
+    raise ConfigError(
+      f"cannot import {shown(name)}: another module {module!r} is loaded, from {_file(found)}; rename "
+      "the file"
+    )
+  return found
+
+
+def _module_and_folder(name: str) -> tuple[str, Path]:
+  """Returns the dotted name under which a module is imported, and the folder to look in first."""
+  if not isinstance(name, str) or not name.endswith(".py"):
+    if not isinstance(name, str) or not _DOTTED.fullmatch(name):
+      raise ConfigError(
+        f"cannot import {shown(name)}; allowed: a module's name such as my_net or pkg.my_net, or the "
+        "path of a .py file"
+      )
+    return name, Path.cwd()
+  file = Path(name).expanduser().absolute()
+  with contextlib.suppress(OSError, ValueError):
+    if file.is_file():
+      if not _DOTTED.fullmatch(file.stem) or "." in file.stem:
+        raise ConfigError(f"cannot import {shown(name)}: {file.stem!r} is no name of a module")
+      return file.stem, file.parent
+  raise ConfigError(unknown("file to import", name, _modules_in(file.parent, ".py")))
+
+
+def _why(name: str, module: str, folder: Path, error: BaseException) -> str:
+  """Returns in one line why a module cannot be imported."""
+  if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+    return unknown("module to import", name, _modules_in(folder)) + (
+      f" (in {folder}), or a module on Python's path"
+    )
+  file = str(folder / f"{module.replace('.', '/')}.py")
+  with contextlib.suppress(Exception):
+    spec = importlib.util.find_spec(module)
+    file = (spec.origin if spec else None) or file
+  line = line_of(error, file)
+  where = f"{file}, line {line}" if line else file
+  said = " ".join(str(error).split())[:500]
+  return f"{where}: {type(error).__name__}: {said}"
+
+
+def _modules_in(folder: Path, suffix: str = "") -> list[str]:
+  with contextlib.suppress(OSError):
+    return [file.stem + suffix for file in folder.glob("*.py")]
+  return []
+
+
+def _file(module: ModuleType) -> str:
+  return str(getattr(module, "__file__", None) or "")
+
+
+def import_recorded(config: JsonMapping, directory: str | Path) -> None:
+  """Imports the modules that a run recorded, where this is safe; see the module's docstring.
+
+  A module of the same name that is loaded already, as by `--import` or `import`, stands for it.
+
+  Args:
+    config: of the run's config.json.
+    directory: of the run.
+
+  Raises:
+    RunError: one cannot be imported; the message says what to import, and where it was.
+  """
+  for name in config.get("imports") or ():
+    last = Path(name).stem if str(name).endswith(".py") else str(name).rpartition(".")[2]
+    if name in sys.modules or last in sys.modules:
+      continue
+    try:
+      _refuse_untrusted(name, Path(directory).resolve())
+      _import(name)
+    except ConfigError as error:
+      was = ((config.get("derived") or {}).get("imports") or {}).get(name)
+      where = f", which was {was}" if was else ""
+      raise RunError(
+        f"{directory} was trained with the module {shown(name)}{where}. {error}. Name it with "
+        f"--import, or import it in Python before"
+      ) from error
+
+
+def _refuse_untrusted(name: str, directory: Path) -> None:
+  """Raises ConfigError for a file, and for a package that the run itself lies in."""
+  if not isinstance(name, str) or not _DOTTED.fullmatch(name) or name.endswith(".py"):
+    raise ConfigError("A file is not executed because a run names it")
+  top = name.partition(".")[0]
+  with beside(Path.cwd()):
+    spec = importlib.util.find_spec(top)
+  for place in (spec.submodule_search_locations or ()) if spec else ():
+    if directory.is_relative_to(Path(place).resolve()):
+      raise ConfigError(f"It is not imported unasked, since {place} holds the run itself")
+
+
+def origins(names: Iterable[str]) -> dict[str, str]:
+  """Returns {name: file} of modules that are imported, for the record."""
+  loaded = {name: sys.modules[_module_and_folder(name)[0]] for name in names}
+  return {name: _file(module) for name, module in loaded.items()}
+
+
+def code_digest(names: Iterable[str]) -> str:
+  """Returns a hash of the source of modules, and of the files beside them, without importing them."""
+  digest = hashlib.sha256()
+  for name in names:
+    module, folder = _module_and_folder(name)
+    with beside(folder), contextlib.suppress(ImportError, OSError):
+      spec = importlib.util.find_spec(module)
+      place = Path(spec.origin if spec and spec.origin else folder).parent
+      for file in sorted(place.glob("*.py")):
+        digest.update(file.read_bytes())
+  return digest.hexdigest()
