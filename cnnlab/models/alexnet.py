@@ -15,7 +15,7 @@ have, are averaged to the 6x6 map that fc6 expects (as in torchvision).
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import linen as nn
@@ -71,6 +71,8 @@ class AlexNet(nn.Module):
     dtype: computation dtype.
   """
 
+  HEAD_OPTIONS: ClassVar = ("head", "hidden", "dropout", "dropout_at")
+
   num_classes: Classes = 1000
   features: tuple[Channels, Channels, Channels, Channels, Channels] = (64, 192, 384, 256, 256)
   kernel_sizes: tuple[Window, Window, Window, Window, Window] = (11, 5, 3, 3, 3)
@@ -98,13 +100,15 @@ class AlexNet(nn.Module):
     """Returns logits [batch, num_classes], the map after each convolution's pooling, fc6, fc7."""
     cifar = self.stem == "cifar"
     stride = 8 if cifar else self.strides[0] * self.strides[1] * 8
-    check_stem(x.shape, self.stem, stride, "alexnet or zfnet")
+    check_stem(x.shape, self.stem, stride, "alexnet or zfnet", classifies=self.num_classes > 0)
     layers, response_norm = classic_layers(self.norm, self.act, train=train, dtype=self.dtype)
     x = x.astype(layers.dtype)
     feats = {}
     for i in range(1, 6):
       x = self._layer(x, i, layers, response_norm)
       feats[f"conv{i}"] = x  # at 224 pixels: 27, 13, 13, 13 and 6
+    if not self.num_classes:
+      return x, feats
     x = head_input(x, self.head, None if cifar else GRID)
     paper = self.initial == "paper"
     dense = partial(

@@ -16,7 +16,7 @@ weights, which the paper does not state, are Kaiming fan-out, and N(0, 0.01²) f
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import linen as nn
@@ -51,6 +51,8 @@ class AllCNN(nn.Module):
     dtype: computation dtype.
   """
 
+  HEAD_OPTIONS: ClassVar = ("final_act",)
+
   num_classes: Classes = 10
   windows: Windows = (3, 3)
   features: tuple[Channels, Channels] = (96, 192)
@@ -82,6 +84,8 @@ class AllCNN(nn.Module):
       x = layers.conv(features, window, padding=padding, name=f"head_conv{j}")(x)
       x = layers.act(layers.norm(name=f"head_norm{j}")(x))
       feats[f"head{j}"] = x  # [B,6,6,192]
+    if not self.num_classes:
+      return x, feats
     feats["pre_logits"] = global_avg_pool(x)
     x = layers.conv(
       self.num_classes, 1, use_bias=True, kernel_init=classifier_normal(), name="head"

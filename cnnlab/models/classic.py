@@ -9,8 +9,6 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from cnnlab.models.downsampling import pool
@@ -18,6 +16,7 @@ from cnnlab.nn import LocalResponseNorm, global_avg_pool, make_layers
 from cnnlab.nn.geometry import fit_axis
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
+from cnnlab.nn.pool import adaptive_avg_pool
 from cnnlab.nn.types import LayerFactory
 from cnnlab.types import OptionValue
 
@@ -92,26 +91,6 @@ def pool_unless_strided(x: jax.Array, pooling: Pool) -> jax.Array:
   if pooling.kind == "stride":
     return x
   return pool(pooling.kind, x, pooling.window, pooling.stride, fit=pooling.fit)
-
-
-def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
-  """Averages [batch, height, width, channels] over `size` x `size` nearly equal regions.
-
-  Region i of an axis of n pixels reaches from floor(i n / size) to ceil((i + 1) n / size), as in
-  PyTorch's AdaptiveAvgPool2d; a map of `size` x `size` stays as it is.
-  """
-  if x.shape[1:3] == (size, size):
-    return x
-  rows, columns = (jnp.asarray(_regions(n, size), x.dtype) for n in x.shape[1:3])
-  return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
-
-
-def _regions(pixels: int, count: int) -> np.ndarray:
-  weights = np.zeros((count, pixels), np.float32)
-  for i in range(count):
-    first, last = i * pixels // count, -(-(i + 1) * pixels // count)
-    weights[i, first:last] = 1 / (last - first)
-  return weights
 
 
 def head_input(x: jax.Array, head: str, grid: int | None) -> jax.Array:

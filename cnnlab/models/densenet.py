@@ -107,12 +107,19 @@ class DenseNet(nn.Module):
     """Returns logits [batch, num_classes] and the maps after the stem and each block."""
     halvings = self._halvings()
     total = STEM_STRIDE[self.stem] * 2**halvings
-    check_stem(x.shape, self.stem, total, f"densenet of blocks {self.blocks}")
+    check_stem(
+      x.shape,
+      self.stem,
+      total,
+      f"densenet of blocks {self.blocks}",
+      classifies=self.num_classes > 0,
+    )
     layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
     features = scaled(self.stem_features, self.width)
     x = x.astype(layers.dtype)
-    x = apply_stem(x, features, layers, self.stem, self.stem_pool, activate=self.stem == "imagenet")
-    feats = {"stem": x}
+    imagenet = self.stem == "imagenet"
+    feats = apply_stem(x, features, layers, self.stem, self.stem_pool, activate=imagenet)
+    x = feats["stem"]
     for block in range(1, len(self.blocks) + 1):
       if block > 1:
         x = self._transition(x, block - 1, block - 1 <= halvings, layers)
@@ -120,6 +127,8 @@ class DenseNet(nn.Module):
       feats[f"block{block}"] = x
     x = layers.act(layers.norm(name="norm_last")(x))
     feats["last_map"] = x
+    if not self.num_classes:
+      return x, feats
     x = global_avg_pool(x)
     feats["pre_logits"] = x
     x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)

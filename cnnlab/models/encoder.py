@@ -11,12 +11,15 @@ Families name their maps differently; a decoder reads names, strides and channel
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError, ShapeError
+from cnnlab.models.registry import create_model, require_output
+from cnnlab.types import OptionValue
 
 # Pixels added to the image in order to measure strides; the first works for all but unusual nets.
 _GROWTHS = (64, 192, 448, 960)
@@ -73,8 +76,26 @@ def pyramid(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[Featur
 
   Takes the arguments of `feature_maps` and raises the same errors.
   """
-  deepest = {found.stride: found for found in feature_maps(model, image_shape)}
-  return tuple(deepest[stride] for stride in sorted(deepest))
+  return deepest(feature_maps(model, image_shape))
+
+
+def deepest(maps: Sequence[FeatureMap]) -> tuple[FeatureMap, ...]:
+  """Returns the last map of each stride, from the finest to the coarsest."""
+  last = {found.stride: found for found in maps}
+  return tuple(last[stride] for stride in sorted(last))
+
+
+def create_encoder(name: str, **options: OptionValue) -> nn.Module:
+  """Returns a classifier of the zoo without what follows its last map.
+
+  It returns that map in place of the logits, and the same `feats` up to there. It has the parameters
+  that these need and no others.
+
+  Raises:
+    ConfigError: an unknown model or option, or a model that is no classifier.
+  """
+  require_output(name, "classification")
+  return create_model(name, **options).clone(num_classes=0)
 
 
 def _map_shapes(

@@ -17,7 +17,7 @@ centered by ImageNet's mean and deviation into those, as torchvision does when i
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,19 +27,20 @@ from cnnlab.annotations import Positive
 from cnnlab.errors import ConfigError, unknown
 from cnnlab.models.classic import (
   Pool,
-  adaptive_avg_pool,
   classic_layers,
   conv_pool,
   fully_connected,
   pool_unless_strided,
 )
+from cnnlab.models.conv_norm_act import conv_norm_act
 from cnnlab.models.downsampling import Downsample, pool, scaled
 from cnnlab.models.ranges import Classes, Dropout, Width
 from cnnlab.models.stem import Stem, check_stem
 from cnnlab.nn import global_avg_pool
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
-from cnnlab.nn.types import Layer, LayerFactory
+from cnnlab.nn.pool import adaptive_avg_pool
+from cnnlab.nn.types import LayerFactory
 from cnnlab.types import Options, OptionValue
 
 # Table 1: channels of 1x1, 3x3 reduction, 3x3, 5x5 reduction, 5x5, and pooling's projection.
@@ -98,19 +99,6 @@ class Inception(nn.Module):
       ],
       -1,
     )
-
-
-def conv_norm_act(
-  layers: Layers, features: int, kernel_size: int, name: str, stride: int = 1
-) -> Layer:
-  """Returns a convolution that keeps the size, its norm and activation, as one function."""
-
-  def apply(x: jax.Array) -> jax.Array:
-    padding = kernel_size // 2
-    conv = layers.conv(features, kernel_size, stride=stride, padding=padding, name=f"{name}_conv")
-    return layers.act(layers.norm(name=f"{name}_norm")(conv(x)))
-
-  return apply
 
 
 # A map after each stage, and the auxiliary classifiers' logits.
@@ -174,6 +162,8 @@ class GoogLeNet(nn.Module):
     dtype: computation dtype.
   """
 
+  HEAD_OPTIONS: ClassVar = ("auxiliary", "auxiliary_dropout", "auxiliary_pool", "dropout")
+
   num_classes: Classes = 1000
   modules: tuple[str, ...] = tuple(MODULES)
   inception: Literal["reduced", "naive"] = "reduced"
@@ -195,7 +185,8 @@ class GoogLeNet(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Features]:
     """Returns logits and the map after each stage, with 'auxiliary_logits' in training."""
-    check_stem(x.shape, self.stem, 32 if self.stem == "imagenet" else 4, "googlenet")
+    total = 32 if self.stem == "imagenet" else 4
+    check_stem(x.shape, self.stem, total, "googlenet", classifies=self.num_classes > 0)
     layers, response_norm = classic_layers(
       self.norm, self.act, train=train, dtype=self.dtype, norm_epsilon=self.norm_epsilon
     )
@@ -205,6 +196,7 @@ class GoogLeNet(nn.Module):
     feats: Features = {}
     x = self._stem(x.astype(layers.dtype), layers, response_norm, feats)
     auxiliary = []
+    classifiers = AUXILIARY if self.auxiliary and self.num_classes else {}
     ends = self._stage_ends()
     for name in self.modules:
       pooling = {"3": self._pool(3), "4": self._pool(self.last_window)}.get(ends.get(name, ""))
@@ -220,8 +212,10 @@ class GoogLeNet(nn.Module):
         x = pool_unless_strided(x, pooling)
       if name in ends:
         feats[f"stage{ends[name]}"] = x  # at 224 pixels: 14, 7 and 7
-      if self.auxiliary and name in AUXILIARY and (train or self.is_initializing()):
-        auxiliary.append(self._auxiliary(AUXILIARY[name], layers)(x, train=train))
+      if name in classifiers and (train or self.is_initializing()):
+        auxiliary.append(self._auxiliary(classifiers[name], layers)(x, train=train))
+    if not self.num_classes:
+      return x, feats
     x = global_avg_pool(x)
     x = nn.Dropout(self.dropout, deterministic=not train, name="dropout_head")(x)
     logits, last = fully_connected(x, layers, self.num_classes, train=train)

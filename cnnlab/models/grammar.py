@@ -9,7 +9,7 @@ channels ('conv'), so that the stack has as many layers as the pooled one with i
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import linen as nn
@@ -56,6 +56,8 @@ class ConvNet(nn.Module):
     dtype: computation dtype.
   """
 
+  HEAD_OPTIONS: ClassVar = ("head", "hidden", "dropout")
+
   num_classes: Classes = 10
   features: tuple[Channels, ...] = (32, 64)
   convs_per_block: Depth = 1
@@ -92,6 +94,8 @@ class ConvNet(nn.Module):
       after = response_norm if i <= RESPONSE_NORMED else identity
       x = self._block(x, scaled(features, self.width), f"block{i}", layers, after)
       feats[f"block{i}"] = x
+    if not self.num_classes:
+      return x, feats
     x = global_avg_pool(x) if self.head == "avgpool" else x.reshape(x.shape[0], -1)
     for i, features in enumerate(self.hidden, 1):
       x = nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")(x)

@@ -15,7 +15,7 @@ that fit its count. Pooling is 2x2, 19 and 32 end in global average pooling (sec
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 from flax import linen as nn
@@ -86,6 +86,8 @@ class Highway(nn.Module):
     dtype: computation dtype.
   """
 
+  HEAD_OPTIONS: ClassVar = ("head",)
+
   num_classes: Classes = 10
   stages: Annotated[tuple[tuple[Channels, ...], ...], NotEmpty()] = (
     (16, 16, 16),
@@ -120,6 +122,8 @@ class Highway(nn.Module):
         x = self._reduce(x, f"dropout{stage}", pools, train)
       x = self._stage(x, stage, halvings, layers)
       feats[f"stage{stage + 1}"] = x
+    if not self.num_classes:
+      return x, feats
     x = self._reduce(x, "dropout_head", self.head == "fc", train)
     x = global_avg_pool(x) if self.head == "avgpool" else x.reshape(x.shape[0], -1)
     feats["pre_logits"] = x

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -149,6 +149,8 @@ class LeNet5(nn.Module):
     dtype: computation dtype.
   """
 
+  HEAD_OPTIONS: ClassVar = ("output",)
+
   num_classes: Classes = 10
   connections: Literal["partial", "full"] = "partial"
   downsample: Literal["trainable", "max", "avg", "stride"] = "trainable"
@@ -178,6 +180,8 @@ class LeNet5(nn.Module):
     c3 = full if self.connections == "full" else self._partial(layers, kernel_init)
     x = self._stage(c3, x, "3", layers, 0)
     feats["s4"] = x  # [B,5,5,16]
+    if not self.num_classes:
+      return x, feats
     x = layers.act(conv(120, 5, use_bias=True, name="c5")(x))
     x = global_avg_pool(x)
     feats["c5"] = x

@@ -213,6 +213,7 @@ class ResidualNet(nn.Module):
     counts: Sequence[int],
     filters: Sequence[int],
     halvings: int,
+    grids: Sequence[Sequence[int]],
     *,
     train: bool,
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -224,6 +225,7 @@ class ResidualNet(nn.Module):
       counts: number of blocks in each stage.
       filters: filters of each stage, before `width`.
       halvings: number of stages, from the second on, that halve the map; later ones dilate.
+      grids: factors of the dilation in the blocks of each stage, in turn.
       train: whether to train.
 
     Returns:
@@ -234,7 +236,7 @@ class ResidualNet(nn.Module):
     # Where a stride is left out, the taps of everything after it move apart; the convolution
     # that had the stride still reads the map before it.
     before = 1
-    for stage, (count, features) in enumerate(zip(counts, filters, strict=True), 1):
+    for stage, (count, features, grid) in enumerate(zip(counts, filters, grids, strict=True), 1):
       features, dilation = scaled(features, self.width), 2 ** max(stage - 1 - halvings, 0)
       outputs = features * (EXPANSION if self.bottleneck else 1)
       for number in range(1, count + 1):
@@ -242,10 +244,11 @@ class ResidualNet(nn.Module):
         if stride == 2 and self.downsample != "stride":
           x, stride = pool(self.downsample, x, 2, 2, fit="pad"), 1
         changes = number == 1 and (stage > 1 or outputs != x.shape[3])
+        factor = grid[(number - 1) % len(grid)]
         x = block(
           filters=features,
           stride=stride,
-          dilations=(before, dilation),
+          dilations=(before * factor, dilation * factor),
           projection=self.shortcut == "C" or (self.shortcut == "B" and changes),
           first=stage == number == 1,
           survival=next(survivals),
@@ -264,6 +267,8 @@ class ResidualNet(nn.Module):
     """
     if self.preact:
       x = feats["last_map"] = layers.act(layers.norm(name="norm_last")(x))
+    if not self.num_classes:
+      return x, feats
     x = feats["pre_logits"] = global_avg_pool(x)
     x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
     return x.astype("float32"), feats

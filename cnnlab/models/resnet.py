@@ -17,42 +17,48 @@ stem is a bare convolution and pooling: the first block's norm and activation fo
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import jax
 from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, scaled
-from cnnlab.models.ranges import Classes, Depth
+from cnnlab.models.ranges import Classes, Depth, Window
 from cnnlab.models.residual import ResidualNet
 from cnnlab.models.stem import STEM_STRIDE, Stem, apply_stem, check_stem
 from cnnlab.nn import make_layers
 from cnnlab.types import Options, OptionValue
 
 STAGE_FILTERS = (64, 128, 256, 512)
+FourStages: TypeAlias = tuple[Depth, Depth, Depth, Depth]
+SevenStages: TypeAlias = tuple[Depth, Depth, Depth, Depth, Depth, Depth, Depth]
 
 
 class ResNet(ResidualNet):
   """A residual net of four stages, or its plain twin.
 
   Attributes:
-    blocks: number of blocks in each stage.
+    blocks: number of blocks in each stage: four, or seven for DeepLab's cascade, whose later ones
+      repeat the fourth's filters.
     bottleneck_stride: the convolution of a bottleneck that has the stride.
     stem: 'imagenet' reduces the image by 4, 'cifar' keeps its size.
     stem_pool: pooling of ImageNet's stem; 'stride' moves it into the convolution.
     zero_init_residual: initialize every branch to zero (arXiv:1706.02677, 5.1).
     output_stride: largest total stride; stages beyond it dilate instead.
+    multi_grid: factors of the dilation in the blocks of the fourth stage and later ones, in turn
+      (arXiv:1706.05587, section 3.2.1).
     others: see `ResidualNet`; `width` applies to the stem as well.
   """
 
   num_classes: Classes = 1000
-  blocks: tuple[Depth, Depth, Depth, Depth] = (2, 2, 2, 2)
+  blocks: FourStages | SevenStages = (2, 2, 2, 2)
   bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
   stem: Stem = "imagenet"
   stem_pool: Downsample = "max"
   zero_init_residual: bool = False
-  output_stride: Literal[32, 16, 8, 4, 2, 1] = 32
+  output_stride: Literal[256, 128, 64, 32, 16, 8, 4, 2, 1] = 32
+  multi_grid: tuple[Window, Window, Window] = (1, 1, 1)
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -61,14 +67,18 @@ class ResNet(ResidualNet):
     layers = make_layers(self.norm, self.act, train=train, dtype=self.dtype)
     block = self.block(layers, stride_at=self.bottleneck_stride, zero_init=self.zero_init_residual)
     total = STEM_STRIDE[self.stem] * 2**halvings
-    check_stem(x.shape, self.stem, total, f"resnet of blocks {self.blocks}")
+    check_stem(
+      x.shape, self.stem, total, f"resnet of blocks {self.blocks}", classifies=self.num_classes > 0
+    )
     features = scaled(STAGE_FILTERS[0], self.width)
     x = x.astype(layers.dtype)
-    x = apply_stem(x, features, layers, self.stem, self.stem_pool, activate=not self.preact)
-    # x: [B,H/4,W/4,64]
-    x, feats = self.stages(x, block, self.blocks, STAGE_FILTERS, halvings, train=train)
+    # Maps of [B,H/2,W/2,64] and [B,H/4,W/4,64].
+    stem = apply_stem(x, features, layers, self.stem, self.stem_pool, activate=not self.preact)
+    filters = STAGE_FILTERS + STAGE_FILTERS[-1:] * (len(self.blocks) - len(STAGE_FILTERS))
+    grids = [(1,)] * 3 + [self.multi_grid] * (len(self.blocks) - 3)
+    x, feats = self.stages(stem["stem"], block, self.blocks, filters, halvings, grids, train=train)
     # x: [B,H/32,W/32,512], or 2048 channels with bottlenecks
-    return self.classify(x, feats, layers)
+    return self.classify(x, stem | feats, layers)
 
   def _halvings(self) -> int:
     """Returns the number of stages that halve the map; ConfigError for an impossible stride."""

@@ -21,7 +21,9 @@ STEM_STRIDE = {"imagenet": 4, "cifar": 1}
 SMALLEST_FOR_IMAGENET = 64
 
 
-def check_stem(shape: Sequence[int], stem: str, total_stride: int, model: str) -> None:
+def check_stem(
+  shape: Sequence[int], stem: str, total_stride: int, model: str, *, classifies: bool = True
+) -> None:
   """Raises ShapeError if images of `shape` [batch, height, width, channels] are too small.
 
   Args:
@@ -29,10 +31,11 @@ def check_stem(shape: Sequence[int], stem: str, total_stride: int, model: str) -
     stem: 'imagenet' requires images of at least 64 pixels.
     total_stride: stride of the net, including the stem.
     model: name of the model for the message.
+    classifies: false of an encoder, whose maps serve in any size.
   """
   check_image(shape, total_stride, model)
   height, width = shape[1:3]
-  if stem == "imagenet" and min(height, width) < SMALLEST_FOR_IMAGENET:
+  if classifies and stem == "imagenet" and min(height, width) < SMALLEST_FOR_IMAGENET:
     raise ShapeError(
       f"{model} with stem='imagenet' has a total stride of {total_stride}: an image of "
       f"{height}x{width} pixels is too small, it takes {SMALLEST_FOR_IMAGENET}x"
@@ -42,7 +45,7 @@ def check_stem(shape: Sequence[int], stem: str, total_stride: int, model: str) -
 
 def apply_stem(
   x: jax.Array, features: int, layers: Layers, stem: Stem, kind: Downsample, activate: bool = True
-) -> jax.Array:
+) -> dict[str, jax.Array]:
   """Applies the stem inside a net's `__call__`, with layers named `conv1` and `norm1`.
 
   Args:
@@ -55,7 +58,8 @@ def apply_stem(
     activate: apply norm and activation after the convolution.
 
   Returns:
-    [B,H/4,W/4,features] or [B,H,W,features].
+    The map 'stem', [B,H/4,W/4,features] or [B,H,W,features], and before it 'conv1',
+    [B,H/2,W/2,features], if it was pooled.
   """
   if stem == "cifar":
     x = layers.conv(features, 3, padding=1, name="conv1")(x)
@@ -64,5 +68,5 @@ def apply_stem(
   if activate:
     x = layers.act(layers.norm(name="norm1")(x))
   if stem == "cifar" or kind == "stride":
-    return x
-  return pool(kind, x, 3, 2, 1, fit="crop")
+    return {"stem": x}
+  return {"conv1": x, "stem": pool(kind, x, 3, 2, 1, fit="crop")}

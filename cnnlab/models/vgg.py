@@ -14,7 +14,7 @@ one for fc6, as in torchvision.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +63,8 @@ class VGG(nn.Module):
     dtype: computation dtype.
   """
 
+  HEAD_OPTIONS: ClassVar = ("head", "hidden", "dropout", "grid")
+
   num_classes: Classes = 1000
   convs: tuple[Depth, Depth, Depth, Depth, Depth] = (2, 2, 3, 3, 3)
   features: tuple[Channels, Channels, Channels, Channels, Channels] = (64, 128, 256, 512, 512)
@@ -94,6 +96,8 @@ class VGG(nn.Module):
     for stage in range(1, 6):
       x = self._stage(x, stage, layers, response_norm)
       feats[f"stage{stage}"] = x  # at 224 pixels: 112, 56, 28, 14 and 7
+    if not self.num_classes:
+      return x, feats
     x = head_input(x, self.head, GRID if self.grid == "imagenet" else None)
     hidden = [scaled(width, self.width) for width in self.hidden] if self.head == "fc" else ()
     logits, last = fully_connected(

@@ -150,6 +150,8 @@ class ViT(nn.Module):
       feats[f"block{block}"] = x
     x = layers.norm(name="norm_last")(x)
     feats["last_map"] = x[:, -rows * columns :].reshape(batch, rows, columns, features)
+    if not self.num_classes:
+      return feats["last_map"], feats
     x = x[:, 0] if self.pool == "token" else x.mean(1)
     feats["pre_logits"] = x
     x = layers.dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)

@@ -10,7 +10,7 @@ profiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -159,6 +159,35 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
 def global_max_pool(x: jax.Array) -> jax.Array:
   """Takes the maximum of [batch, height, width, channels] over the image to [batch, channels]."""
   return jnp.max(x, axis=(1, 2))
+
+
+@jax.named_scope("adaptive_avg_pool")
+def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
+  """Averages [batch, height, width, channels] over `size` x `size` nearly equal regions.
+
+  Region i of an axis of n pixels reaches from floor(i n / size) to ceil((i + 1) n / size), as in
+  PyTorch's AdaptiveAvgPool2d; a map of `size` x `size` stays as it is.
+  """
+  return _adaptive(x, size, jnp.mean)
+
+
+@jax.named_scope("adaptive_max_pool")
+def adaptive_max_pool(x: jax.Array, size: int) -> jax.Array:
+  """Takes the maximum in each of the regions of `adaptive_avg_pool`."""
+  return _adaptive(x, size, jnp.max)
+
+
+def _adaptive(x: jax.Array, size: int, reduce: Callable[..., jax.Array]) -> jax.Array:
+  require_images(x, "adaptive pooling")
+  for axis in (1, 2):
+    pixels = x.shape[axis]
+    if pixels != size:
+      regions = [
+        lax.slice_in_dim(x, i * pixels // size, -(-(i + 1) * pixels // size), axis=axis)
+        for i in range(size)
+      ]
+      x = jnp.concatenate([reduce(region, axis, keepdims=True) for region in regions], axis)
+  return x
 
 
 def _prepare(

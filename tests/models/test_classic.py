@@ -6,24 +6,11 @@ from flax import linen as nn
 
 from cnnlab.models.classic import (
   Pool,
-  adaptive_avg_pool,
   conv_pool,
   fully_connected,
   pool_unless_strided,
 )
 from cnnlab.nn import Conv, make_layers
-
-
-@pytest.mark.parametrize(("height", "width", "size"), [(13, 9, 6), (3, 4, 7), (14, 14, 7)])
-def test_adaptive_average_against_a_loop(height, width, size):
-  x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
-  expected = np.zeros((2, size, size, 3))
-  for i in range(size):
-    for j in range(size):
-      rows = slice(int(np.floor(i * height / size)), int(np.ceil((i + 1) * height / size)))
-      columns = slice(int(np.floor(j * width / size)), int(np.ceil((j + 1) * width / size)))
-      expected[:, i, j] = x[:, rows, columns].mean((1, 2))
-  np.testing.assert_allclose(adaptive_avg_pool(jnp.asarray(x), size), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])

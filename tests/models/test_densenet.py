@@ -19,6 +19,7 @@ def traced(name, size, **options):
 def test_maps_of_table_1():
   (_, feats), _ = traced("densenet121", 224)
   assert {name: feat.shape[1:] for name, feat in feats.items()} == {
+    "conv1": (112, 112, 64),
     "stem": (56, 56, 64),
     "block1": (56, 56, 256),
     "block2": (28, 28, 512),

@@ -13,6 +13,7 @@ from cnnlab.nn import (
   max_pool_with_switches,
   max_unpool,
 )
+from cnnlab.nn.pool import adaptive_avg_pool, adaptive_max_pool
 
 from .references import randoms, windows
 
@@ -147,3 +148,20 @@ def test_bad_unpooling_is_refused():
     max_unpool(x, jnp.zeros((1, 2, 1, 1), int), (4, 4))
   with pytest.raises(ConfigError, match="less than window"):
     max_pool_with_switches(x, 2, 1, 2)
+
+
+@pytest.mark.parametrize(
+  ("height", "width", "size"), [(13, 9, 6), (3, 4, 7), (14, 7, 7), (5, 5, 1)]
+)
+@pytest.mark.parametrize(
+  ("pooling", "reduce"), [(adaptive_avg_pool, np.mean), (adaptive_max_pool, np.max)]
+)
+def test_adaptive_pooling_against_a_loop(height, width, size, pooling, reduce):
+  x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
+  expected = np.zeros((2, size, size, 3))
+  for i in range(size):
+    for j in range(size):
+      rows = slice(int(np.floor(i * height / size)), int(np.ceil((i + 1) * height / size)))
+      columns = slice(int(np.floor(j * width / size)), int(np.ceil((j + 1) * width / size)))
+      expected[:, i, j] = reduce(x[:, rows, columns], (1, 2))
+  np.testing.assert_allclose(pooling(jnp.asarray(x), size), expected, atol=1e-5)

@@ -13,7 +13,6 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from cnnlab import native
 from cnnlab.data import Preprocess
 from cnnlab.data.transforms import Crop, Flip
-from cnnlab.models.registry import FAMILIES
 from cnnlab.runs.directory import RunDirectory
 from cnnlab.train.interrupt import Interrupts
 from cnnlab.train.loop import Session
@@ -22,7 +21,7 @@ from cnnlab.train.parallel import Parallel
 from cnnlab.train.schedules import Plateau
 from cnnlab.train.setup import prepare
 from cnnlab.train.step import init_state, train_step
-from tests.models.test_every_model import IMAGES
+from tests.models.test_every_model import FAMILIES, IMAGES
 from tests.models.test_every_model import tiny as tiny_net
 from tests.train.conftest import tiny
 from tests.train.test_step import BATCH, KEY, program
