@@ -17,26 +17,33 @@ import numpy as np
 from cnnlab.data import listing
 from cnnlab.data.features import Example, Feature, Features
 from cnnlab.data.images import SUFFIXES, BadImage, Size, decode, image_size
-from cnnlab.errors import DataError, printable, unknown
-
-USUAL_EVAL = ("val", "validation", "test")
+from cnnlab.errors import DataError, printable
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderSource:
-  """Image files in class folders, sorted by class and file name; three channels unless asked."""
+  """Image files with a class each; three channels unless asked.
+
+  Attributes:
+    root: the folder that the files are relative to.
+    class_names: by number.
+    files: their paths.
+    targets: the class of each, int32 [n].
+    table: the CSV file that lists them; empty where their folders are the classes.
+  """
 
   root: str
   class_names: tuple[str, ...]
-  files: tuple[str, ...]  # relative to root
+  files: tuple[str, ...]
   targets: np.ndarray
   parallel_reads: bool = True
+  table: str = ""
 
   @property
   def name(self) -> str:
-    return f"folder:{self.root}"
+    return f"csv:{self.table}" if self.table else f"folder:{self.root}"
 
   @property
   def features(self) -> Features:
@@ -84,7 +91,7 @@ class FolderSource:
 
   @functools.cached_property
   def _fingerprint(self) -> Any:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(self.targets.astype(np.int32).tobytes())
     with ThreadPoolExecutor() as pool:
       stats = pool.map(self._stat, self.files, chunksize=64)
       for file, info in zip(self.files, stats, strict=True):
@@ -167,7 +174,7 @@ def read_classes(root: str | os.PathLike[str]) -> FolderSource:
     files.extend(f"{name}/{file}" for file in found)
     targets.extend([label] * len(found))
   # Class names go into tables, reports and names of metrics; those of the files stay as they are.
-  classes = tuple(printable(name).replace("\n", "\\n").replace("\t", "\\t") for name in names)
+  classes = tuple(map(listing.class_title, names))
   return FolderSource(str(place), classes, tuple(files), np.array(targets, np.int32))
 
 
@@ -195,20 +202,12 @@ def open_folder(
   folders = _folders(place)
   if "train" not in folders and not train_split and not eval_split:
     return read_classes(place)
-  evaluation = eval_split or next((name for name in USUAL_EVAL if name in folders), "")
-  asked = [
-    ("train_split", train_split or "train"),
-    *([("eval_split", evaluation)] if evaluation else []),
-  ]
-  for key, split in asked:
-    if split not in folders:
-      raise DataError(f"data.{key}: {unknown('split', split, folders)} (folders in {place})")
-  train = read_classes(place / (train_split or "train"))
-  if not evaluation:
+  splits = listing.chosen_splits(folders, train_split, eval_split, f"folders in {place}")
+  train, *rest = (read_classes(place / split) for split in splits)
+  if not rest:
     return train
-  pair = train, read_classes(place / evaluation)
-  _check_same_classes(*pair)
-  return pair
+  _check_same_classes(train, rest[0])
+  return train, rest[0]
 
 
 def _check_same_classes(train: FolderSource, evaluation: FolderSource) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from cnnlab.errors import DataError, shown
+from cnnlab.errors import DataError, printable, shown, unknown
+
+USUAL_EVAL = ("val", "validation", "test")  # names of evaluation splits, the first that there is
 
 
 def existing_folder(given: str, key: str, holds: str) -> Path:
@@ -20,6 +22,21 @@ def existing_folder(given: str, key: str, holds: str) -> Path:
   Raises:
     DataError: there is none, or it cannot be read; the message names the key.
   """
+  place = _existing(given, key, "folder", holds)
+  if not place.is_dir():
+    raise DataError(f"{key}: {shown(given)} is a file, not a folder; {holds}")
+  return place
+
+
+def existing_file(given: str, key: str, holds: str) -> Path:
+  """Returns the path of a file that exists, `~` expanded; arguments and errors are those of a folder."""
+  place = _existing(given, key, "file", holds)
+  if not place.is_file():
+    raise DataError(f"{key}: {shown(given)} is not a plain file; {holds}")
+  return place
+
+
+def _existing(given: str, key: str, kind: str, holds: str) -> Path:
   try:
     place = Path(given).expanduser()
     os.stat(place)
@@ -30,10 +47,34 @@ def existing_folder(given: str, key: str, holds: str) -> Path:
       if isinstance(error, FileNotFoundError)
       else f"cannot be read: {cause(error)}"
     )
-    raise DataError(f"{key}: the folder {shown(given)} {why}; {holds}") from error
-  if not place.is_dir():
-    raise DataError(f"{key}: {shown(given)} is a file, not a folder; {holds}")
+    raise DataError(f"{key}: the {kind} {shown(given)} {why}; {holds}") from error
   return place
+
+
+def chosen_splits(
+  found: Collection[str], train_split: str, eval_split: str, where: str
+) -> list[str]:
+  """Returns the names of the training split and, where there is one, of the evaluation split.
+
+  Args:
+    found: names of the splits that there are.
+    train_split, eval_split: as the config has them; '' = 'train', and the first of `USUAL_EVAL`.
+    where: what the splits are, for errors.
+
+  Raises:
+    DataError: there is no such split; the nearest is named.
+  """
+  evaluation = eval_split or next((name for name in USUAL_EVAL if name in found), "")
+  asked = {"train_split": train_split or "train", "eval_split": evaluation}
+  for key, split in asked.items():
+    if split and split not in found:
+      raise DataError(f"data.{key}: {unknown('split', split, found)} ({where})")
+  return [split for split in asked.values() if split]
+
+
+def class_title(name: str) -> str:
+  """Returns a class's name as tables, reports and metrics show it, on one line."""
+  return printable(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def cause(error: Exception) -> str:

@@ -17,9 +17,9 @@ import numpy as np
 
 from cnnlab.data import listing
 from cnnlab.data.features import IGNORED_LABEL, Example, Feature, Features, fit_label_map
-from cnnlab.data.folder import USUAL_EVAL, FolderSource
+from cnnlab.data.folder import FolderSource
 from cnnlab.data.images import SUFFIXES, BadImage, Size, decode, decode_labels, image_size
-from cnnlab.errors import DataError, printable, unknown
+from cnnlab.errors import DataError, printable
 
 CLASSES_FILE = "classes.txt"
 LAYOUT = (
@@ -130,13 +130,9 @@ def open_pairs(
   folders = [entry.name for entry in listing.entries(images) if listing.is_folder(entry)]
   if not folders and not train_split and not eval_split:
     return _split(place, ".", names)
-  evaluation = eval_split or next((name for name in USUAL_EVAL if name in folders), "")
-  asked = {"train_split": train_split or "train", "eval_split": evaluation}
-  for key, split in asked.items():
-    if split and split not in folders:
-      raise DataError(f"data.{key}: {unknown('split', split, folders)} (folders in {images})")
-  train = _split(place, asked["train_split"], names)
-  return (train, _split(place, evaluation, names)) if evaluation else train
+  splits = listing.chosen_splits(folders, train_split, eval_split, f"folders in {images}")
+  train, *rest = (_split(place, split, names) for split in splits)
+  return (train, rest[0]) if rest else train
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:

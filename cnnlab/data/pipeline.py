@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -16,9 +15,10 @@ from cnnlab.data.cache import cached
 from cnnlab.data.features import Features, label_names
 from cnnlab.data.images import BadImage, Size
 from cnnlab.data.mixing import MIXES
+from cnnlab.data.opening import open_sources
 from cnnlab.data.room import require_room
 from cnnlab.data.settings import DataSettings, Side
-from cnnlab.data.sources import Source, Subset, image_channels, image_feature
+from cnnlab.data.sources import Source, image_channels, image_feature
 from cnnlab.data.splits import DeviceSplit, Split, check_classes, check_skipped, decode_all
 from cnnlab.data.statistics import centering_arrays, image_statistics, label_counts
 from cnnlab.data.transforms import TRANSFORMS, ColorTransform, parse
@@ -28,44 +28,6 @@ PLACEMENTS = ("auto", "device", "stream")
 STATISTICS_SAMPLE = 10_000  # images of a streamed set that mean and deviation are computed from
 
 _MEGABYTE = 2**20
-
-
-@dataclasses.dataclass(frozen=True)
-class Opened:
-  """The sources of a data set.
-
-  Attributes:
-    train, eval: its splits.
-    unused: keys of the data section that played no part in opening it.
-  """
-
-  train: Source
-  eval: Source
-  unused: tuple[str, ...] = ()
-
-
-# A custom source: (what follows the colon in `data.name`, settings) -> (training, evaluation)
-# sources, or one source of which `data.eval_fraction` is held out.
-OpenSource = Callable[[str, DataSettings], "Source | tuple[Source, Source]"]
-CUSTOM: dict[str, OpenSource] = {}
-
-
-def register_source(name: str, open_source: OpenSource) -> None:
-  """Makes data sets available as `data.name='<name>'` and `'<name>:<rest>'`.
-
-  Args:
-    name: without a colon.
-    open_source: from `<rest>` (empty without a colon) and the data settings to the sources of both
-      splits, or to one source of which `data.eval_fraction` is held out.
-
-  Raises:
-    DataError: the name is taken.
-  """
-  if (
-    name in ("digits", "scenes", "tfds", "folder", "pairs")
-    or CUSTOM.setdefault(name, open_source) != open_source
-  ):
-    raise DataError(f"data set {name!r} is registered already")
 
 
 @dataclasses.dataclass
@@ -117,6 +79,7 @@ def load(
   eval_batch_size: int,
   process_index: int = 0,
   process_count: int = 1,
+  whole: bool = False,
 ) -> Data:
   """Opens a data set as the `data` section of a config asks.
 
@@ -127,17 +90,18 @@ def load(
     eval_batch_size: evaluation examples in a global batch; the last one is padded and masked.
     process_index: this host's number.
     process_count: number of hosts; each makes its own part of every global batch.
+    whole: see `cnnlab.data.opening.open_sources`.
 
   Raises:
     DataError: the set, a split or an image is missing or unreadable, or does not fit the config.
   """
   plan = order.BatchOrder(seed, batch_size, eval_batch_size, process_index, process_count)
-  opened = _open(settings)
-  train = _first(opened.train, settings.train_examples, "data.train_examples")
+  opened = open_sources(settings, whole)
+  train = sources.first(opened.train, settings.train_examples, "data.train_examples")
   if settings.validation:
-    train, evaluation = _held_out(train, settings.validation)
+    train, evaluation = sources.held_out(train, settings.validation)
   else:
-    evaluation = _first(opened.eval, settings.eval_examples, "data.eval_examples")
+    evaluation = sources.first(opened.eval, settings.eval_examples, "data.eval_examples")
   stored_size, image_size = _sizes(train, evaluation, settings.image_size, settings.resize)
   channels = settings.channels or image_channels(train)
   if channels not in (1, 3):
@@ -195,8 +159,6 @@ def _without_effect(settings: DataSettings) -> list[str]:
     unused += ["workers"]
   if settings.placement != "auto":
     unused += ["device_limit_mb"]
-  if settings.name.partition(":")[0] in ("digits", "scenes"):
-    unused += ["max_bad_images"]
   return unused
 
 
@@ -211,79 +173,10 @@ def outline(settings: DataSettings) -> tuple[tuple[int, int, int], tuple[str, ..
   Raises:
     DataError: as in `load`, for what can be told without reading images.
   """
-  opened = _open(settings)
+  opened = open_sources(settings)
   _, (height, width) = _sizes(opened.train, opened.eval, settings.image_size, settings.resize)
   channels = settings.channels or image_channels(opened.train)
   return (height, width, channels), label_names(opened.train.features)
-
-
-def _open(settings: DataSettings) -> Opened:
-  """Returns the sources of the training and the evaluation split."""
-  kind, _, rest = settings.name.partition(":")
-  tfds_keys = ("dir", "train_split", "eval_split")
-  if kind == "digits" and not rest:
-    return _split(sources.digits(), settings, tfds_keys)
-  if kind == "tfds" and rest:
-    return _open_tfds(rest, settings)
-  if kind == "folder" and rest:
-    from cnnlab.data.folder import open_folder
-
-    return _split(open_folder(rest, settings.train_split, settings.eval_split), settings, ("dir",))
-  if kind == "pairs" and rest:
-    from cnnlab.data.pairs import open_pairs
-
-    return _split(open_pairs(rest, settings.train_split, settings.eval_split), settings, ("dir",))
-  if kind == "scenes":
-    from cnnlab.data.scenes import open_scenes
-
-    return _split(open_scenes(rest), settings, tfds_keys)
-  if kind in CUSTOM:
-    return _split(CUSTOM[kind](rest, settings), settings, ())
-  allowed = ["digits", "folder:<path>", "pairs:<path>", "scenes", "tfds:<name>", *CUSTOM]
-  if settings.dir:
-    from cnnlab.data.tfds import prepared_sets
-
-    with contextlib.suppress(OSError, ValueError):  # no folder, or no name of one
-      allowed += [f"tfds:{name}" for name in prepared_sets(settings.dir)]
-  raise DataError(unknown("data set", settings.name, allowed))
-
-
-def _open_tfds(name: str, settings: DataSettings) -> Opened:
-  from cnnlab.data import tfds
-
-  opened = tfds.TfdsSet(name, settings.dir)
-  train = settings.train_split or opened.usual(tfds.USUAL_TRAIN, "data.train_split")
-  if len(opened.splits) == 1 and not settings.eval_split:
-    return _split(opened.source(train), settings, ())
-  evaluation = settings.eval_split or opened.usual(tfds.USUAL_EVAL, "data.eval_split")
-  return _split((opened.source(train), opened.source(evaluation)), settings, ())
-
-
-def _split(
-  opened: Source | tuple[Source, Source], settings: DataSettings, unused: tuple[str, ...]
-) -> Opened:
-  """Returns both splits; of a single source, `data.eval_fraction` is held out."""
-  if isinstance(opened, tuple):
-    return Opened(*opened, unused=(*unused, "eval_fraction"))
-  return Opened(*_held_out(opened, settings.eval_fraction), unused)
-
-
-def _held_out(source: Source, fraction: float) -> tuple[Source, Source]:
-  """Returns a source without an evenly divided fraction of its examples, and that fraction."""
-  rest, part = sources.holdout(_strata(source), fraction)
-  return Subset(source, rest), Subset(source, part)
-
-
-def _first(source: Source, count: int, key: str) -> Source:
-  if not count:
-    return source
-  return Subset(source, sources.balanced_subset(_strata(source), count, key))
-
-
-def _strata(source: Source) -> np.ndarray:
-  """Returns the labels by which a source is divided evenly; all alike where it has none."""
-  labels = source.labels()
-  return np.zeros(len(source), np.int32) if labels is None else labels
 
 
 def _sizes(train: Source, evaluation: Source, image_size: Side, resize: Side) -> tuple[Size, Size]:

@@ -54,14 +54,31 @@ class Source(Protocol):
     """Returns a JSON-able value that changes when the data do; None where caching gains nothing."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ArraySource:
-  """Examples that are in memory already: {feature: array [n, ...]}; boxes are padded."""
+  """Examples that are in memory already.
+
+  Attributes:
+    name: what errors call it.
+    features: what each array is.
+    arrays: {feature: array [n, ...]}, and `<name>_valid` for boxes, which are padded.
+
+  Raises:
+    DataError: a feature without an array, or arrays of different lengths.
+  """
 
   name: str
   features: Features
   arrays: Mapping[str, np.ndarray]
   parallel_reads: bool = False
+
+  def __post_init__(self) -> None:
+    for feature in self.features:
+      if feature not in self.arrays:
+        raise DataError(f"{self.name}: " + unknown("array for the feature", feature, self.arrays))
+    lengths = {key: len(array) for key, array in self.arrays.items()}
+    if len(set(lengths.values())) != 1:
+      raise DataError(f"{self.name}: arrays hold different numbers of examples: {lengths}")
 
   def size(self) -> Size | None:
     image = self.arrays[image_feature(self)]
@@ -91,28 +108,6 @@ class ArraySource:
 
   def fingerprint(self) -> Any:
     return None
-
-
-def from_arrays(
-  arrays: Mapping[str, np.ndarray], features: Features, name: str = "arrays"
-) -> ArraySource:
-  """Returns a source of examples in memory.
-
-  Args:
-    arrays: {feature: array [n, ...]}, and `<name>_valid` for boxes.
-    features: what each array is.
-    name: what errors call the source.
-
-  Raises:
-    DataError: a feature without an array, or arrays of different lengths.
-  """
-  for feature in features:
-    if feature not in arrays:
-      raise DataError(f"{name}: " + unknown("array for the feature", feature, arrays))
-  lengths = {key: len(array) for key, array in arrays.items()}
-  if len(set(lengths.values())) != 1:
-    raise DataError(f"{name}: arrays hold different numbers of examples: {lengths}")
-  return ArraySource(name, dict(features), dict(arrays))
 
 
 def image_feature(source: Source) -> str:
@@ -239,3 +234,24 @@ def balanced_subset(labels: np.ndarray, count: int, what: str) -> np.ndarray:
     raise DataError(f"{what} is {count}; the split has {len(labels)} examples (0 takes all)")
   order = np.lexsort((labels, _rank_in_class(labels)))
   return np.sort(order[:count])
+
+
+def held_out(source: Source, fraction: float) -> tuple[Source, Source]:
+  """Returns a source without an evenly divided fraction of its examples, and that fraction."""
+  rest, part = holdout(_strata(source), fraction)
+  return Subset(source, rest), Subset(source, part)
+
+
+def first(source: Source, count: int, what: str) -> Source:
+  """Returns the first examples of a source, an equal number of each class; 0 for all of them.
+
+  Raises:
+    DataError: it has fewer; `what` names the config key.
+  """
+  return Subset(source, balanced_subset(_strata(source), count, what)) if count else source
+
+
+def _strata(source: Source) -> np.ndarray:
+  """Returns the labels by which a source is divided evenly; all alike where it has none."""
+  labels = source.labels()
+  return np.zeros(len(source), np.int32) if labels is None else labels

@@ -3,7 +3,7 @@
 Three groups act one after the other: `ColorTransform` on the stored pixels (0..255), before
 centering; `GeometricTransform`, composed into one map from output to source positions, so that an
 image is resampled once and label maps and boxes move along; `PixelTransform` on the network's input.
-To add one, write its dataclass and add it to `TRANSFORMS`.
+To add one, write its dataclass and name it by `register_transform`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 from cnnlab.annotations import Between, Fraction, PositiveFraction, Whole
 from cnnlab.data.images import Size
-from cnnlab.errors import DataError, shown, unknown
+from cnnlab.data.mixing import MIXES, Mix
+from cnnlab.errors import ConfigError, DataError, shown, unknown
+from cnnlab.register import register
 from cnnlab.settings import bind
 
 # JAX is imported in the functions that compute with it: worker processes that only decode import
@@ -290,6 +292,31 @@ TRANSFORMS: dict[str, type[Transform]] = {
   "color": Color,
   "erase": Erase,
 }
+
+
+def register_transform(
+  name: str, transform: type[Transform | Mix], *, replace: bool = False
+) -> None:
+  """Makes a transform available in `data.transforms`, or one of whole batches in `data.mix`.
+
+  Args:
+    name: of the transform.
+    transform: a frozen dataclass that derives from `ColorTransform`, `GeometricTransform`,
+      `PixelTransform` or `Mix`; its fields, all with a type and a default, are its settings.
+    replace: see `cnnlab.register.register`.
+
+  Raises:
+    ConfigError: it is no such class, or the name is taken.
+  """
+  kinds = (ColorTransform, GeometricTransform, PixelTransform, Mix)
+  own = isinstance(transform, type) and dataclasses.is_dataclass(transform)
+  if not own or not issubclass(transform, kinds) or transform in kinds:
+    allowed = ", ".join(kind.__name__ for kind in kinds)
+    raise ConfigError(
+      f"transform {name!r} is {shown(transform)}; allowed: a frozen dataclass that derives from {allowed}"
+    )
+  table: dict[str, Any] = MIXES if issubclass(transform, Mix) else TRANSFORMS
+  register(table, "transform", name, transform, replace=replace)
 
 
 def parse(text: str, table: Mapping[str, type], key: str) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cnnlab.errors import ConfigError, DataError, unknown
+from cnnlab.errors import ConfigError, DataError, shown, unknown
 from cnnlab.metrics import Metric
+from cnnlab.register import register
 from cnnlab.settings import bind
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
@@ -33,14 +34,20 @@ __all__ = [
 ]
 
 
-def register_task(name: str, task: type[Task]) -> None:
+def register_task(name: str, task: type[Task], *, replace: bool = False) -> None:
   """Makes a task available as `config.task.name`.
 
+  Args:
+    name: of the task.
+    task: a frozen dataclass that derives from `Task`.
+    replace: see `cnnlab.register.register`.
+
   Raises:
-    ConfigError: another task has this name.
+    ConfigError: it is no such class, or the name is taken.
   """
-  if TASKS.setdefault(name, task) is not task:
-    raise ConfigError(f"task {name!r} is registered twice: {TASKS[name]} and {task}")
+  if not (isinstance(task, type) and issubclass(task, Task)):
+    raise ConfigError(f"task {name!r} is {shown(task)}; allowed: a class that derives from Task")
+  register(TASKS, "task", name, task, replace=replace)
 
 
 def main_metric(name: str) -> Metric:

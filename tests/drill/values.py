@@ -209,15 +209,11 @@ def _end(directory: Path, run: Callable[[], Any], named: tuple[str, ...], sane: 
 def _register() -> None:
   import numpy as np
 
-  from cnnlab.data import Feature, from_arrays, register_source
+  from cnnlab.data import from_arrays, register_source
 
   def source(rest: str, settings: DataSettings) -> Any:
     side = int(rest)
     images, labels = np.zeros((20, side, side, 3), np.uint8), np.arange(20, dtype=np.int32) % 2
-    features = {
-      "image": Feature("image", (side, side, 3), "uint8"),
-      "label": Feature("label", (), "int32", ("a", "b")),
-    }
-    return from_arrays({"image": images, "label": labels}, features)
+    return from_arrays(images, labels, class_names=("a", "b"))
 
   register_source(SOURCE, source)

@@ -19,7 +19,7 @@ from PIL import Image
 from cnnlab import runs
 from cnnlab.cli.main import main
 from cnnlab.config import apply_overrides, load_page
-from cnnlab.data import Feature, from_arrays, register_source
+from cnnlab.data import ArraySource, Feature, register_source
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.lab import Claim, Experiment
 from cnnlab.lab.directory import open_sweep
@@ -183,7 +183,7 @@ def rotated_digits(rest, settings):
   }
   whole = {"image": images, "angle": angles}
   parts = ({name: a[:300] for name, a in whole.items()}, {n: a[300:] for n, a in whole.items()})
-  return tuple(from_arrays(part, features, name="rotated") for part in parts)
+  return tuple(ArraySource("rotated", features, part) for part in parts)
 
 
 register_task("rotation", Rotation)
