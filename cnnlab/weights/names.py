@@ -51,6 +51,7 @@ class Family(NamedTuple):
     rule: maps a path without collection and leaf to torchvision's module or tensor, or to None if
       there is none.
     net_rule: replaces `rule` if names depend on the net's options; its first argument is the net.
+    models: shell pattern of the models that torchvision has.
     spare: prefixes of tensors that the model may lack, such as those of auxiliary heads.
     renamed: (pattern, replacement) for names that differ in older files.
   """
@@ -59,6 +60,7 @@ class Family(NamedTuple):
   spare: tuple[str, ...] = ()
   renamed: tuple[tuple[str, str], ...] = ()
   net_rule: NetRule | None = None
+  models: str = "*"
 
   def of(self, net: nn.Module) -> Family:
     """Returns the family with the rule for this net."""

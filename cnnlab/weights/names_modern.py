@@ -8,7 +8,8 @@ _RESNET = {"conv1": "conv1", "norm1": "bn1", "head": "fc"}
 _SHORTCUT = {"shortcut_conv": "downsample.0", "shortcut_norm": "downsample.1"}
 
 
-def _resnet(path: ParameterPath) -> str | None:
+def resnet(path: ParameterPath) -> str | None:
+  """Returns torchvision's name of a ResNet's module, None if there is none."""
   place = numbers(r"stage(\d+)_block(\d+)", path[0])
   if place is None or len(path) != 2:
     return _RESNET.get(path[0])
@@ -56,7 +57,7 @@ def _vit(path: ParameterPath) -> str | None:
 
 
 FAMILIES = {
-  "resnet": Family(_resnet),
+  "resnet": Family(resnet),
   # The published files still use names from before 2017.
   "densenet": Family(_densenet, renamed=((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)),
   "vit": Family(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ def from_torchvision(
   Args:
     name: a model of a family that torchvision has, see `convertible_models`.
     source: a `.pth` file, a `.safetensors` file, or a mapping of torchvision's names to arrays.
-    num_classes: number of outputs; default: the model's, 1000. If the file has another number, its
+    num_classes: number of outputs; default: the model's. If the file has another number, its
       classifier is dropped and a new one is initialized.
     new_head: True always drops the file's classifier; False never does.
     image_size: side of the images in pixels; determines a ViT's position embedding.
@@ -66,10 +67,9 @@ def from_torchvision(
   if num_classes is not None:
     options["num_classes"] = num_classes
   model = create_model(name, **options)
-  family = FAMILIES.get(family_of(name))
-  if family is None:
+  if not _is_convertible(name):
     raise ConfigError(unknown("model of torchvision's", name, convertible_models()))
-  family = family.of(model)
+  family = FAMILIES[family_of(name)].of(model)
   tensors = _canonical(read_tensors(source), family)
   image = jnp.zeros((1, image_size, image_size, 3))
   rngs = {"params": jax.random.key(seed), "dropout": jax.random.key(seed)}
@@ -89,7 +89,12 @@ def from_torchvision(
 
 def convertible_models() -> list[str]:
   """Returns the names of the models whose families have a rule."""
-  return [name for name in list_models() if family_of(name) in FAMILIES]
+  return [name for name in list_models() if _is_convertible(name)]
+
+
+def _is_convertible(name: str) -> bool:
+  family = FAMILIES.get(family_of(name))
+  return family is not None and fnmatch.fnmatch(name, family.models)
 
 
 def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarray]:
