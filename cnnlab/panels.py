@@ -1,12 +1,20 @@
-"""Pictures beside each other in one, each with its title."""
+"""Pictures beside each other in one, each with its title, and the files in which a run keeps its own.
+
+A run keeps the pictures of an example in `pictures/panels/eval_<i>/<place>_<title>.png`. Those of
+different networks differ in the one called `PREDICTED` alone.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+FOLDER = "panels"  # in the folder of a run's pictures
+PREDICTED = "prediction"
 
 _TITLE, _GAP, _LETTERS = 18, 6, 11  # heights and distances in pixels
 
@@ -36,3 +44,39 @@ def grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
       left += width + _GAP
     top += height
   return np.asarray(image)
+
+
+def write(panels: Mapping[str, np.ndarray], folder: Path) -> None:
+  """Writes the pictures of an example, by their titles, in the order given."""
+  folder.mkdir(parents=True, exist_ok=True)
+  for place, (title, picture) in enumerate(panels.items()):
+    Image.fromarray(picture).save(folder / f"{place}_{title}.png")
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+  """Returns what `write` wrote.
+
+  Raises:
+    OSError: a file cannot be read.
+  """
+  found = {}
+  for path in sorted(folder.glob("*_*.png"), key=lambda path: int(path.name.partition("_")[0])):
+    with Image.open(path) as image:
+      found[path.stem.partition("_")[2]] = np.asarray(image.convert("RGB"))
+  return found
+
+
+def beside(networks: Mapping[str, Mapping[str, np.ndarray]], columns: int = 6) -> np.ndarray:
+  """Returns what several networks predict for an example in one picture: image, truth, predictions.
+
+  Args:
+    networks: {label: panels of the example}.
+    columns: most pictures in a row.
+  """
+  first = next(iter(networks.values()))
+  shared = {title: picture for title, picture in first.items() if title != PREDICTED}
+  place = list(first).index(PREDICTED)
+  predicted = {label: panels[PREDICTED] for label, panels in networks.items()}
+  items = list(shared.items())
+  items[place:place] = predicted.items()
+  return grid([dict(items[i : i + columns]) for i in range(0, len(items), columns)])

@@ -20,6 +20,7 @@ from jax import Array
 
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import Metric
+from cnnlab.panels import PREDICTED
 from cnnlab.tasks.analysis import Analysis
 from cnnlab.types import Json, JsonMapping, PyTree
 
@@ -32,7 +33,6 @@ Prediction = dict[str, np.ndarray]
 # Name of a label or label map -> how often each class occurs in each training example, int64
 # [examples, classes]
 LabelCounts = Callable[[str], np.ndarray]
-PREDICTED = "prediction"  # title of the picture of a prediction
 MetricValue = float | None | Mapping[str, float | None]
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
 from PIL import Image
 
-from cnnlab.panels import grid
+from cnnlab import panels
 from cnnlab.tasks import Task
-from cnnlab.tasks.base import PREDICTED, num_examples
+from cnnlab.tasks.base import num_examples
 from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
 from cnnlab.train.step import evaluated_variables
 
 EXAMPLES = 4
-PANELS = "panels"
 
 
 def draw_predictions(setup: Setup, state: State, folder: Path) -> list[Path]:
   """Writes `eval_<i>.png` for the first examples; returns the files, none if the task draws nothing.
 
   Pictures show an example as an evaluation sees it, beside the truth if the task draws that too.
-  Each of them is in `panels/eval_<i>` by itself.
+  Each of them is in `panels/eval_<i>` by itself, so that a report can show networks beside each other.
   """
   program = setup.program
   if type(program.task).draw is Task.draw:
@@ -44,19 +42,13 @@ def draw_predictions(setup: Setup, state: State, folder: Path) -> list[Path]:
   written = []
   for index in range(min(EXAMPLES, int(np.sum(examples["mask"])), num_examples(examples))):
     example, one = ({n: a[index] for n, a in arrays.items()} for arrays in (examples, predictions))
-    panels = program.task.panels(example, one)
-    if panels:
+    drawn = program.task.panels(example, one)
+    if drawn:
+      whole = panels.grid([drawn]) if len(drawn) > 1 else drawn[panels.PREDICTED]
       written.append(folder / f"eval_{index}.png")
-      save_picture(grid([panels]) if len(panels) > 1 else panels[PREDICTED], written[-1])
-      _save_panels(panels, folder / PANELS / f"eval_{index}")
+      save_picture(whole, written[-1])
+      panels.write(drawn, folder / panels.FOLDER / written[-1].stem)
   return written
-
-
-def _save_panels(panels: Mapping[str, np.ndarray], folder: Path) -> None:
-  """Writes `<place>_<title>.png` for each, so that a report can show networks beside each other."""
-  folder.mkdir(parents=True, exist_ok=True)
-  for place, (title, picture) in enumerate(panels.items()):
-    save_picture(picture, folder / f"{place}_{title}.png")
 
 
 def save_picture(picture: np.ndarray, path: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
+from cnnlab import panels
 from cnnlab.errors import RunError
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.report import curves, forest, plots
@@ -69,10 +71,15 @@ def copy_own(source: Path, folder: Path) -> dict[str, Path]:
 
 
 def copy_pictures(sweep: Path, runs: pd.DataFrame, folder: Path) -> dict[str, Path]:
-  """Copies the pictures of each variant's first finished run; returns {title: PNG file}."""
+  """Copies the pictures of each variant's first finished run; returns {title: PNG file}.
+
+  Where all have kept the parts of their pictures, each example gets one picture of all variants.
+  """
   pictures = {}
   folder.mkdir(parents=True, exist_ok=True)
   done = runs[runs["status"] == "done"].drop_duplicates("variant")
+  if together := _beside(sweep, done, folder):
+    return together
   for row in done.to_dict("records"):
     drawn = sorted((sweep / row["directory"] / PICTURES).glob("*.png"))
     for picture in drawn[:MOST_PICTURES]:
@@ -80,6 +87,24 @@ def copy_pictures(sweep: Path, runs: pd.DataFrame, folder: Path) -> dict[str, Pa
       shutil.copyfile(picture, folder / f"{name}.png")
       pictures[f"{row['variant']}, seed {row['seed']}: {picture.stem}"] = folder / f"{name}.png"
   return pictures
+
+
+def _beside(sweep: Path, done: pd.DataFrame, folder: Path) -> dict[str, Path]:
+  """Draws what each of some runs predicts for an example in one picture; returns {title: file}."""
+  places = {
+    row["variant"]: sweep / row["directory"] / PICTURES / panels.FOLDER
+    for row in done.to_dict("records")
+  }
+  kept = [{one.name for one in place.glob("*")} for place in places.values()]
+  drawn = {}
+  for name in sorted(set.intersection(*kept))[:MOST_PICTURES] if kept else ():
+    try:
+      networks = {label: panels.read(place / name) for label, place in places.items()}
+    except OSError:
+      return {}  # the runs' own pictures may be whole
+    drawn[name] = folder / f"{name}.png"
+    Image.fromarray(panels.beside(networks)).save(drawn[name])
+  return drawn
 
 
 def shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
