@@ -64,10 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = analyze_run(arguments.workdir, overrides)
     metrics = found.metrics
+    summary = found.analysis.summary if found.analysis else {}
     if asked:
       _show(found.analysis, asked)
     for file in save_analysis(found, out) if out is not None else []:
       print(printable(f"saved: {file}"))
+    print("; ".join(f"{name}: {value}" for name, value in summary.items()))
   print(f"{metrics['eval/count']} examples, step {metrics['step']}")
   print(json.dumps(metrics))
   return 0

@@ -32,7 +32,7 @@ VERBS = {
   "convert": "make a run directory from torchvision's weights",
   "bench": "time the training step, seven networks beside PyTorch, or the input pipeline",
   "sweep": "train all variants and seeds of an experiment, then report",
-  "report": "rebuild an experiment's tables and plots from its run directories",
+  "report": "write the report of a run, or of an experiment from its run directories",
   "runs": "show a table of all runs in a directory tree",
 }
 
@@ -141,9 +141,25 @@ def _of_the_system(error: Exception) -> str | None:
 
 
 def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-  """Parses the arguments of a verb and runs it; collects overrides for verbs that take them."""
+  """Parses the arguments of a verb and runs it, after the modules that `--import` names are imported.
+
+  Verbs that take overrides get these as `overrides`, and `--import=NAME` among them.
+  """
+  from cnnlab.imports import import_modules
+
+  parser.add_argument(
+    "--import",
+    dest="imports",
+    action="append",
+    default=[],
+    metavar="MODULE",
+    help="import a module that registers models, norms, tasks, data sets, ...: its name, or a .py file; "
+    "repeatable",
+  )
   if not getattr(verb, "TAKES_OVERRIDES", False):
-    return verb.run(parser.parse_args(arguments))  # type: ignore[attr-defined]
+    parsed = parser.parse_args(arguments)
+    import_modules(parsed.imports)
+    return verb.run(parsed)  # type: ignore[attr-defined]
   overrides, rest = [], []
   pending = list(arguments)
   while pending:
@@ -155,7 +171,10 @@ def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) ->
     else:
       rest.append(argument)
   parsed = parser.parse_args(rest)
+  import_modules(parsed.imports)
   parsed.overrides = overrides
+  if getattr(parsed, "config", True) is not None:  # `bench` and `describe` may do without a config
+    parsed.overrides += [f"--import={name}" for name in parsed.imports]
   return verb.run(parsed)  # type: ignore[attr-defined]
 
 
@@ -172,4 +191,6 @@ def entry_point() -> None:
     if not isinstance(error, BrokenPipeError):
       print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
       code = 2
+  if code > 128:  # a compilation may go on in a thread: it would hold up the end, and crash it
+    os._exit(code)
   sys.exit(code)

@@ -1,5 +1,6 @@
-"""Rebuild the table and the report of an experiment from its run directories.
+"""Write the report of a run, or rebuild that of an experiment from its run directories.
 
+cnnlab report runs/x                    # a single run: curves, config, cost, mistakes
 cnnlab report runs/downsampling_digits
 cnnlab report runs                      # every experiment in the folder
 cnnlab report experiments --claims      # a table of the claims in all reports, as in the README
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of the verb."""
-  parser.add_argument("directory", help="the directory of a sweep, or a folder with several")
+  parser.add_argument(
+    "directory", help="the directory of a run or of a sweep, or a folder with several sweeps"
+  )
   parser.add_argument(
     "--claims",
     action="store_true",
@@ -28,19 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action="store_true",
     help="report the claims of experiment.json, even if the experiment's file was edited since",
   )
-  parser.add_argument("--out", metavar="DIR", help="where to write (default: report/ in the sweep)")
+  parser.add_argument("--out", metavar="DIR", help="where to write (default: report/ in DIRECTORY)")
 
 
 def run(arguments: argparse.Namespace) -> int:
   """Writes the reports; returns the exit code."""
-  from cnnlab.errors import ConfigError
+  from cnnlab.errors import ConfigError, printable
   from cnnlab.lab.results import find_sweeps
+  from cnnlab.runs.loading import is_run
   from cnnlab.terminal import SafeConsole
 
   if arguments.claims:
     from cnnlab.lab.report.claims import claims_markdown
 
     print(claims_markdown(arguments.directory), end="")
+    return 0
+  if is_run(Path(arguments.directory)):
+    from cnnlab.lab.report.run_report import write_run_report
+
+    print(printable(f"report: {write_run_report(arguments.directory, arguments.out)}"))
     return 0
   sweeps = find_sweeps(arguments.directory)
   if arguments.out and len(sweeps) > 1:

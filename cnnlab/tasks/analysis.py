@@ -46,10 +46,11 @@ class Analysis:
 
   Attributes:
     summary: {name: value} of single numbers as text, such as a calibration error.
-    tables: by name; `cnnlab eval --show NAME` prints one, and each is saved as `<name>.csv`.
+    tables: by name, such as `per_class` or `confusion`; each is saved as `<name>.csv`.
     figures: {name: draws it}; each is saved as `<name>.svg` and `<name>.png`.
     examples: one row for each example, in the split's order.
     picks: examples to look at, such as the most confident mistakes, the most striking first.
+    picks_name: what they are called, as a file and as a heading.
     about_picks: what they are.
   """
 
@@ -58,6 +59,7 @@ class Analysis:
   figures: Mapping[str, Callable[[], Figure]]
   examples: pd.DataFrame
   picks: tuple[Pick, ...] = ()
+  picks_name: str = "mistakes"
   about_picks: str = ""
 
 

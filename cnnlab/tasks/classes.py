@@ -47,8 +47,8 @@ def analyze(examples: Examples, class_names: Sequence[str]) -> Analysis:
   picks = [
     Pick(
       int(i),
-      f"{_short(names[label[i]])}, not {_short(names[prediction[i]])}\n"
-      f"#{i}: {100 * examples['confidence'][i]:.1f} %",
+      f"{_short(names[label[i]])}\ntaken for {_short(names[prediction[i]], 12)}\n"
+      f"#{i}, {100 * examples['confidence'][i]:.1f} %",
     )
     for i in mistakes[:MOST_PICKS]
   ]
@@ -61,8 +61,8 @@ def analyze(examples: Examples, class_names: Sequence[str]) -> Analysis:
     figures,
     _by_example(examples, names),
     tuple(picks),
-    "The most confident mistakes: the true class, what the network takes it for, the example's "
-    "number in the split and the confidence.",
+    about_picks="The most confident mistakes: the true class, what the network takes it for, the "
+    "example's number in the split, and the network's confidence.",
   )
 
 
@@ -207,13 +207,13 @@ def calibration_figure(bins: pd.DataFrame, error: float) -> Figure:
     top.bar(middle[known], bins["accuracy"][known], width * 0.92, color=BLUE, label="accuracy")
     top.plot([0, 1], [0, 1], "--", color="#6b6b6b", lw=1, label="perfect calibration")
     top.plot(
-      bins["confidence"][known], bins["accuracy"][known], "o", color=VERMILION, ms=4,
+      bins["confidence"][known], bins["accuracy"][known], "o", color=VERMILION, ms=4, clip_on=False,
       label="at the mean confidence",
     )  # fmt: skip
     top.set_ylabel("accuracy")
     top.set_ylim(0, 1.02)
     top.set_title(f"Reliability: expected calibration error {100 * error:.2f} %")
-    top.legend(loc="upper left", fontsize=8)
+    top.legend(loc="upper left", fontsize=8, frameon=True, framealpha=0.92, edgecolor="none")
     bars = bottom.bar(middle, bins["examples"], width * 0.92, color="#6b6b6b")
     bottom.bar_label(bars, [str(n) if n else "" for n in bins["examples"]], fontsize=7, padding=1)
     bottom.set_yscale("symlog", linthresh=1)

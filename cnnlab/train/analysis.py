@@ -23,7 +23,6 @@ from cnnlab.train.restore import config_from_json, restored
 from cnnlab.train.settings import Settings
 
 PER_ROW = 6  # images of a grid
-PICKS = "picks"
 
 
 class Analyzed(NamedTuple):
@@ -97,7 +96,8 @@ def save_analysis(found: Analyzed, folder: Path) -> list[Path]:
   """
   make_folder(folder)
   metrics = folder / "metrics.json"
-  write_text(metrics, json.dumps(found.metrics, indent=2) + "\n")
+  summary = dict(found.analysis.summary) if found.analysis else {}
+  write_text(metrics, json.dumps(found.metrics | summary, indent=2) + "\n")
   return [metrics, *(_save_parts(found.analysis, found.images, folder) if found.analysis else [])]
 
 
@@ -109,7 +109,7 @@ def _save_parts(analysis: Analysis, images: np.ndarray, folder: Path) -> list[Pa
     write_text(written[-1], frame.to_csv(index=False))
   figures = {name: draw() for name, draw in analysis.figures.items()}
   if analysis.picks:
-    figures[PICKS] = image_grid(images, [pick.caption for pick in analysis.picks])
+    figures[analysis.picks_name] = image_grid(images, [pick.caption for pick in analysis.picks])
   return [*written, *(save(figure, folder, name) for name, figure in figures.items())]
 
 
@@ -120,11 +120,12 @@ def image_grid(images: np.ndarray, captions: Sequence[str]) -> Figure:
     images: uint8 [images, height, width, 1 or 3].
     captions: one for each; short lines.
   """
-  rows, lines = math.ceil(len(images) / PER_ROW), max(c.count("\n") + 1 for c in captions)
-  ratio = images.shape[1] / images.shape[2]
+  columns = min(PER_ROW, len(images))
+  rows, lines = math.ceil(len(images) / columns), max(c.count("\n") + 1 for c in captions)
+  width, ratio = WIDTH / PER_ROW, images.shape[1] / images.shape[2]
   with matplotlib.rc_context(STYLE):
-    figure = page(WIDTH, rows * (WIDTH / PER_ROW * ratio + 0.16 * lines))
-    grid = figure.subplots(rows, PER_ROW, squeeze=False)
+    figure = page(columns * width, rows * (width * ratio + 0.16 * lines))
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
       axes.set_axis_off()
     for axes, image, caption in zip(grid.flat, images, captions, strict=False):

@@ -107,6 +107,13 @@ def _beside(sweep: Path, done: pd.DataFrame, folder: Path) -> dict[str, Path]:
   return drawn
 
 
+def copy_run_pictures(run: Path, folder: Path) -> dict[str, Path]:
+  """Copies the pictures that a run's task has drawn; returns {title: PNG file}."""
+  folder.mkdir(parents=True, exist_ok=True)
+  drawn = sorted((run / PICTURES).glob("*.png"))[:MOST_PICTURES]
+  return {p.stem: Path(shutil.copyfile(p, folder / p.name)) for p in drawn}
+
+
 def shown(figures: Mapping[str, Path], folder: Path) -> list[dict[str, str]]:
   """Returns the name, the path relative to the report, and the data URI of each figure.
 

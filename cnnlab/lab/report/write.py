@@ -183,6 +183,12 @@ def _trouble(row: wording.Row) -> dict[str, str]:
 def _write_pages(content: Json, folder: Path) -> None:
   present = [title for name, title in _SECTIONS.items() if content[name]]
   content["contents"] = [(title.lower(), title) for title in present]
+  for name in ("report.md", "report.html"):
+    write_text(folder / name, render(f"{name}.j2", content))
+
+
+def render(template: str, content: Json) -> str:
+  """Returns a page of the package's templates."""
   pages = Environment(
     loader=PackageLoader("cnnlab.lab.report"),
     autoescape=select_autoescape(["html.j2", "html"], default_for_string=True),
@@ -191,8 +197,7 @@ def _write_pages(content: Json, folder: Path) -> None:
     lstrip_blocks=True,
   )
   pages.filters |= {"cell": wording.markdown_cell, "linked": linked}
-  for name in ("report.md", "report.html"):
-    write_text(folder / name, pages.get_template(f"{name}.j2").render(**content))
+  return pages.get_template(template).render(**content)
 
 
 def linked(text: object) -> Markup:

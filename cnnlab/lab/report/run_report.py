@@ -1,0 +1,214 @@
+"""Writes the report of a single run: one HTML page that needs no other file, and Markdown.
+
+Everything is read from the run's directory. Only the pictures of mistakes need its data set, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cnnlab.config import flatten, to_plain, upgrade_saved
+from cnnlab.defaults import default_config
+from cnnlab.errors import CnnlabError, ConfigError
+from cnnlab.lab.report import figures, run_figures, wording
+from cnnlab.lab.report.environments import describe
+from cnnlab.lab.report.tables import Cell, Column, Table, columns
+from cnnlab.lab.report.write import FIGURES, FOLDER, render
+from cnnlab.lab.results import peak_memory
+from cnnlab.models import model_options
+from cnnlab.plot_style import save
+from cnnlab.runs.directory import PLACES
+from cnnlab.runs.files import make_folder, write_text
+from cnnlab.runs.lease import is_leased
+from cnnlab.runs.loading import Run, load
+from cnnlab.runs.named import main_metric_of
+from cnnlab.runs.status import effective_status
+from cnnlab.runs.table import declared_metrics
+from cnnlab.tasks.analysis import Analysis
+from cnnlab.tasks.analysis import Table as AnalysisTable
+from cnnlab.train.analysis import image_grid, images_of_picks
+from cnnlab.types import Json
+
+NO_DIFFERENCE = "–"
+
+
+def write_run_report(
+  directory: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
+) -> Path:
+  """Writes report.html, report.md, tables and figures of a run; replaces an earlier report.
+
+  Args:
+    directory: the run's.
+    out: the folder to write to; None for `report/` in the run's directory.
+
+  Returns:
+    The path of report.html.
+
+  Raises:
+    RunError: the directory is no run, or config.json is damaged.
+  """
+  run = load(directory)
+  folder = run.directory / FOLDER if out is None else Path(out)
+  make_folder(folder)
+  analysis = run.task.analyze(run.examples) if run.examples else None
+  tables = {name: table.frame for name, table in analysis.tables.items()} if analysis else {}
+  tables |= {"examples": analysis.examples} if analysis else {}
+  for name, frame in tables.items():
+    write_text(folder / f"{name}.csv", frame.to_csv(index=False))
+  drawn = {
+    name: save(figure, folder / FIGURES, name)
+    for name, figure in run_figures.curves(run.metrics, run.task).items()
+  }
+  pictures = figures.copy_run_pictures(run.directory, folder / FIGURES)
+  content = _content(run) | {
+    "files": [f"{name}.csv" for name in tables],
+    "curves": figures.shown(drawn, folder),
+    "analysis": _analysis(run, analysis, folder) if analysis else [],
+    "pictures": figures.shown(pictures, folder),
+  }
+  parts = [("results", "Results"), ("configuration", "Configuration"), ("cost", "Cost")]
+  parts += [(part["id"], part["title"]) for part in content["analysis"]]
+  content["contents"] = parts + ([("pictures", "Pictures")] if pictures else [])
+  for kind in ("html", "md"):
+    write_text(folder / f"report.{kind}", render(f"run.{kind}.j2", content))
+  return folder / "report.html"
+
+
+def _content(run: Run) -> Json:
+  status, derived = run.status, run.config.get("derived", {})
+  state = effective_status(status, is_leased(run.directory)) if status else "queued"
+  reason = str(status.get("reason") or "")
+  meaning = wording.explain_statuses([state])
+  step, total = status.get("step"), derived.get("total_steps")
+  examples = [
+    f"{derived[f'{split}_examples']:,} {word} examples"
+    for split, word in (("train", "training"), ("eval", "evaluation"))
+    if derived.get(f"{split}_examples")
+  ]
+  told = [str(run.config.model.name), *([str(run.config.data.name)] if examples else []), *examples]
+  told.append(f"{state} at step {step} of {total}" if step is not None else state)
+  return {
+    "name": run.directory.name,
+    "about": ", ".join(told),
+    "trouble": " ".join(filter(None, (reason, meaning))) if state != "done" else "",
+    "results": _results(run),
+    "about_results": "Last: at the last evaluation, which is the result. Best: chosen among all "
+    "evaluations by the examples that it is of, so that it is better than on new ones.",
+    "differences": _differences(run),
+    "config": _config(run),
+    "cost": _cost(run),
+    "environment": describe(run.environment) if run.environment else "Environment: not recorded.",
+  }
+
+
+def _results(run: Run) -> Table:
+  """Returns the last and the best value of each evaluated metric, the main one first."""
+  declared, rows = declared_metrics(run.directory), run.metrics
+  main, _ = main_metric_of(run.config.get("derived", {}))
+  names = [n for n in rows if n.startswith(("eval/", "trainset/")) and n.count("/") == 1]
+  names = [n for n in names if not n.endswith("/count")]
+  table = Table(columns("metric", "last", "best", "at step"))
+  for name in sorted(names, key=lambda name: name != main):
+    values = pd.to_numeric(rows[name], errors="coerce").dropna()
+    if not len(values):
+      continue
+    metric = wording.describe_metric(name, declared)
+    better = next((m.better for m in declared if m.name == name.partition("/")[2]), "min")
+    best = values.idxmin() if better == "min" else values.idxmax()
+    digits = 2 if metric.unit == "%" else 4
+    last = wording.number(values.iloc[-1] * metric.factor, digits)
+    first = Cell(metric.label)
+    if len(values) == 1:
+      table.add(first, last, "", "", strong=name == main)
+      continue
+    told = wording.number(values[best] * metric.factor, digits)
+    table.add(first, last, told, f"{rows['step'][best]:.0f}", strong=name == main)
+  return table
+
+
+def _differences(run: Run) -> Table:
+  """Returns the keys whose values are not the defaults."""
+  usual = flatten(to_plain(default_config()))
+  config = flatten(upgrade_saved(run.config.to_dict()))
+  options = {f"model.{k}": v for k, v in _model_defaults(str(config["model.name"])).items()}
+  usual = {k: v for k, v in usual.items() if not k.startswith("model.")} | options
+  table = Table([Column("key", left=True), Column("this run"), Column("default")])
+  for key, value in config.items():
+    if key.startswith("derived.") or key in PLACES or key == "imports":
+      continue
+    if key not in usual or _spelled(usual[key]) != _spelled(value):
+      table.add(key, _spelled(value), _spelled(usual[key]) if key in usual else NO_DIFFERENCE)
+  return table
+
+
+def _model_defaults(name: str) -> Mapping[str, object]:
+  try:
+    return {option: found.default for option, found in model_options(name).items()}
+  except ConfigError:  # a model of the user's that is not imported here
+    return {}
+
+
+def _config(run: Run) -> Table:
+  table = Table([Column("key", left=True), Column("value")])
+  for key, value in flatten(run.config.to_dict()).items():
+    if key not in PLACES and not key.startswith(("derived.features.", "derived.metrics.")):
+      table.add(key, _spelled(value))
+  return table
+
+
+def _cost(run: Run) -> Table:
+  derived, timing = run.config.get("derived", {}), run.timing
+  table = Table(columns("quantity", "value"))
+  table.add("parameters", wording.count(derived.get("parameters")))
+  table.add("multiply-adds per image", wording.count(derived.get("multiply_adds")))
+  table.add("training time", wording.duration(run.status.get("seconds")))
+  if "images_per_second" in timing and len(timing):
+    speed = float(timing["images_per_second"].median())
+    table.add("training speed, median", f"{wording.count(speed)} images/s")
+    table.add("time of a step, median", f"{1000 * run.config.batch_size / speed:.3g} ms")
+  if (memory := peak_memory(run)) is not None:
+    table.add("peak memory", wording.size(memory))
+  return table
+
+
+def _analysis(run: Run, analysis: Analysis, folder: Path) -> list[Json]:
+  """Returns the parts of the page that the task's analysis makes."""
+  parts = []
+  drawn = {name: save(draw(), folder / FIGURES, name) for name, draw in analysis.figures.items()}
+  for name in dict.fromkeys((*analysis.tables, *drawn)):
+    one = {name: drawn[name]} if name in drawn else {}
+    table = analysis.tables.get(name)
+    shown = _as_table(table) if table else None
+    parts.append(_part(name, figures.shown(one, folder), shown, table.about if table else ""))
+  if analysis.picks:
+    about, grid = analysis.about_picks, {}
+    try:
+      images = images_of_picks(run, analysis)
+      figure = image_grid(images, [pick.caption for pick in analysis.picks])
+      grid = {analysis.picks_name: save(figure, folder / FIGURES, analysis.picks_name)}
+    except CnnlabError as error:
+      about = f"No pictures, for want of the data set: {error}"
+    parts.append(_part(analysis.picks_name, figures.shown(grid, folder), None, about))
+  return parts
+
+
+def _part(name: str, drawn: Sequence[Json], table: Table | None, about: str) -> Json:
+  title = name.replace("_", " ").capitalize()
+  return {"id": name, "title": title, "figures": drawn, "table": table, "about": about}
+
+
+def _as_table(made: AnalysisTable) -> Table:
+  first, *rest = map(str, made.shown.columns)
+  table = Table(columns(first, *rest, words=made.words))
+  for row in made.shown.itertuples(index=False):
+    table.add(*map(str, row))
+  return table
+
+
+def _spelled(value: object) -> str:
+  return value if isinstance(value, str) and value else json.dumps(value)
