@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import re
-import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnnlab.errors import CnnlabError, ConfigError, shown, unknown
+from cnnlab.imports import beside, import_modules, line_of, located
 
 # Their keys are checked by the model registry and by the chosen task, not by the page.
 OPEN_SECTIONS = ("model", "task")
@@ -32,11 +32,12 @@ def load_page(page: str) -> ConfigDict:
   """Returns the config of a page given as `path.py`, `path.py:argument` or `name:argument`.
 
   A relative path is looked for in the working directory, then in cnnlab. A name is that of a page
-  in `cnnlab/configs`.
+  in `cnnlab/configs`. Modules beside the page are found by it, and those that its key `imports` names
+  are imported.
 
   Raises:
-    ConfigError: no such file, no `get_config` in it, or anything that the page itself raises; the
-      message names the line.
+    ConfigError: no such file, no `get_config` in it, or anything that the page itself or a module of
+      its `imports` raises; the message names the line.
   """
   path, _, argument = page.partition(":")
   # `os.path` has False for names that no file can have, where `Path` raises.
@@ -51,11 +52,13 @@ def load_page(page: str) -> ConfigDict:
   if spec is None or spec.loader is None:
     raise ConfigError(f"{path}: not a Python file")
   module = importlib.util.module_from_spec(spec)
+  folder = Path(found).absolute().parent
   try:
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "get_config", None)):
-      raise ConfigError(f"{path}: defines no function get_config(arg='')")
-    config = module.get_config(argument)
+    with beside(folder):
+      spec.loader.exec_module(module)
+      if not callable(getattr(module, "get_config", None)):
+        raise ConfigError(f"{path}: defines no function get_config(arg='')")
+      config = module.get_config(argument)
   except CnnlabError:
     raise
   except (Exception, SystemExit) as error:
@@ -63,15 +66,9 @@ def load_page(page: str) -> ConfigDict:
     where = path if line is None else f"{path}:{line}"
     raise ConfigError(f"{where}: {_first_line(error)}") from error
   _require_whole(path, config)
+  config.imports = located(config.imports, folder)
+  import_modules(config.imports)
   return config
-
-
-def line_of(error: BaseException, path: str) -> int | None:
-  """Returns the line of a Python file at which an error arose, None if it arose outside of it."""
-  if isinstance(error, SyntaxError) and error.filename == path:
-    return error.lineno
-  frames = traceback.extract_tb(error.__traceback__)
-  return next((frame.lineno for frame in reversed(frames) if frame.filename == path), None)
 
 
 def _first_line(error: BaseException) -> str:
@@ -157,6 +154,8 @@ def parse_value(text: str, like: Any = None) -> Any:
 def parse_overrides(arguments: Iterable[str], config: ConfigDict) -> dict[str, Any]:
   """Returns `{dotted.key: value}` of arguments such as `--config.optim.momentum=0.8`.
 
+  `--import=NAME` adds a module to those that the config names.
+
   Raises:
     ConfigError: an argument of another form.
   """
@@ -164,6 +163,10 @@ def parse_overrides(arguments: Iterable[str], config: ConfigDict) -> dict[str, A
   overrides = {}
   for argument in arguments:
     name, equals, text = argument.partition("=")
+    if name == "--import":
+      before = overrides.get("imports", config.imports)
+      overrides["imports"] = (*before, *located([text], Path.cwd()))
+      continue
     if not name.startswith("--config.") or not equals:
       raise ConfigError(f"cannot read {shown(argument)}: an override is written --config.KEY=VALUE")
     key = name.removeprefix("--config.")

@@ -13,6 +13,9 @@ from ml_collections import ConfigDict
 def default_config() -> ConfigDict:
   """Returns a locked ConfigDict of all keys; assigning an unknown one raises."""
   config = ConfigDict()
+  # modules of yours that register models, norms, tasks, data sets, ...: dotted names, or .py files;
+  # see docs/extending.md
+  config.imports = ()
   # weights, data order, augmentation and dropout all follow from it; 0 to 2**32 - 1
   config.seed = 0
   config.batch_size = 128  # over all devices

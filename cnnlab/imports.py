@@ -49,25 +49,28 @@ def line_of(error: BaseException, path: str) -> int | None:
   return next((frame.lineno for frame in reversed(frames) if frame.filename == path), None)
 
 
-def located(name: str, folder: Path) -> str:
-  """Returns a name of a module as other processes find it.
+def located(names: Iterable[str], folder: Path) -> tuple[str, ...]:
+  """Returns names of modules as other processes find them.
 
   Args:
-    name: dotted, or of a .py file.
-    folder: where a file or a module without dots is looked for first, such as that of a config page.
+    names: dotted, or of .py files.
+    folder: where files are looked for first, such as that of a config page.
 
   Returns:
-    The absolute path where the file lies there; the name alone where that is the current directory.
+    For a file, and for a name without dots that is one in the folder, the absolute path; the name
+    alone where that is the current directory.
   """
-  file = folder / (name if name.endswith(".py") else f"{name}.py")
-  if "." in name.removesuffix(".py") and not name.endswith(".py"):
-    return name
-  if not file.is_file():
-    file = Path(name)
-    if not (name.endswith(".py") and file.is_file()):
-      return name
-  file = file.absolute()
-  return file.stem if file.parent == Path.cwd() else str(file)
+  return tuple(_located(name, folder) if isinstance(name, str) else name for name in names)
+
+
+def _located(name: str, folder: Path) -> str:
+  given = Path(name if name.endswith(".py") else f"{name}.py")
+  with contextlib.suppress(OSError, ValueError):
+    for file in (folder / given, given):
+      if file.is_file() and (name.endswith(".py") or file.parent == folder):
+        file = file.absolute()
+        return file.stem if file.parent == Path.cwd() else str(file)
+  return name
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -123,9 +126,7 @@ def _module_and_folder(name: str) -> tuple[str, Path]:
 def _why(name: str, module: str, folder: Path, error: BaseException) -> str:
   """Returns in one line why a module cannot be imported."""
   if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-    return unknown("module to import", name, _modules_in(folder)) + (
-      f" (in {folder}), or a module on Python's path"
-    )
+    return f"{unknown('module to import', name, _modules_in(folder))} (in {folder}), or one on Python's path"
   file = str(folder / f"{module.replace('.', '/')}.py")
   with contextlib.suppress(Exception):
     spec = importlib.util.find_spec(module)
@@ -167,23 +168,22 @@ def import_recorded(config: JsonMapping, directory: str | Path) -> None:
       _import(name)
     except ConfigError as error:
       was = ((config.get("derived") or {}).get("imports") or {}).get(name)
-      where = f", which was {was}" if was else ""
       raise RunError(
-        f"{directory} was trained with the module {shown(name)}{where}. {error}. Name it with "
-        f"--import, or import it in Python before"
+        f"{directory} was trained with the module {shown(name)}{f' ({was})' if was else ''}, which is "
+        f"not imported: {error}. Name it with --import=MODULE, or import it in Python first"
       ) from error
 
 
 def _refuse_untrusted(name: str, directory: Path) -> None:
   """Raises ConfigError for a file, and for a package that the run itself lies in."""
   if not isinstance(name, str) or not _DOTTED.fullmatch(name) or name.endswith(".py"):
-    raise ConfigError("A file is not executed because a run names it")
+    raise ConfigError("a file is not executed because a run names it")
   top = name.partition(".")[0]
   with beside(Path.cwd()):
     spec = importlib.util.find_spec(top)
   for place in (spec.submodule_search_locations or ()) if spec else ():
     if directory.is_relative_to(Path(place).resolve()):
-      raise ConfigError(f"It is not imported unasked, since {place} holds the run itself")
+      raise ConfigError(f"{place} holds the run itself, and may have come with it")
 
 
 def origins(names: Iterable[str]) -> dict[str, str]:

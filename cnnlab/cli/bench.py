@@ -76,8 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
   for name in _WITHOUT_INPUT:
     if getattr(arguments, name) is not None:
       raise ConfigError(f"--{name} belongs to --input")
-  if arguments.overrides:
-    raise ConfigError(f"{arguments.overrides[0]} belongs to --input")
+  for override in arguments.overrides:
+    if override.startswith("--config."):
+      raise ConfigError(f"{override} belongs to --input")
   if arguments.suite == bool(arguments.model):
     raise ConfigError("give one of --model, --suite and --input")
   return _suite(arguments) if arguments.suite else _step(arguments)

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
   if (arguments.model is None) == (arguments.config is None):
     raise ConfigError("give either the name of a model or --config=PAGE")
-  if arguments.overrides and arguments.config is None:
+  if arguments.config is None and any(o.startswith("--config.") for o in arguments.overrides):
     raise ConfigError(
       "--config.KEY=VALUE needs --config=PAGE; set options of a model with --option"
     )

@@ -172,9 +172,7 @@ def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) ->
       rest.append(argument)
   parsed = parser.parse_args(rest)
   import_modules(parsed.imports)
-  parsed.overrides = overrides
-  if getattr(parsed, "config", True) is not None:  # `bench` and `describe` may do without a config
-    parsed.overrides += [f"--import={name}" for name in parsed.imports]
+  parsed.overrides = [*overrides, *(f"--import={name}" for name in parsed.imports)]
   return verb.run(parsed)  # type: ignore[attr-defined]
 
 

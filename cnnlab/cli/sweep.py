@@ -184,9 +184,10 @@ def _as_tuned(experiment: Experiment, root: Path) -> Experiment:
 
 
 def _with_overrides(experiment: Experiment, arguments: list[str]) -> Experiment:
-  from cnnlab.config import load_page, parse_overrides
+  from cnnlab.config import apply_overrides, load_page, parse_overrides
 
-  given = parse_overrides(arguments, load_page(experiment.config))
+  page = apply_overrides(load_page(experiment.config), experiment.overrides)
+  given = parse_overrides(arguments, page)
   return dataclasses.replace(experiment, overrides={**experiment.overrides, **given})
 
 

@@ -1,6 +1,8 @@
 """Experiments from their files: `get_experiment(recipe='')` in `experiments/<name>/experiment.py`.
 
-A file may lie anywhere. Modules and config pages beside it are found without further ado.
+A file may lie anywhere. Modules and config pages beside it are found without further ado. Those that
+register a model, a norm and the like are named in `overrides={"imports": ("my_net",)}`, so that
+the processes that train import them too.
 """
 
 from __future__ import annotations
@@ -8,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from cnnlab.config import line_of
 from cnnlab.errors import ConfigError, unknown
+from cnnlab.imports import beside, line_of, located
 from cnnlab.lab.experiment import Experiment
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def load_experiment(path_or_name: str, recipe: str = "") -> Experiment:
       file raises an error (the message names its line) or returns no experiment.
   """
   file = find_file(path_or_name)
-  with _beside(file.parent):
+  with beside(file.parent):
     module = _load(file)
     if not hasattr(module, "get_experiment"):
       raise ConfigError(f"{file}: defines no get_experiment(recipe='')")
@@ -48,7 +48,11 @@ def load_experiment(path_or_name: str, recipe: str = "") -> Experiment:
       f"{file}: recipe {recipe!r} was asked for, but get_experiment returned "
       f"{experiment.recipe!r}: it must pass `recipe` on to Experiment(recipe=...)"
     )
-  return replace(experiment, file=str(file), config=_page_beside(experiment.config, file.parent))
+  overrides = dict(experiment.overrides)
+  if isinstance(overrides.get("imports"), (list, tuple)):
+    overrides["imports"] = located(overrides["imports"], file.parent)
+  page = _page_beside(experiment.config, file.parent)
+  return replace(experiment, file=str(file), config=page, overrides=overrides)
 
 
 def find_file(path_or_name: str) -> Path:
@@ -100,18 +104,6 @@ def _at_line(file: Path, error: BaseException) -> str:
   line = line_of(error, str(file))
   where = f"{file}, line {line}" if line else str(file)
   return f"{where}: {type(error).__name__}: {error}"
-
-
-@contextlib.contextmanager
-def _beside(folder: Path) -> Iterator[None]:
-  """Returns a context in which the modules in a folder can be imported."""
-  path = str(folder)
-  sys.path.insert(0, path)
-  try:
-    yield
-  finally:
-    with contextlib.suppress(ValueError):
-      sys.path.remove(path)
 
 
 def _page_beside(page: str, folder: Path) -> str:

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from cnnlab.config import to_plain
 from cnnlab.data.cache import cached, stored
 from cnnlab.errors import CnnlabError, ConfigError
+from cnnlab.imports import code_digest
 from cnnlab.lab.outputs import NEARLY, initial_outputs, relative_difference
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.variants import Overrides
@@ -244,7 +245,8 @@ def _remembered(spec: RunSpec) -> Examined | None:
 
 def _key(config: ConfigDict) -> list[object]:
   """Returns all that the result depends on, except for changes to the files of the data."""
-  return ["wiring", to_plain(config), _code(), version("jax"), os.environ.get("XLA_FLAGS")]
+  code = [_code(), code_digest(config.imports)]
+  return ["wiring", to_plain(config), code, version("jax"), os.environ.get("XLA_FLAGS")]
 
 
 @functools.cache

@@ -106,8 +106,10 @@ class Run:
   @cached_property
   def task(self) -> Task:
     """The task (a `cnnlab.tasks.Task`) that the config names."""
+    from cnnlab.imports import import_recorded
     from cnnlab.tasks import saved_task
 
+    import_recorded(self.config.to_dict(), self.directory)
     return saved_task(self.config.to_dict())
 
   @cached_property

@@ -21,6 +21,7 @@ from cnnlab.config import upgrade_saved
 from cnnlab.data import Preprocess
 from cnnlab.data.given import Fitted, GivenImages, fitted
 from cnnlab.errors import ConfigError, DataError, unknown
+from cnnlab.imports import import_recorded
 from cnnlab.runs import checkpoint
 from cnnlab.tasks.base import Prediction
 from cnnlab.types import Json
@@ -67,6 +68,7 @@ class Trained:
     """
     saved = checkpoint.restore(directory)
     config = upgrade_saved(saved["about"]["config"])
+    import_recorded(config, directory)
     task = tasks.saved_task(config)
     return cls(
       task,

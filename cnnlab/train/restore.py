@@ -16,19 +16,23 @@ from cnnlab import data
 from cnnlab.config import apply_overrides, flatten, upgrade_saved
 from cnnlab.defaults import default_config
 from cnnlab.errors import ConfigError
+from cnnlab.imports import import_recorded
 from cnnlab.runs import checkpoint
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import Evaluation
 from cnnlab.train.setup import Setup, prepare
 from cnnlab.train.state import State
 
-EVAL_KEYS = ("data.", "eval_batch_size")
+EVAL_KEYS = ("data.", "eval_batch_size", "imports")
 
 
 def config_from_json(saved: Mapping[str, Any]) -> ConfigDict:
-  """Returns the page that a run's config.json came from, without what was derived."""
+  """Returns the page that a run's config.json came from, without what was derived.
+
+  Its modules are left out: see `cnnlab.imports.import_recorded`.
+  """
   today = flatten(upgrade_saved(saved))
-  flat = {key: value for key, value in today.items() if not key.startswith("derived.")}
+  flat = {key: value for key, value in today.items() if not key.startswith(("derived.", "imports"))}
   return apply_overrides(default_config(), flat)
 
 
@@ -61,6 +65,8 @@ def restored(
       )
   enable_compile_cache()
   saved = checkpoint.restore(Path(directory))
+  if "imports" not in (overrides or {}):
+    import_recorded(saved["about"]["config"], directory)
   config = apply_overrides(config_from_json(saved["about"]["config"]), overrides or {})
   setup = prepare(config)
   try:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from cnnlab.annotations import Between, Count, ProperFraction, Whole
 from cnnlab.data.settings import DataSettings
 from cnnlab.errors import ConfigError, shown
+from cnnlab.imports import import_modules
 from cnnlab.settings import bind, choose, refuse_unused, used_keys
 from cnnlab.tasks import task_settings
 from cnnlab.train.optim import OPTIMIZERS, Optimizer
@@ -26,6 +27,7 @@ Seed: TypeAlias = Annotated[int, Between(0, 2**32 - 1)]
 class RunSettings:
   """The keys at the top of a config page; `cnnlab/defaults.py` explains each."""
 
+  imports: tuple[str, ...] = ()
   seed: Seed = 0
   batch_size: Count = 128
   eval_batch_size: Count = 500
@@ -76,10 +78,11 @@ class Settings:
 
   @classmethod
   def read(cls, config: ConfigDict) -> Settings:
-    """Returns the settings of a config page with its overrides.
+    """Returns the settings of a config page with its overrides; imports the modules that it names.
 
     Raises:
-      ConfigError: an unknown variant, or a value of the wrong type or out of range.
+      ConfigError: an unknown variant, a value of the wrong type or out of range, or a module that
+        cannot be imported.
     """
     page = config.to_dict()
     if "dtype" in page["model"]:
@@ -87,8 +90,10 @@ class Settings:
         f"config key 'model.dtype' is {shown(page['model']['dtype'])}; the type of the activations "
         "is the config key 'dtype'"
       )
+    run = bind(RunSettings, page, "")
+    import_modules(run.imports)  # they may bring the task
     return cls(
-      run=bind(RunSettings, page, ""),
+      run=run,
       task=task_settings(page["task"]),
       model=page["model"],
       data=bind(DataSettings, page["data"], "data"),

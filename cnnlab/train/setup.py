@@ -12,7 +12,7 @@ from flax import linen as nn
 from jax import Array
 from ml_collections import ConfigDict
 
-from cnnlab import data, metrics, native, tasks
+from cnnlab import data, imports, metrics, native, tasks
 from cnnlab.annotations import LARGEST_INT
 from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, DataError
@@ -143,6 +143,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     "learning_rate": rate,
     "parameters": parameters,
     "multiply_adds": cost,
+    "imports": imports.origins(run.imports),
     **_about_data(loaded),
     **about_task(task),
   }
