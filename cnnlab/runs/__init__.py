@@ -2,5 +2,6 @@
 
 from cnnlab.runs.loading import Run, find_runs, load
 from cnnlab.runs.status import effective_status
+from cnnlab.runs.table import compare
 
-__all__ = ["Run", "effective_status", "find_runs", "load"]
+__all__ = ["Run", "compare", "effective_status", "find_runs", "load"]

@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cnnlab import metrics
 from cnnlab.config import flatten
@@ -20,6 +19,9 @@ from cnnlab.runs.named import MAIN_METRIC, main_metric_of
 from cnnlab.runs.rows import checked_rows
 from cnnlab.runs.status import effective_status, read_status
 from cnnlab.types import Json, JsonMapping
+
+if TYPE_CHECKING:
+  import pandas as pd
 
 COLUMNS = ("run", "status", "step", "total_steps", "metric", "last", "best", "differs", "reason")
 COSTS = ("seconds", "parameters", "multiply_adds")
@@ -82,6 +84,8 @@ def table_of(
     columns: names of values that take the place of `differs`: config keys, metrics, costs.
     most_keys: how many config keys `differs` tells of at most: those of `telling_keys`.
   """
+  import pandas as pd
+
   configs = [entry.config for entry in found]
   keys = varying_keys(configs) if most_keys is None else telling_keys(configs, most_keys)
   rows = []
@@ -114,6 +118,8 @@ def compare(
   Raises:
     RunError: a directory does not exist, or is no run.
   """
+  import pandas as pd
+
   if isinstance(runs, (str, os.PathLike)):
     found = entries(runs)
   else:
@@ -142,24 +148,23 @@ def varying_keys(configs: Sequence[JsonMapping | None]) -> list[str]:
 
 
 def telling_keys(configs: Sequence[JsonMapping | None], most: int) -> list[str]:
-  """Returns the few keys that tell most runs apart, in the order of their names.
+  """Returns the few varying keys that tell most of the runs apart, sorted.
 
-  Each next key is the one that splits the groups of runs that look alike into the most parts.
+  Names, such as the model's and the data set's, come first. Each further key is the one that splits
+  the groups of runs that look alike into the most parts.
   """
+  left = varying_keys(configs)
+  if len(left) <= most:
+    return left
   readable = [config for config in configs if config is not None]
-  left, chosen = varying_keys(configs), list[str]()
-  groups: list[tuple[str, ...]] = [()] * len(readable)
-  while left and len(chosen) < most:
-    split = {
-      key: [(*g, _value(c, key)) for g, c in zip(groups, readable, strict=True)] for key in left
-    }
-    # Of equals, a key that all runs have, then the shorter name: an option tells less than a model.
-    best = max(left, key=lambda k: (len(set(split[k])), sum(k in c for c in readable), -len(k)))
-    if len(set(split[best])) == len(set(groups)):
-      break
-    groups = split[best]
-    chosen.append(best)
-    left.remove(best)
+  chosen = [key for key in left if key.endswith(".name")][: most // 2]
+  while len(chosen) < most:
+
+    def parts(key: str) -> tuple[int, int]:
+      looks = {tuple(_value(config, k) for k in (*chosen, key)) for config in readable}
+      return len(looks), sum(key in config for config in readable)  # of equals, what most runs have
+
+    chosen.append(max((key for key in left if key not in chosen), key=parts))
   return sorted(chosen)
 
 

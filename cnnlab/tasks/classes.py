@@ -204,16 +204,13 @@ def calibration_figure(bins: pd.DataFrame, error: float) -> Figure:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     width, middle = 1 / len(bins), (bins["low"] + bins["high"]) / 2
     known = bins["examples"] > 0
-    top.bar(middle[known], bins["accuracy"][known], width * 0.92, color=BLUE, label="accuracy")
-    top.plot([0, 1], [0, 1], "--", color="#6b6b6b", lw=1, label="perfect calibration")
-    top.plot(
-      bins["confidence"][known], bins["accuracy"][known], "o", color=VERMILION, ms=4, clip_on=False,
-      label="at the mean confidence",
-    )  # fmt: skip
+    top.bar(middle[known], bins["accuracy"][known], width * 0.92, color=BLUE)
+    top.plot([0, 1], [0, 1], "--", color="#6b6b6b", lw=1)
+    shown = bins["confidence"][known], bins["accuracy"][known]
+    top.plot(*shown, "o", color=VERMILION, ms=4, clip_on=False)
     top.set_ylabel("accuracy")
     top.set_ylim(0, 1.02)
     top.set_title(f"Reliability: expected calibration error {100 * error:.2f} %")
-    top.legend(loc="upper left", fontsize=8, frameon=True, framealpha=0.92, edgecolor="none")
     bars = bottom.bar(middle, bins["examples"], width * 0.92, color="#6b6b6b")
     bottom.bar_label(bars, [str(n) if n else "" for n in bins["examples"]], fontsize=7, padding=1)
     bottom.set_yscale("symlog", linthresh=1)
@@ -221,7 +218,11 @@ def calibration_figure(bins: pd.DataFrame, error: float) -> Figure:
     bottom.set_ylabel("examples")
     bottom.set_xlabel("confidence")
     bottom.set_xlim(0, 1)
-    note(figure, f"{len(bins)} bins of equal width; {bins['examples'].sum():,} examples.")
+    note(
+      figure,
+      f"Bar: accuracy of the examples in a bin; dot: the same at their mean confidence. Dashed: "
+      f"perfect calibration. {len(bins)} bins of equal width, {bins['examples'].sum():,} examples.",
+    )
   return figure
 
 

@@ -17,6 +17,7 @@ from cnnlab.lab.report import verdict_words, wording
 from cnnlab.lab.statistics.verdicts import Verdict
 from cnnlab.lab.variants import Overrides
 from cnnlab.metrics import Metric
+from cnnlab.runs.table import COLUMNS
 
 _VERDICTS = {
   "holds": "green",
@@ -169,33 +170,45 @@ def _spelled(overrides: Overrides) -> str:
   return " ".join(f"{key}={value!r}" for key, value in overrides.items())
 
 
-def runs_table(runs: pd.DataFrame, root: str) -> Table:
+def runs_table(runs: pd.DataFrame, root: str, notes: Sequence[str] = ()) -> Table:
   """Returns the table of all runs in a directory tree.
 
   Args:
-    runs: the table of `cnnlab.runs.table.runs_table`.
+    runs: the table of `cnnlab.runs.table.table_of`.
     root: the directory, for the title.
+    notes: sentences for the caption.
   """
-  title, meanings = f"{len(runs)} runs below {root}", wording.explain_statuses(runs["status"])
-  table = Table(title=Text(title), title_justify="left", caption=meanings or None)
-  table.caption_justify = "left"
-  for heading, justify in (
-    ("run", "left"),
-    ("status", "left"),
-    ("step", "right"),
-    ("metric", "left"),
-  ):
-    table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-  for heading in ("best", "last"):
-    table.add_column(heading, justify="right")
-  table.add_column("differs in", overflow="fold")
+  told = [*notes, wording.explain_statuses(runs["status"])]
+  metrics = {str(name): wording.describe_metric(name) for name in runs["metric"].dropna().unique()}
+  only = next(iter(metrics.values())) if len(metrics) == 1 else None
+  further = [name for name in runs.columns if name not in (*COLUMNS, "total_steps")]
+  table = Table(
+    title=Text(f"{len(runs)} runs below {root}"),
+    title_justify="left",
+    caption=Text(" ".join(note for note in told if note)) if any(told) else None,
+    caption_justify="left",
+  )
+  table.add_column("run", overflow="fold")
+  table.add_column("status", overflow="fold")
+  table.add_column("step", justify="right", overflow="fold")
+  if only is None:
+    table.add_column("metric", overflow="fold")
+  table.add_column(f"{only.label if only else ''}\nlast".strip(), justify="right")
+  table.add_column("best\nseen" if only else "best seen", justify="right", style="dim")
+  for name in further:
+    heading = name.replace(".", ".\n").replace("/", "/\n")
+    table.add_column(heading, justify="right", overflow="fold")
+  if "differs" in runs:
+    table.add_column("differs in", overflow="fold")
+  elif runs["reason"].fillna("").any():
+    table.add_column("reason", overflow="fold")
   for row in runs.to_dict("records"):
-    table.add_row(*_run_cells(row))
+    table.add_row(*_run_cells(row, only is None, further)[: len(table.columns)])
   return table
 
 
-def _run_cells(row: wording.Row) -> list[Text]:
-  missing = {key for key, value in row.items() if pd.isna(value)}
+def _run_cells(row: wording.Row, named: bool, further: Sequence[str]) -> list[Text]:
+  missing = {key for key, value in row.items() if not isinstance(value, list) and pd.isna(value)}
   step = "" if "step" in missing else f"{row['step']:.0f}"
   if step and "total_steps" not in missing:
     step += f"/{row['total_steps']:.0f}"
@@ -205,13 +218,18 @@ def _run_cells(row: wording.Row) -> list[Text]:
     Text(step),
   ]
   if "metric" in missing:
-    cells += [Text("")] * 3
+    cells += [Text("")] * (2 + named)
   else:
     metric = wording.describe_metric(row["metric"])
-    cells.append(Text(metric.label))
     digits = 2 if metric.unit == "%" else 4
-    cells += [Text(wording.number(row[name] * metric.factor, digits)) for name in ("best", "last")]
-  note = Text(row["differs"])
+    cells += [Text(metric.label)] if named else []
+    cells += [Text(wording.number(row[name] * metric.factor, digits)) for name in ("last", "best")]
+  cells += [Text("" if name in missing else _spell(row[name])) for name in further]
+  note = Text(row.get("differs", ""))
   if row["reason"]:
-    note.append((" — " if row["differs"] else "") + row["reason"].splitlines()[0], style="red")
+    note.append((" — " if note.plain else "") + row["reason"].splitlines()[0], style="red")
   return [*cells, note]
+
+
+def _spell(value: object) -> str:
+  return f"{value:.6g}" if isinstance(value, float) else str(value)
