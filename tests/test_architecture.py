@@ -10,6 +10,7 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = (
   "cnnlab.types",
   "cnnlab.errors",
+  "cnnlab.signals",
   "cnnlab.terminal",
   "cnnlab.annotations",
   "cnnlab.cache_root",
@@ -23,8 +24,10 @@ ROOMS = (
   "cnnlab.defaults",
   "cnnlab.config",
   "cnnlab.settings",
+  "cnnlab.go",
   "cnnlab.native",
   "cnnlab.nn",
+  "cnnlab.crf",
   "cnnlab.models",
   "cnnlab.testing",
   "cnnlab.weights",
