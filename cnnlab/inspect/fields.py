@@ -4,8 +4,9 @@ Along an image axis, a unit at index i of an array sees the pixels [start + step
 steps·i + size): an affine function of the index, with one integer step per axis of the array.
 Every primitive maps such functions to such functions, as in Araujo et al., "Computing receptive
 fields of convolutional neural networks" (doi:10.23915/distill.00021), here for any graph: where
-branches meet, a unit sees the hull of what it sees through each. Where an equation's result is
-not affine, the hull over all units is an upper bound.
+branches meet, a unit sees the hull of what it sees through each. Upsampling by f divides the step,
+and its units see a step more or less of the image in turn; the field is the hull of both. Where an
+equation's result is not affine, the hull over all units is an upper bound.
 """
 
 from __future__ import annotations
@@ -60,26 +61,32 @@ def image_fields() -> Fields:
   return Field(0, 1, (0, 1, 0, 0)), Field(0, 1, (0, 0, 1, 0))
 
 
-def propagate(equation: core.JaxprEqn, operands: Sequence[Fields | None]) -> Fields | None:
+def propagate(
+  equation: core.JaxprEqn, operands: Sequence[Fields | None], interpolates: bool = False
+) -> Fields | None:
   """Returns the fields of an equation's outputs, None where they do not depend on the image.
 
   Args:
     equation: an equation of a jaxpr; the caller follows calls of inner jaxprs.
     operands: the fields of its inputs.
+    interpolates: whether it belongs to `cnnlab.nn.resize`.
   """
   if all(operand is None for operand in operands):
     return None
   vertical, horizontal = (
-    _along(equation, [None if operand is None else operand[axis] for operand in operands])
+    _along(
+      equation, [None if operand is None else operand[axis] for operand in operands], interpolates
+    )
     for axis in (0, 1)
   )
   return vertical, horizontal
 
 
-def _along(equation: core.JaxprEqn, operands: list[Field | None]) -> Field:
+def _along(equation: core.JaxprEqn, operands: list[Field | None], interpolates: bool) -> Field:
   shapes = [tuple(getattr(v.aval, "shape", ())) for v in equation.invars]
   rank = len(array_of(equation.outvars[0]).shape)
-  rule = _RULES.get(equation.primitive.name)
+  name = equation.primitive.name
+  rule = _resized if interpolates and name == "dot_general" else _RULES.get(name)
   moved = []
   for number, (field, shape) in enumerate(zip(operands, shapes, strict=True)):
     if field is None:
@@ -226,7 +233,7 @@ def _conv(
   equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
 ) -> Field | None:
   params, spec = equation.params, equation.params["dimension_numbers"]
-  if number or any(d != 1 for d in params["lhs_dilation"]):
+  if number:
     return None
   kernel = array_of(equation.invars[1]).shape
   batch, channels, *places = spec.lhs_spec
@@ -237,8 +244,13 @@ def _conv(
     window = kernel[spec.rhs_spec[2 + k]]
     span = params["rhs_dilation"][k] * (window - 1) + 1
     low, stride = params["padding"][k][0], params["window_strides"][k]
-    field = _windowed(field, place, span, low)
-    steps[spec.out_spec[2 + k]] = field.steps[place] * stride
+    # A transposed convolution's window slides over the inputs with zeros between them.
+    step, apart = divmod(field.steps[place], params["lhs_dilation"][k])
+    if apart:
+      return None
+    finer = field._replace(steps=(*field.steps[:place], step, *field.steps[place + 1 :]))
+    field = _windowed(finer, place, span, low)._replace(steps=field.steps)
+    steps[spec.out_spec[2 + k]] = step * stride
   return field._replace(steps=tuple(steps))
 
 
@@ -272,6 +284,26 @@ def _dot(equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: 
   for place, axis in [*enumerate(batched[number]), *enumerate(own, first)]:
     steps[place] = field.steps[axis]
   return field._replace(steps=tuple(steps))
+
+
+def _resized(
+  equation: core.JaxprEqn, field: Field, shape: tuple[int, ...], number: int
+) -> Field | None:
+  """Returns the fields after interpolation along an axis, a product with that axis's weights.
+
+  A unit reads the two inputs next to it. None if its step would be no whole number of pixels.
+  """
+  contracted, _ = equation.params["dimension_numbers"]
+  weights = array_of(equation.invars[1 - number]).shape
+  axis = contracted[number][0]
+  step, apart = divmod(field.steps[axis] * shape[axis], weights[1 - contracted[1 - number][0]])
+  if apart or field.fixed:
+    return None
+  steps = [s for a, s in enumerate(field.steps) if a != axis]
+  steps.insert(0 if number else len(steps), step)
+  reach = field.steps[axis]
+  start = field.start - reach - reach // 2
+  return Field(start, field.size + 2 * reach + reach // 2, tuple(steps))
 
 
 _RULES = (

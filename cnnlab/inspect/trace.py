@@ -23,7 +23,15 @@ from cnnlab.inspect.fields import ELEMENTWISE, Fields, image_fields, propagate
 from cnnlab.nn.cost import array_of, count_equation
 from cnnlab.types import PyTree
 
-POOLS = ("max_pool", "avg_pool", "global_avg_pool", "global_max_pool")
+POOLS = (
+  "max_pool",
+  "avg_pool",
+  "global_avg_pool",
+  "global_max_pool",
+  "adaptive_avg_pool",
+  "adaptive_max_pool",
+  "resize",
+)
 _VIEWS = ("reshape", "squeeze", "transpose", "stop_gradient", "copy", "copy_p")
 _KEEP_OUTPUT = ("cbrt", "exp", "exp2", "logistic", "max", "min", "rsqrt", "sqrt", "tanh")
 _KEEP_INPUT = (
@@ -185,7 +193,7 @@ class _Walk:
     if activation:
       found = next((o for o in operands if o is not None), None)
     else:
-      found = propagate(equation, operands)
+      found = propagate(equation, operands, interpolates="resize" in here)
     cost = count_equation(equation)
     layer, own = self._layer(here, cost > 0)
     layer.multiply_adds += cost

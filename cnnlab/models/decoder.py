@@ -93,13 +93,13 @@ class SegmentationNet(nn.Module):
     maps = feature_maps(alone, x.shape[1:])
     layers = encoder_layers(self.encoder, train=train)
     _, feats = self.encoder(x, train=train)
-    logits = resize(self.scores(maps, feats, layers, train).astype("float32"), size)
-    if not self.auxiliary:
-      return logits, feats
-    middle = feats[maps[-2].name]
-    head = ConvHead(layers, max(1, middle.shape[3] // 4), self.num_classes, 0.1, name="auxiliary")
-    found = resize(head(middle, train=train).astype("float32"), size)
-    return logits, {**feats, "auxiliary_logits": (found,)}
+    found = dict(feats)
+    if self.auxiliary:
+      x = feats[maps[-2].name]
+      head = ConvHead(layers, max(1, x.shape[3] // 4), self.num_classes, 0.1, name="auxiliary")
+      found["auxiliary_logits"] = (resize(head(x, train=train).astype("float32"), size),)
+    scores = self.scores(maps, feats, layers, train)
+    return resize(scores.astype("float32"), size), found
 
   def scores(
     self, maps: Sequence[FeatureMap], feats: Maps, layers: Layers, train: bool

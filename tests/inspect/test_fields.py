@@ -7,7 +7,8 @@ import pytest
 
 from cnnlab.inspect import describe, receptive_fields
 from cnnlab.models import create_model
-from cnnlab.nn import Conv, Window, avg_pool, max_pool, stack
+from cnnlab.nn import Conv, ConvTranspose, Window, avg_pool, max_pool, stack
+from cnnlab.nn.resize import resize
 
 SIDE = 24
 
@@ -73,6 +74,39 @@ def test_gradients_reach_what_a_unit_sees(name):
   for unit in ((0, 0), (height // 2, width // 3), (height - 1, width - 1)):
     gradient = pull(jnp.zeros((1, height, width, channels)).at[0, unit[0], unit[1]].set(1.0))[0]
     assert predicted(fields, unit, shape) == extent(gradient), unit
+
+
+def transposed(features, kernel_size, stride, padding):
+  layer = ConvTranspose(features, kernel_size, stride=stride, padding=padding)
+  return lambda x: layer.init_with_output(jax.random.key(0), x)[0]
+
+
+UPSAMPLED = {
+  "transposed": chain(conv(4, 3, stride=2, padding=1), transposed(4, 4, 2, "same")),
+  "without overlap": chain(conv(4, 5, stride=4, padding=2), transposed(4, 2, 2, 0)),
+  "interpolated": chain(conv(4, 5, stride=4, padding=2), lambda x: resize(x, (24, 12))),
+  "and convolved": chain(conv(4, 3, stride=2), lambda x: resize(x, (22, 22)), conv(4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", UPSAMPLED)
+def test_the_field_of_an_upsampled_unit_holds_what_it_sees(name):
+  fn, shape = UPSAMPLED[name], (SIDE, SIDE, 3)
+  fields = receptive_fields(fn, shape)
+  image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+  height, width, channels = jax.eval_shape(fn, image).shape[1:]
+  _, pull = jax.vjp(fn, jax.random.normal(jax.random.key(1), (1, *shape)))
+  sizes = []
+  for unit in ((height // 2, width // 2), (height // 2 + 1, width // 2 + 1)):
+    gradient = pull(jnp.zeros((1, height, width, channels)).at[0, unit[0], unit[1]].set(1.0))[0]
+    for (first, last), (from_, to) in zip(
+      predicted(fields, unit, shape), extent(gradient), strict=True
+    ):
+      assert first <= from_ <= to <= last
+      sizes.append((last - first) - (to - from_))
+  # It is a bound, but no more than two steps of the map before it wide of the mark.
+  assert max(sizes) <= 8
+  assert [field.steps[1 + axis] for axis, field in enumerate(fields)] != [0, 0]
 
 
 def test_a_maximum_sees_its_whole_window():
