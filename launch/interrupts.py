@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from cnnlab.signals import SIGNALS, raise_interrupt
 
 
 @contextlib.contextmanager
@@ -57,15 +55,6 @@ def held_back(*more: signal.Signals) -> Iterator[None]:
 
 def let_through() -> None:
   """Makes SIGINT and SIGTERM raise KeyboardInterrupt, even if one was ignored, as under `nohup`."""
-  sys.unraisablehook = _again
   for name in SIGNALS:
-    signal.signal(name, signal.default_int_handler)
+    signal.signal(name, raise_interrupt)
   signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-def _again(found: sys.UnraisableHookArgs) -> None:
-  """Sends an interrupt again that arrived in a place, such as a callback, where Python drops it."""
-  if issubclass(found.exc_type, KeyboardInterrupt):
-    threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
-  else:
-    sys.__unraisablehook__(found)

@@ -12,11 +12,11 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from types import FrameType
 from typing import NoReturn
 
 from cnnlab.errors import CnnlabError, printable, unknown
 from cnnlab.memory import keep_freed_memory
+from cnnlab.signals import SIGNALS, Terminated, raise_interrupt
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   user errors, too. Any other exception is a bug, and keeps its traceback.
   """
   try:
-    with _terminable():
+    with _interruptible():
       top = build_parser().parse_args(argv)
       from cnnlab.terminal import log_to_stderr  # Rich, which `--help` does without
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prefix = "" if error.exit_code > 128 else "error: "
     print(f"{prefix}{printable(str(error))}", file=sys.stderr)
     return error.exit_code
-  except _Terminated:
+  except Terminated:
     print("terminated", file=sys.stderr)
     return 143
   except KeyboardInterrupt:
@@ -104,25 +104,18 @@ class _Parser(argparse.ArgumentParser):
     super().exit(status, printable(message) if message else None)
 
 
-class _Terminated(KeyboardInterrupt):
-  """SIGTERM came, and nobody below handles it."""
-
-
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-  """Inside, SIGTERM unwinds the stack as Ctrl-C does, so that what is open is closed."""
-
-  def raise_terminated(signum: int, frame: FrameType | None) -> None:
-    raise _Terminated
-
+def _interruptible() -> Iterator[None]:
+  """Inside, Ctrl-C and SIGTERM unwind the stack at any moment, so that what is open is closed."""
   if threading.current_thread() is not threading.main_thread():
     yield
     return
-  before = signal.signal(signal.SIGTERM, raise_terminated)
+  before = {signum: signal.signal(signum, raise_interrupt) for signum in SIGNALS}
   try:
     yield
   finally:
-    signal.signal(signal.SIGTERM, before)
+    for signum, handler in before.items():
+      signal.signal(signum, handler)
 
 
 def _of_the_system(error: Exception) -> str | None:

@@ -41,13 +41,22 @@ def run(arguments: argparse.Namespace) -> int:
   if not arguments.workdir:
     raise ConfigError("--workdir is required: it names the run directory")
 
-  from cnnlab.cli.progress import TrainProgress, describe_row
-  from cnnlab.tasks import main_metric
-  from cnnlab.train import train
+  from cnnlab.cli.progress import TrainProgress, describe_row, print_parts
+  from cnnlab.terminal import SafeConsole
 
-  watched = main_metric(config.task.name)
-  with TrainProgress(config.model.name, watched) as bar:
-    row = train(config, arguments.workdir, asked=overrides, progress=bar.step, report=bar.report)
-  print(f"done: step {row['step']}  {describe_row(row, watched)}")
+  with TrainProgress(config.model.name) as bar:
+    from cnnlab.tasks import main_metric  # with JAX, which takes a moment
+    from cnnlab.train import train
+
+    bar.watched = main_metric(config.task.name)
+    row = train(
+      config,
+      arguments.workdir,
+      asked=overrides,
+      progress=bar.step,
+      report=bar.report,
+      pace=bar.pace,
+    )
+  print_parts(SafeConsole(), [f"done: step {row['step']}", *describe_row(row, bar.watched)])
   print(printable(f"run directory: {arguments.workdir}"))
   return 0

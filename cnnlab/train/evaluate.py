@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from cnnlab.train.step import evaluation_zeros
 
 Metrics = dict[str, float | None]
 Examples = dict[str, np.ndarray]
+Progress = Callable[[int, int], None]
 TRAINSET = "trainset"  # the training set as it is evaluated: without augmentation
 
 
@@ -27,11 +29,13 @@ class Evaluation:
     setup: the run.
     split: `eval`, or `trainset` for the training examples without augmentation; metrics are named
       by it.
+    progress: called with (evaluated batches, batches in all).
   """
 
-  def __init__(self, setup: Setup, split: str = "eval"):
+  def __init__(self, setup: Setup, split: str = "eval", progress: Progress | None = None):
     program, parallel = setup.program, setup.parallel
     self._name, self._parallel = split, parallel
+    self._progress = progress or (lambda done, total: None)
     self._split = setup.data.eval
     if split == TRAINSET:
       self._split = setup.data.train
@@ -53,7 +57,7 @@ class Evaluation:
   def _run(self, state: State, examples: list[Examples] | None) -> Metrics:
     """Sums stay on the device until the last batch; what is kept of each example does not."""
     sums, accumulator = None, self._program.task.accumulator()
-    for host_batch in self._split.eval_batches():
+    for number, host_batch in enumerate(self._split.eval_batches(), start=1):
       batch = self._parallel.put_batch(host_batch)
       if sums is None:
         zeros = evaluation_zeros(self._program, state, self._constants, batch)
@@ -64,6 +68,7 @@ class Evaluation:
         accumulator.add(_kept(rows["collected"], keep))
       if examples is not None:
         examples.append(_kept(rows["examples"], keep))
+      self._progress(number, self._split.num_eval_batches)
     task = self._program.task
     return split_metrics(task, self._split, jax.device_get(sums), accumulator, self._name)
 

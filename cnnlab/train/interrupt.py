@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -16,13 +15,9 @@ from typing import Any
 from cnnlab.errors import CnnlabError, RunError
 from cnnlab.runs.directory import record_failure, record_interruption
 from cnnlab.runs.files import DISK
+from cnnlab.signals import SIGNALS, can_raise, is_repeat, send_again, tell
 
-log = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = (
-  5.0  # seconds between the second signal and the end of a process that does not end itself
-)
+PATIENCE = 2.0  # seconds after the second signal, until a process that does not end itself is ended
 
 _END = b"\0"  # no signal's number: ends the thread, whoever else holds the pipe
 
@@ -79,10 +74,12 @@ class Interrupts:
     finally:
       self._between_steps = False
 
-  def interrupted(self, reason: str = "stopped before it could be saved") -> Interrupted:
+  def interrupted(self, reason: str = "") -> Interrupted:
     """Returns the error for runs that are stopped at once, and records it in their directories."""
-    where = f"{self.directories[0]}: " if self.directories else ""
-    again = "resume" if self.directories else "start"
+    where, again = "", "start"
+    if self.directories:
+      where, again = f"{self.directories[0]}: ", "resume"
+    reason = reason or f"stopped before it {'could be saved' if where else 'began'}"
     signum = self.received or signal.SIGINT
     error = Interrupted(f"{where}{reason}; run the same command to {again}", signum)
     for directory in self.directories:
@@ -90,26 +87,29 @@ class Interrupts:
     return error
 
   def _receive(self, signum: int, frame: FrameType | None) -> None:
-    first = self.received is None
-    self.received = self.received or signum
-    if not (first and self._between_steps):
+    if self._between_steps and self.received is None:
+      self.received = signum
+    elif can_raise(frame):
+      self.received = self.received or signum
       raise KeyboardInterrupt
+    else:
+      send_again(signum)
 
   def _acknowledge(self, reading: int) -> None:
-    """Logs what a signal does, as soon as it comes; ends a process that does not end itself."""
+    """Tells what a signal does, as soon as it comes; ends a process that does not end itself."""
     count = 0
     with os.fdopen(reading, "rb", buffering=0) as pipe:
       while (received := pipe.read(1)) not in (_END, b""):
-        if received[0] not in SIGNALS:
+        if received[0] not in SIGNALS or is_repeat():
           continue
         count += 1
         name = signal.Signals(received[0]).name
         if count == 1 and self._between_steps:
-          log.warning("%s: stopping after this step, saving the run; again: stopping at once", name)
+          tell(f"{name}: stopping after this step, saving the run; again to stop at once")
         elif count == 1:
-          log.warning("%s: stopping", name)
+          tell(f"{name}: stopping; again to stop at once")
         elif count == 2:
-          log.warning("%s: stopping at once", name)
+          tell(f"{name}: stopping at once")
           timer = threading.Timer(PATIENCE, self._give_up)
           timer.daemon = True
           timer.start()

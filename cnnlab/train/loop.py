@@ -23,9 +23,10 @@ from cnnlab.runs.directory import PER_EXAMPLE, RunDirectory
 from cnnlab.runs.environment import record_environment
 from cnnlab.runs.events import Events
 from cnnlab.runs.files import DISK, CannotWriteError, write_bytes
+from cnnlab.runs.pace import Ahead, Pace, Work
 from cnnlab.tasks.base import flat_metrics, zeros_like_sums
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.evaluate import TRAINSET, Evaluation, Examples, Metrics
+from cnnlab.train.evaluate import TRAINSET, Evaluation, Examples, Metrics, Progress
 from cnnlab.train.init_from import refuse_bad_start, start_from
 from cnnlab.train.interrupt import Interrupted, Interrupts, recorded
 from cnnlab.train.parallel import steps_in_flight
@@ -35,7 +36,6 @@ from cnnlab.train.state import State
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 OnRow = Callable[[dict[str, Any]], None]
 
 
@@ -46,6 +46,7 @@ def train(
   asked: Iterable[str] = (),
   progress: Progress | None = None,
   report: OnRow | None = None,
+  pace: Pace | None = None,
 ) -> dict[str, Any]:
   """Trains to the end, starting from the run's newest checkpoint where it has one.
 
@@ -56,6 +57,7 @@ def train(
     progress: called with (finished steps, total steps) after every step, or after every
       `steps_per_call` of them.
     report: called with every row of metrics.
+    pace: tells at any time what the run does and how long it will take; see `cnnlab.runs.pace`.
 
   Returns:
     The last row of metrics.
@@ -66,8 +68,10 @@ def train(
     DivergedError: a loss or gradient that is not finite; the last good checkpoint is kept.
     Interrupted: SIGINT or SIGTERM came; once it trains, the run is saved.
   """
+  pace = pace or Pace()
   with Interrupts() as interrupts:
     enable_compile_cache()
+    pace.turn_to(Work.LOAD)
     setup = prepare(config, asked)
     try:
       refuse_bad_start(setup, workdir)
@@ -76,7 +80,7 @@ def train(
         row = finished_row(run)
         if row is None:
           with recorded(run.path, interrupts):
-            row = Session(setup, run, progress, report).run_to_end(interrupts)
+            row = Session(setup, run, progress, report, pace).run_to_end(interrupts)
         return row
       finally:
         run.close()
@@ -100,20 +104,33 @@ def finished_row(run: RunDirectory) -> dict[str, Any] | None:
   return row
 
 
+def ahead(setup: Setup) -> Ahead:
+  """Returns how much work a run is."""
+  trainset = setup.data.train.num_examples if setup.resolved["eval_trainset"] else 0
+  evaluated, batch = setup.data.eval.num_examples, setup.resolved["batch_size"]
+  return Ahead(setup.plan.total_steps, setup.plan.eval_every, batch, evaluated, trainset)
+
+
 class Session:
   """One process's part of a run, from a checkpoint or the start to the end or an interruption."""
 
   def __init__(
-    self, setup: Setup, run: RunDirectory, progress: Progress | None, report: OnRow | None
+    self,
+    setup: Setup,
+    run: RunDirectory,
+    progress: Progress | None = None,
+    report: OnRow | None = None,
+    pace: Pace | None = None,
   ):
     self.setup, self.run, self.plan = setup, run, setup.plan
     self.progress = progress or (lambda step, total: None)
     self.report = report or (lambda row: None)
+    self.pace = pace or Pace()
     program, parallel = setup.program, setup.parallel
     self.constants = parallel.put(setup.data.train.constants)
     self.step_fn = parallel.train(program)
     self.steps_fn = parallel.train_many(program)
-    self.evaluate = Evaluation(setup)
+    self.evaluate = Evaluation(setup, progress=self.pace.count)
     self.key = parallel.put(setup.key)
     self.best = program.task.best_by
     self.checkpoints = Checkpoints(run.path, keep=self.plan.checkpoint_keep, best=self.best)
@@ -129,6 +146,7 @@ class Session:
     try:
       state, step = self._begin()
       try:
+        self._compile(state, step)
         with interrupts.between_steps():
           self._finish(*self._train(state, step, interrupts))
         return self.row
@@ -144,6 +162,7 @@ class Session:
   def _train(self, state: State, step: int, interrupts: Interrupts) -> tuple[State, int]:
     """Trains from a step to the last one; returns the state and step at the end."""
     plan = self.plan
+    self.pace.turn_to(Work.TRAIN)
     if step and self._hooks_missing(step):
       state = self._hooks(state, step)
     batches = self.setup.data.train.train_batches(step)
@@ -158,6 +177,7 @@ class Session:
       if len(running) > ahead:
         running.popleft().block_until_ready()
       step, self.window_steps = step + count, self.window_steps + count
+      self.pace.trained(count)
       state = self._hooks(state, step)
       self.progress(step, plan.total_steps)
     return state, step
@@ -166,14 +186,28 @@ class Session:
     """Records that the run has started; returns the state that it starts from, and its step."""
     record_environment(self.run.path)
     self.run.set_status("running", total_steps=self.plan.total_steps)
+    self.pace.turn_to(Work.INITIALIZE)
     state = self._restore_or_init()
     step = int(state.step)
+    self.pace.begin(step, ahead(self.setup))
     self.writer = Events(self.run.path / "tensorboard", step + 1)
     self.started = self.window_started = time.perf_counter()
     return state, step
 
+  def _compile(self, state: State, step: int) -> None:
+    """Compiles what the first call of the training needs, so that this is no part of a step."""
+    if step == self.plan.total_steps:
+      return
+    self.pace.turn_to(Work.COMPILE)
+    parallel, batch, count = self.setup.parallel, self.first_batch, self.plan.next_call(step)
+    one = count == 1
+    batches = parallel.put_batch(batch) if one else parallel.put_batches([batch] * count)
+    call = self.step_fn if one else self.steps_fn
+    call.lower(state, self.constants, batches, self.key).compile()
+
   def _finish(self, state: State, step: int) -> None:
     """Draws the task's pictures, and records that the run is done."""
+    self.pace.turn_to(Work.FINISH)
     self.checkpoints.wait()
     draw_predictions(self.setup, state, self.run.path / "pictures")
     self.run.set_status("done", step=step, seconds=self._seconds(), metrics=self.row)
@@ -190,7 +224,8 @@ class Session:
   def _restore_or_init(self) -> State:
     """Returns the newest good checkpoint's state, else a fresh one; drops rows written after it."""
     setup = self.setup
-    first = setup.parallel.put_batch(next(setup.data.train.train_batches(0)))
+    self.first_batch = next(setup.data.train.train_batches(0))
+    first = setup.parallel.put_batch(self.first_batch)
     init = setup.parallel.init(setup.program)
     template = setup.parallel.template(jax.eval_shape(init, self.constants, first, self.key))
     restored = self.checkpoints.restore_latest(template)
@@ -232,15 +267,18 @@ class Session:
       row |= training
       state = state.replace(metrics=self.setup.parallel.put(zeros_like_sums(state.metrics)))
     if evaluates:
-      evaluation = self._evaluate(state, step)
+      with self.pace.during(Work.EVALUATE):
+        evaluation = self._evaluate(state, step)
       row |= evaluation
       if step == plan.total_steps and self.setup.resolved["eval_trainset"]:
-        row |= Evaluation(self.setup, TRAINSET)(state)
+        with self.pace.during(Work.EVALUATE_TRAINSET):
+          row |= Evaluation(self.setup, TRAINSET, self.pace.count)(state)
       state = self._plateau(state, evaluation)
     if row:
       self._write(step, row, speed)
     if saves:
-      self._save(state, step, evaluation)
+      with self.pace.during(Work.SAVE):
+        self._save(state, step, evaluation)
     self.window_started, self.window_steps = time.perf_counter(), 0
     return state
 

@@ -29,7 +29,7 @@ class Member(Session):
   def __init__(self, setup: Setup, run: RunDirectory):
     self._closing = contextlib.ExitStack()
     self._closing.callback(run.close)
-    super().__init__(setup, run, None, None)
+    super().__init__(setup, run)
     self._closing.callback(self.checkpoints.close)
     self.step, self.state = 0, None
     self.running = True
