@@ -62,6 +62,10 @@ def hush_echoes() -> None:
       unraisable_hook(found)
 
   sys.excepthook, sys.unraisablehook = excepthook, unraisablehook
+  # Checkpoints of single items have no such file, and need none.
+  logging.getLogger("absl").addFilter(
+    lambda record: not record.getMessage().startswith("Metadata file does not exist")
+  )
   for name in ("asyncio", "concurrent.futures"):
     logging.getLogger(name).addFilter(
       lambda record: not (record.exc_info and record.exc_info[1] and _is_echo(record.exc_info[1]))

@@ -32,12 +32,14 @@ class Table:
     shown: the part of it that fits a page, as text; the first column names the rows.
     about: what it shows, in a sentence or two.
     words: columns of `shown` that hold words beside the first; the others hold numbers.
+    in_figure: whether the figure of the same name shows all of it.
   """
 
   frame: pd.DataFrame
   shown: pd.DataFrame
   about: str
   words: tuple[str, ...] = ()
+  in_figure: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _confusion_table(matrix: pd.DataFrame) -> Table:
   if len(matrix) <= MOST_CELLS:
     shown = matrix.astype(str).replace("0", "·").reset_index()
     about = "Numbers of examples: a row for the true class, a column for the predicted one."
-    return Table(matrix.reset_index(), shown, about)
+    return Table(matrix.reset_index(), shown, about, in_figure=True)
   pairs = confused_pairs(matrix)
   rows = pairs[:MOST_ROWS]
   shown = rows.assign(examples=rows["examples"].astype(str), share=rows["share"].map(percent))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from cnnlab.config import flatten, to_plain, upgrade_saved
 from cnnlab.defaults import default_config
@@ -21,7 +22,7 @@ from cnnlab.lab.report.tables import Cell, Column, Table, columns
 from cnnlab.lab.report.write import FIGURES, FOLDER, render
 from cnnlab.lab.results import peak_memory
 from cnnlab.models import model_options
-from cnnlab.plot_style import save
+from cnnlab.plot_style import WIDTH, save
 from cnnlab.runs.directory import PLACES
 from cnnlab.runs.files import make_folder, write_text
 from cnnlab.runs.lease import is_leased
@@ -179,22 +180,27 @@ def _cost(run: Run) -> Table:
 def _analysis(run: Run, analysis: Analysis, folder: Path) -> list[Json]:
   """Returns the parts of the page that the task's analysis makes."""
   parts = []
-  drawn = {name: save(draw(), folder / FIGURES, name) for name, draw in analysis.figures.items()}
-  for name in dict.fromkeys((*analysis.tables, *drawn)):
-    one = {name: drawn[name]} if name in drawn else {}
-    table = analysis.tables.get(name)
-    shown = _as_table(table) if table else None
-    parts.append(_part(name, figures.shown(one, folder), shown, table.about if table else ""))
+  for name in dict.fromkeys((*analysis.tables, *analysis.figures)):
+    drawn = [_drawn(name, analysis.figures[name](), folder)] if name in analysis.figures else []
+    made = analysis.tables.get(name)
+    table = _as_table(made) if made and not (drawn and made.in_figure) else None
+    parts.append(_part(name, drawn, table, made.about if made else ""))
   if analysis.picks:
-    about, grid = analysis.about_picks, {}
+    about, drawn = analysis.about_picks, []
     try:
       images = images_of_picks(run, analysis)
-      figure = image_grid(images, [pick.caption for pick in analysis.picks])
-      grid = {analysis.picks_name: save(figure, folder / FIGURES, analysis.picks_name)}
+      grid = image_grid(images, [pick.caption for pick in analysis.picks])
+      drawn = [_drawn(analysis.picks_name, grid, folder)]
     except CnnlabError as error:
       about = f"No pictures, for want of the data set: {error}"
-    parts.append(_part(analysis.picks_name, figures.shown(grid, folder), None, about))
+    parts.append(_part(analysis.picks_name, drawn, None, about))
   return parts
+
+
+def _drawn(name: str, figure: Figure, folder: Path) -> Json:
+  """Returns a figure for the page, with its share of the page's width."""
+  (shown,) = figures.shown({name: save(figure, folder / FIGURES, name)}, folder)
+  return shown | {"share": min(1.0, figure.get_figwidth() / WIDTH)}
 
 
 def _part(name: str, drawn: Sequence[Json], table: Table | None, about: str) -> Json:
