@@ -2,6 +2,7 @@
 
 cnnlab models 'resnet*'
 cnnlab models resnet20 --options
+cnnlab models --output segmentation
 cnnlab models --table > docs/models.md
 """
 
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "pattern", nargs="?", default="*", help="a name, or a pattern such as 'resnet*'"
   )
+  parser.add_argument("--output", metavar="KIND", help="only models for this, such as segmentation")
   parser.add_argument("--options", action="store_true", help="show the options with their defaults")
   parser.add_argument(
     "--table",
@@ -27,10 +29,13 @@ def run(arguments: argparse.Namespace) -> int:
   """Prints the names; returns the exit code."""
   from cnnlab.errors import ConfigError, unknown
   from cnnlab.models import describe_type, list_models, model_options
+  from cnnlab.models.registry import OUTPUTS
 
-  names = list_models(arguments.pattern)
+  if arguments.output not in (None, *OUTPUTS):
+    raise ConfigError(unknown("value of --output", arguments.output, OUTPUTS))
+  names = list_models(arguments.pattern, arguments.output)
   if not names:
-    raise ConfigError(unknown("model", arguments.pattern, list_models()))
+    raise ConfigError(unknown("model", arguments.pattern, list_models(output=arguments.output)))
   if arguments.table:
     from cnnlab.inspect.catalogue import markdown
 

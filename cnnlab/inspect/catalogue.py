@@ -16,11 +16,17 @@ from typing import NamedTuple
 
 from cnnlab.inspect.sheet import describe
 from cnnlab.models import create_model, list_models
-from cnnlab.models.registry import family_of, module_of
+from cnnlab.models.registry import OUTPUTS, family_of, module_of, output_of
 
 # Image shapes of the data set that a net was published for, by family or name pattern; ImageNet
-# models are not listed.
+# models are not listed. Those of segmentation are torchvision's and the papers' for PASCAL VOC.
 IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
+  "fcn_resnet*": (520, 520, 3),
+  "deeplabv3_resnet*": (520, 520, 3),
+  "family fcn": (500, 500, 3),
+  "unet": (572, 572, 1),
+  "family pspnet": (473, 473, 3),
+  "family deeplab": (513, 513, 3),
   "highway10_*": (28, 28, 1),
   "lenet5*": (32, 32, 1),
   "convnet": (32, 32, 3),
@@ -39,6 +45,7 @@ class Entry(NamedTuple):
   Attributes:
     name: the model's name.
     paper: title and number, from the docstring of the family's module.
+    output: what it computes, one of `cnnlab.models.registry.OUTPUTS`.
     image_shape: (height, width, channels).
     parameters: counted number of parameters.
     multiply_adds: counted for one image.
@@ -48,6 +55,7 @@ class Entry(NamedTuple):
 
   name: str
   paper: str
+  output: str
   image_shape: tuple[int, int, int]
   parameters: int
   multiply_adds: int
@@ -75,7 +83,8 @@ def entry(name: str) -> Entry:
   shape = image_shape(name)
   sheet = describe(create_model(name), shape)
   told, status = _proof(published().get(name, {}), sheet.parameters)
-  return Entry(name, paper(name), shape, sheet.parameters, sheet.multiply_adds, told, status)
+  counted = sheet.parameters, sheet.multiply_adds
+  return Entry(name, paper(name), output_of(name), shape, *counted, told, status)
 
 
 def _proof(known: dict, parameters: int) -> tuple[str, str]:
@@ -122,6 +131,7 @@ def render(entries: list[Entry]) -> str:
       "",
       f"## {title}",
       "",
+      *([f"For {own[0].output}.", ""] if own[0].output != OUTPUTS[0] else []),
       "| name | image | parameters | multiply-adds | published | proof |",
     ]
     lines += ["|---|---|--:|--:|---|---|", *map(_line, own)]

@@ -142,10 +142,12 @@ def list_models(pattern: str = "*", output: str | None = None) -> list[str]:
   """Returns the names of all models that match a shell pattern such as 'resnet*', naturally sorted.
 
   Args:
-    pattern: shell pattern.
+    pattern: shell pattern, or a decoder's and a classifier's name, which need not be listed.
     output: one of `OUTPUTS`, only models that compute this.
   """
   names = natsort.natsorted(fnmatch.filter(_names(), pattern))
+  if not names and _decoders(pattern):
+    names = [pattern]
   return [name for name in names if output is None or output_of(name) == output]
 
 
@@ -175,16 +177,21 @@ def require_output(name: str, output: str) -> None:
 
 def _family(name: str) -> types.ModuleType | Registered:
   table = _names()
-  if isinstance(name, str):
-    if name in table:
-      return table[name]
-    for module in dict.fromkeys(table.values()):
-      for decoder in getattr(module, "DECODERS", ()):
-        if name.startswith(f"{decoder}_"):
-          encoder = table.get(name.removeprefix(f"{decoder}_"))
-          if encoder is not None and not hasattr(encoder, "DECODERS"):
-            return module
-  raise ConfigError(unknown("model", name, table))
+  found = (table.get(name) or _decoders(name)) if isinstance(name, str) else None
+  if found is None:
+    raise ConfigError(unknown("model", name, table))
+  return found
+
+
+def _decoders(name: str) -> types.ModuleType | Registered | None:
+  """Returns the family of a name such as 'unet_resnet34' that no family lists."""
+  table = _names()
+  for module in dict.fromkeys(table.values()):
+    for decoder in getattr(module, "DECODERS", ()):
+      encoder = name.removeprefix(f"{decoder}_")
+      if encoder != name and encoder in table and not hasattr(table[encoder], "DECODERS"):
+        return module
+  return None
 
 
 def model_options(name: str) -> dict[str, Option]:

@@ -8,9 +8,11 @@ from cnnlab.cli.main import main
 from cnnlab.inspect import catalogue, describe
 from cnnlab.models import create_model, list_models
 
-# torchvision 0.29.2: `_ops` of the weights' metadata at 224 pixels, which it calls GFLOPS but which
-# count a multiply-add as one operation.
+# torchvision 0.29.2: `_ops` of the weights' metadata at 224 pixels (segmentation: 520), which it
+# calls GFLOPS but which count a multiply-add as one operation.
 GMACS = {
+  "deeplabv3_resnet50": 178.722,
+  "fcn_resnet50": 152.717,
   "alexnet": 0.714,
   "densenet121": 2.834,
   "densenet161": 7.728,
@@ -48,11 +50,13 @@ SAMPLE = (
   "all_cnn_c",
   "convnet",
   "densenet_bc40_36",
+  "fcn32s_vgg16",
   "googlenet_2014",
   "highway10_32",
   "lenet5",
   "plain20",
   "resnet18",
+  "unet",
   "vgg16_bn",
   "vit_ti_32",
   "wrn28_10",
