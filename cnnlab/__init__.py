@@ -7,27 +7,59 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_MEMBERS = {"create_model": "cnnlab.models", "list_models": "cnnlab.models"}
-_ROOMS = ("nn", "models", "weights", "tasks", "data", "runs", "train", "inspect", "lab")
+_MEMBERS = {
+  "create_model": "cnnlab.models",
+  "default_config": "cnnlab.defaults",
+  "list_models": "cnnlab.models",
+  "load_page": "cnnlab.config",
+  "register_activation": "cnnlab.nn",
+  "register_launcher": "cnnlab.launch.sweep",
+  "register_model": "cnnlab.models",
+  "register_norm": "cnnlab.nn",
+  "register_source": "cnnlab.data",
+  "register_task": "cnnlab.tasks",
+  "register_transform": "cnnlab.data",
+}
+_ROOMS = ("nn", "models", "testing", "weights", "tasks", "data", "runs", "train", "inspect", "lab")
 
 if TYPE_CHECKING:
-  from cnnlab import data, inspect, lab, models, nn, runs, tasks, train, weights
-  from cnnlab.models import create_model, list_models
+  from cnnlab import data, inspect, lab, models, nn, runs, tasks, testing, train, weights
+  from cnnlab.config import load_page
+  from cnnlab.data import register_source, register_transform
+  from cnnlab.defaults import default_config
+  from cnnlab.launch.sweep import register_launcher
+  from cnnlab.models import create_model, list_models, register_model
+  from cnnlab.nn import register_activation, register_norm
+  from cnnlab.tasks import register_task
 
 __all__ = [
   "__version__",
   "create_model",
   "data",
+  "default_config",
   "inspect",
   "lab",
   "list_models",
+  "load_page",
   "models",
   "nn",
+  "register_activation",
+  "register_launcher",
+  "register_model",
+  "register_norm",
+  "register_source",
+  "register_task",
+  "register_transform",
   "runs",
   "tasks",
+  "testing",
   "train",
   "weights",
 ]
+
+
+def __dir__() -> list[str]:
+  return __all__
 
 
 def __getattr__(name: str) -> Any:

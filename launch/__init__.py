@@ -1,1 +1,1 @@
-"""Where a sweep runs: each launcher is a module with `run_sweep(specs, execute, ...)`."""
+"""Where a sweep runs: each launcher has the functions of `cnnlab.launch.sweep.Executor`."""

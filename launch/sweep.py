@@ -8,24 +8,70 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 from rich.console import Console
 
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.errors import ConfigError, shown, unknown
 from cnnlab.lab.directory import open_sweep, save_experiment
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.plan import RunSpec, plan, plan_tuning, select
 from cnnlab.lab.tuning import choose
 from cnnlab.launch.outcome import Outcome, SweepResult
+from cnnlab.register import register
 
-# Each is `run_sweep(specs, *, workers, console, logs, settings) -> SweepResult`.
-LAUNCHERS = {
-  "local": "cnnlab.launch.local:run_sweep",
-  "ray": "cnnlab.launch.ray:run_sweep",
-  "slurm": "cnnlab.launch.slurm:run_sweep",
+
+class Executor(Protocol):
+  """What executes the runs of a sweep: a module such as `cnnlab.launch.local`, or an object."""
+
+  def check(self, settings: Mapping[str, str] | None, workers: int | None) -> object:
+    """Raises ConfigError for a setting that cannot be used, before anything is written."""
+
+  def run_sweep(
+    self,
+    specs: Sequence[RunSpec],
+    *,
+    workers: int | None,
+    console: Console | None,
+    logs: str | os.PathLike[str] | None,
+    settings: Mapping[str, str] | None,
+  ) -> SweepResult:
+    """Executes the runs that `cnnlab.launch.outcome.opened` leaves; returns the outcome of each.
+
+    Args:
+      specs: the plan; `cnnlab.lab.execute.execute_run` trains one of its runs, in any process.
+      workers: runs at a time; None for its own choice.
+      console: where the progress goes.
+      logs: a folder for what the runs print.
+      settings: `--option KEY=VALUE`, as text.
+    """
+
+
+# Executors, or the modules that are imported to be one.
+LAUNCHERS: dict[str, Executor | str] = {
+  "local": "cnnlab.launch.local",
+  "ray": "cnnlab.launch.ray",
+  "slurm": "cnnlab.launch.slurm",
 }
+
+
+def register_launcher(name: str, launcher: Executor, *, replace: bool = False) -> None:
+  """Makes a launcher available as `cnnlab sweep --on <name>`.
+
+  Args:
+    name: of the launcher.
+    launcher: a module or an object with the functions of `Executor`.
+    replace: see `cnnlab.register.register`.
+
+  Raises:
+    ConfigError: it lacks a function, or the name is taken.
+  """
+  for function in ("check", "run_sweep"):
+    if not callable(getattr(launcher, function, None)):
+      raise ConfigError(
+        f"launcher {name!r} is {shown(launcher)}, which has no function {function!r}"
+      )
+  register(LAUNCHERS, "launcher", name, launcher, replace=replace)
 
 
 class Sweep(NamedTuple):
@@ -40,7 +86,7 @@ class Launcher(NamedTuple):
   """Where the runs of a sweep are executed.
 
   Attributes:
-    name: `local`, `ray` or `slurm`.
+    name: `local`, `ray`, `slurm`, or one that was registered.
     workers: runs at a time; None for the launcher's choice.
     settings: its options: see `SETTINGS` in its module.
   """
@@ -58,17 +104,17 @@ class Launcher(NamedTuple):
     """
     if self.name not in LAUNCHERS:
       raise ConfigError(unknown("launcher", self.name, LAUNCHERS))
-    self._module().check(self.settings, self.workers)
+    self._executor().check(self.settings, self.workers)
 
   def run(self, specs: Sequence[RunSpec], logs: Path, console: Console | None) -> SweepResult:
     """Executes the pending runs of a plan; returns what became of each."""
-    run_sweep = getattr(self._module(), LAUNCHERS[self.name].partition(":")[2])
-    return run_sweep(
+    return self._executor().run_sweep(
       specs, logs=logs, workers=self.workers, console=console, settings=self.settings
     )
 
-  def _module(self) -> ModuleType:
-    return importlib.import_module(LAUNCHERS[self.name].partition(":")[0])
+  def _executor(self) -> Executor:
+    known = LAUNCHERS[self.name]
+    return cast("Executor", importlib.import_module(known)) if isinstance(known, str) else known
 
 
 LOCAL = Launcher()
