@@ -136,15 +136,12 @@ class FullyConnectedCrf(Crf):
     """Returns the messages for an image [height, width, channels]."""
     size = image.shape[0], image.shape[1]
     features = appearance_features(image, constants["position_width"], constants["color_width"])
-    appearance = approximate(features, self.cells) if self.cells else exact(features)
-    kernels = (
-      (constants["appearance"], normalized(appearance, size)),
-      (
-        constants["smoothness"],
-        normalized(smoothness(size, constants["smoothness_width"]), size),
-      ),
+    alike = approximate(features, self.cells) if self.cells else exact(features)
+    alike = normalized(alike, size)
+    near = normalized(smoothness(size, constants["smoothness_width"]), size)
+    return lambda values: (
+      constants["appearance"] * alike(values) + constants["smoothness"] * near(values)
     )
-    return lambda values: sum(weight * kernel(values) for weight, kernel in kernels)
 
 
 CRFS: dict[str, type[Crf]] = {"grid": GridCrf, "fully_connected": FullyConnectedCrf}

@@ -47,6 +47,7 @@ FAMILIES: tuple[str, ...] = (
   "unet",
   "pspnet",
   "deeplab",
+  "segnet",
 )
 OUTPUTS = ("classification", "segmentation")
 # Options whose text is a name of these tables, which users add to.

@@ -133,6 +133,16 @@ def test_unpooling_with_sums_is_the_gradient_of_pooling():
   np.testing.assert_allclose(max_unpool(values, switches, (7, 7), "sum"), expected, atol=1e-6)
 
 
+def test_unpooling_without_overlap_needs_no_scatter():
+  x = jnp.asarray(randoms(2, 7, 6, 3))
+  pooled, switches = max_pool_with_switches(x, (2, 3), fit="pad")
+  values = jnp.asarray(randoms(*pooled.shape, seed=1))
+  slow, pull = jax.vjp(lambda v: max_unpool(v, switches, (7, 6)), values)
+  fast, pull_fast = jax.vjp(lambda v: max_unpool(v, switches, (7, 6), window=(2, 3)), values)
+  np.testing.assert_array_equal(fast, slow)
+  np.testing.assert_array_equal(pull_fast(x)[0], pull(x)[0])
+
+
 def test_unpooling_keeps_negative_values():
   x = jnp.asarray([[-3.0, -1.0], [-4.0, -2.0]])[None, :, :, None]
   pooled, switches = max_pool_with_switches(x, 2)
