@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 
 from cnnlab import data
 from cnnlab.config import apply_overrides, flatten, upgrade_saved
+from cnnlab.data.listing import listed
 from cnnlab.defaults import default_config
-from cnnlab.errors import ConfigError
+from cnnlab.errors import ConfigError, DataError
 from cnnlab.imports import import_recorded
 from cnnlab.runs import checkpoint
 from cnnlab.train.compile_cache import enable_compile_cache
@@ -52,11 +53,14 @@ def restored(
 
   Args:
     directory: a run's or a checkpoint's.
-    overrides: of `data` and `eval_batch_size`, such as another place of the data set.
+    overrides: of `data` and `eval_batch_size`, such as another place of the data set. Of another data
+      set, as `data.name` says, every example is evaluated where it has one split only, unless
+      `data.eval_fraction` is given; images are fitted to the size that was trained on.
 
   Raises:
     RunError: there is no checkpoint that can be read.
     ConfigError: an override of anything else; it would be another network.
+    DataError: the data set cannot be read, or has other classes than the run was trained on.
   """
   for key in overrides or {}:
     if not key.startswith(EVAL_KEYS):
@@ -67,10 +71,15 @@ def restored(
   saved = checkpoint.restore(Path(directory))
   if "imports" not in (overrides or {}):
     import_recorded(saved["about"]["config"], directory)
-  config = apply_overrides(config_from_json(saved["about"]["config"]), overrides or {})
-  setup = prepare(config)
+  trained = data.Preprocess.from_parts(saved["about"]["preprocess"], saved["preprocess"])
+  config = config_from_json(saved["about"]["config"])
+  given = dict(overrides or {})
+  other = given.get("data.name", config.data.name) != config.data.name
+  if other:
+    given = _for_other_data(trained) | given
+  setup = prepare(apply_overrides(config, given), whole=other and "data.eval_fraction" not in given)
   try:
-    trained = data.Preprocess.from_parts(saved["about"]["preprocess"], saved["preprocess"])
+    _require_same_classes(setup.data, saved["about"]["config"], given.get("data.name"))
     preprocess = _with_statistics(setup.data.preprocess, trained)
     program = dataclasses.replace(setup.program, preprocess=preprocess)
     setup = dataclasses.replace(setup, program=program)
@@ -98,6 +107,30 @@ def evaluate_run(
   """
   with restored(directory, overrides) as run:
     return {"step": run.step, **Evaluation(run.setup)(run.state)}
+
+
+def _for_other_data(trained: data.Preprocess) -> dict[str, Any]:
+  """Returns overrides that evaluate another data set than the run's: sizes as trained, no part of it."""
+  defaults = flatten(default_config())
+  selecting = ("dir", "train_split", "eval_split", "train_examples", "eval_examples", "validation")
+  return {f"data.{key}": defaults[f"data.{key}"] for key in (*selecting, "max_bad_images")} | {
+    "data.image_size": trained.image_size,
+    "data.resize": trained.stored_size,
+    "data.channels": trained.channels if trained.channels in (1, 3) else 0,
+    # Nothing is trained: the set may be smaller than a batch.
+    "batch_size": jax.device_count(),
+    "accumulate": 1,
+  }
+
+
+def _require_same_classes(loaded: data.Data, saved: Mapping[str, Any], name: str | None) -> None:
+  """Raises DataError where a data set's classes are not those of a run's resolved config."""
+  trained = tuple(saved["derived"].get("class_names") or loaded.class_names)
+  if loaded.class_names != trained:
+    raise DataError(
+      f"{name or 'the data set'} has the classes {listed(loaded.class_names)}; the run was trained on "
+      f"{listed(trained)}"
+    )
 
 
 def _with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Preprocess:

@@ -81,12 +81,13 @@ class Setup:
   init_from: str = ""
 
 
-def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
+def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = False) -> Setup:
   """Returns everything a run needs; writes nothing.
 
   Args:
     config: a page with overrides applied.
     asked: the dotted keys that were overridden; each must be read by something.
+    whole: whether a data set with one split only is evaluated, every example of it, and not trained on.
 
   Raises:
     ConfigError: a value that makes no sense, a key that nothing reads, data and model that do not fit.
@@ -105,6 +106,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = ()) -> Setup:
     eval_batch_size=eval_batch_size,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    whole=whole,
   )
   # A larger batch than the split would only hold padding.
   eval_batch_size = min(eval_batch_size, parallel.round_up(loaded.eval.num_examples))
