@@ -99,8 +99,15 @@ def _launched(directory: Path, launcher: str, settings: dict[str, str]) -> str:
 
 
 def _without_ray(directory: Path) -> str:
-  with mock.patch.dict(sys.modules, {"ray": None}):
+  # `patch.dict` would also forget every module that the sweep imports, which NumPy does not survive.
+  installed = sys.modules.pop("ray", None)
+  sys.modules["ray"] = None  # type: ignore[assignment]
+  try:
     return judge(_sweep_on(directory, "ray"), ("pip install 'cnnlab[ray]'",), may_succeed=False)
+  finally:
+    del sys.modules["ray"]
+    if installed is not None:
+      sys.modules["ray"] = installed
 
 
 def _without_slurm(directory: Path) -> str:
