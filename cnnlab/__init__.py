@@ -14,6 +14,7 @@ _MEMBERS = {
   "load_page": "cnnlab.config",
   "register_activation": "cnnlab.nn",
   "register_launcher": "cnnlab.launch.sweep",
+  "register_logger": "cnnlab.runs.loggers",
   "register_model": "cnnlab.models",
   "register_norm": "cnnlab.nn",
   "register_source": "cnnlab.data",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
   from cnnlab.launch.sweep import register_launcher
   from cnnlab.models import create_model, list_models, register_model
   from cnnlab.nn import register_activation, register_norm
+  from cnnlab.runs.loggers import register_logger
   from cnnlab.tasks import register_task
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
   "nn",
   "register_activation",
   "register_launcher",
+  "register_logger",
   "register_model",
   "register_norm",
   "register_source",

@@ -43,6 +43,9 @@ def default_config() -> ConfigDict:
   config.checkpoint_every_steps = 0  # where > 0, also at every multiple of this
   config.checkpoint_keep = 2  # newest ones; the best by the task's main metric is kept as well
 
+  # where the metrics go besides the run's directory: tensorboard, wandb, mlflow
+  config.loggers = ("tensorboard",)
+
   config.task = ConfigDict()  # `name` and the settings of that task
   config.task.name = "classification"
   config.task.label_smoothing = 0.0

@@ -54,8 +54,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# Locations and reader counts: they change no result, so a run may be moved.
-PLACES = ("data.dir", "data.workers", "imports")
+# Locations, reader counts, loggers: they change no result, so a run may be moved.
+PLACES = ("data.dir", "data.workers", "imports", "loggers")
 PER_EXAMPLE = "per_example.npz"  # results of each evaluated example at the end of a run
 _LONGEST_TRACE, _LONGEST_REASON = 8000, 1000  # characters, where the space for them is scarce
 _RETRY_PAUSES = (0.2, 1.0)  # seconds before another attempt to record a failure

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from cnnlab.errors import CnnlabError, RunError
+from cnnlab.errors import CnnlabError, DivergedError, RunError
 from cnnlab.runs.directory import record_failure, record_interruption
 from cnnlab.runs.files import DISK
 from cnnlab.signals import SIGNALS, can_raise, is_repeat, send_again, tell
@@ -165,3 +165,12 @@ def as_run_error(directory: Path, error: BaseException) -> BaseException:
   if isinstance(error, OSError) and (inside or error.errno in DISK):
     return RunError(f"{error.filename if inside else directory}: {error.strerror}")
   return error
+
+
+def status_of(error: BaseException | None) -> str:
+  """Returns the status of a run that ended with an error, or with none."""
+  if error is None:
+    return "done"
+  if isinstance(error, (Interrupted, KeyboardInterrupt)):
+    return "interrupted"
+  return "diverged" if isinstance(error, DivergedError) else "failed"

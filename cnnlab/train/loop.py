@@ -6,6 +6,7 @@ import io
 import itertools
 import logging
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,14 +22,14 @@ from cnnlab.errors import DivergedError
 from cnnlab.runs.checkpoint import Checkpoints
 from cnnlab.runs.directory import PER_EXAMPLE, RunDirectory
 from cnnlab.runs.environment import record_environment
-from cnnlab.runs.events import Events
 from cnnlab.runs.files import DISK, CannotWriteError, write_bytes
+from cnnlab.runs.loggers import Loggers
 from cnnlab.runs.pace import Ahead, Pace, Work
 from cnnlab.tasks.base import flat_metrics, zeros_like_sums
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import TRAINSET, Evaluation, Examples, Metrics, Progress
 from cnnlab.train.init_from import refuse_bad_start, start_from
-from cnnlab.train.interrupt import Interrupted, Interrupts, recorded
+from cnnlab.train.interrupt import Interrupted, Interrupts, recorded, status_of
 from cnnlab.train.parallel import steps_in_flight
 from cnnlab.train.pictures import draw_predictions
 from cnnlab.train.setup import Setup, prepare
@@ -74,13 +75,14 @@ def train(
     pace.turn_to(Work.LOAD)
     setup = prepare(config, asked)
     try:
+      loggers = Loggers(config.loggers)
       refuse_bad_start(setup, workdir)
       run = RunDirectory(workdir, setup.resolved)
       try:
         row = finished_row(run)
         if row is None:
           with recorded(run.path, interrupts):
-            row = Session(setup, run, progress, report, pace).run_to_end(interrupts)
+            row = Session(setup, run, loggers, pace, progress, report).run_to_end(interrupts)
         return row
       finally:
         run.close()
@@ -118,14 +120,15 @@ class Session:
     self,
     setup: Setup,
     run: RunDirectory,
+    loggers: Loggers,
+    pace: Pace,
     progress: Progress | None = None,
     report: OnRow | None = None,
-    pace: Pace | None = None,
   ):
     self.setup, self.run, self.plan = setup, run, setup.plan
+    self.loggers, self.pace = loggers, pace
     self.progress = progress or (lambda step, total: None)
     self.report = report or (lambda row: None)
-    self.pace = pace or Pace()
     program, parallel = setup.program, setup.parallel
     self.constants = parallel.put(setup.data.train.constants)
     self.step_fn = parallel.train(program)
@@ -151,7 +154,7 @@ class Session:
           self._finish(*self._train(state, step, interrupts))
         return self.row
       finally:
-        self.writer.close()
+        self.loggers.finish(status_of(sys.exception()))
     except (CannotWriteError, OSError) as error:
       if isinstance(error, OSError) and error.errno not in DISK:
         raise
@@ -190,7 +193,7 @@ class Session:
     state = self._restore_or_init()
     step = int(state.step)
     self.pace.begin(step, ahead(self.setup))
-    self.writer = Events(self.run.path / "tensorboard", step + 1)
+    self.loggers.start(self.setup.resolved, self.run.path, step)
     self.started = self.window_started = time.perf_counter()
     return state, step
 
@@ -349,7 +352,7 @@ class Session:
     }
     self.run.append("metrics", self.row)
     self.run.append("timing", timing)
-    self.writer.add(step, row)
+    self.loggers.log(step, row)
     self.run.set_status("running", step=step, seconds=timing["seconds"])
     self.report(self.row | timing)
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 
 from cnnlab.runs.directory import RunDirectory, record_failure
 from cnnlab.runs.files import DISK, CannotWriteError
+from cnnlab.runs.loggers import Loggers
+from cnnlab.runs.pace import Pace
 from cnnlab.train.evaluate import Examples, Metrics
-from cnnlab.train.interrupt import Interrupted, as_run_error
+from cnnlab.train.interrupt import Interrupted, as_run_error, status_of
 from cnnlab.train.loop import Session, finished_row
 from cnnlab.train.setup import Setup
 from cnnlab.train.state import State
@@ -29,7 +31,7 @@ class Member(Session):
   def __init__(self, setup: Setup, run: RunDirectory):
     self._closing = contextlib.ExitStack()
     self._closing.callback(run.close)
-    super().__init__(setup, run)
+    super().__init__(setup, run, Loggers(setup.resolved["loggers"]), Pace())
     self._closing.callback(self.checkpoints.close)
     self.step, self.state = 0, None
     self.running = True
@@ -51,7 +53,7 @@ class Member(Session):
         self._end()
         return
       self.state, self.step = self._begin()
-      self._closing.callback(self.writer.close)
+      self._closing.callback(lambda: self.loggers.finish(status_of(self.error)))
 
   def begin_window(self) -> None:
     """Starts the clock of the next row's images per second."""

@@ -46,6 +46,7 @@ class RunSettings:
   checkpoint_every_epochs: Epochs = 1.0
   checkpoint_every_steps: Whole = 0
   checkpoint_keep: Count = 2
+  loggers: tuple[str, ...] = ("tensorboard",)
 
   def __post_init__(self) -> None:
     """Raises ConfigError where the batch cannot be divided into micro-batches."""

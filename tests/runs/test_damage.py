@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import pathlib
 
@@ -12,7 +11,6 @@ from cnnlab.errors import RunError
 from cnnlab.runs import load
 from cnnlab.runs.checksums import checksums, verify
 from cnnlab.runs.directory import RunDirectory
-from cnnlab.runs.events import Events
 from cnnlab.runs.table import runs_table
 from tests.runs.synthetic import write_run
 
@@ -138,11 +136,3 @@ def test_where_no_directory_can_be_made_nothing_is_written(tmp_path, place):
   with pytest.raises(RunError):
     RunDirectory(tmp_path / place, {"seed": 0})
   assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "loop"]
-
-
-def test_events_that_cannot_be_written_are_a_warning(tmp_path, caplog):
-  (tmp_path / "tensorboard").touch()
-  events = Events(tmp_path / "tensorboard", 1)
-  events.add(1, {"train/loss": 0.5})
-  events.close()
-  assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
