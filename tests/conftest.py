@@ -45,6 +45,19 @@ def shared() -> pathlib.Path:
   return folder
 
 
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> pathlib.Path:
+  """A finished run of two epochs on digits, each evaluated and saved; not to be changed."""
+  from cnnlab.config import apply_overrides, load_page
+  from cnnlab.train import train
+
+  workdir = tmp_path_factory.mktemp("digits") / "run"
+  keys = {"max_steps": 44, "eval_every_epochs": 1.0, "checkpoint_every_epochs": 1.0}
+  keys |= {"model.features": (8, 8), "optim.name": "adam", "optim.learning_rate": 0.003}
+  train(apply_overrides(load_page("configs/digits.py:tiny"), keys), workdir)
+  return workdir
+
+
 def keep_compiled(cache: pathlib.Path) -> None:
   """Makes an empty cache use the compiled programs and the native library of this one."""
   from cnnlab.cache_root import cache_folder

@@ -53,8 +53,9 @@ class Condition(NamedTuple):
     try:
       return float(value) == float(self.value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-      text = value if isinstance(value, str) else json.dumps(value)
-      return fnmatch.fnmatchcase(text.lower(), self.value.lower())
+      text = (value if isinstance(value, str) else json.dumps(value)).lower()
+      asked = self.value.lower()  # a list in brackets is also a pattern, of other texts
+      return text == asked or fnmatch.fnmatchcase(text, asked)
 
 
 def choose(found: Sequence[Entry], conditions: Iterable[str]) -> list[Entry]:

@@ -9,11 +9,10 @@ from flax import linen as nn
 from flax import traverse_util
 from flax.typing import Collection
 
-from cnnlab.errors import ConfigError, unknown
 from cnnlab.models.registry import family_of
 from cnnlab.weights.families import FAMILIES
 from cnnlab.weights.names import TensorSource, source_of
-from cnnlab.weights.torchvision import convertible_models
+from cnnlab.weights.torchvision import check_convertible
 
 
 def to_torchvision(
@@ -28,8 +27,7 @@ def to_torchvision(
   Raises:
     ConfigError: torchvision has no such model, or not this variant of it.
   """
-  if name not in convertible_models():
-    raise ConfigError(unknown("model of torchvision's", name, convertible_models()))
+  check_convertible(name)
   family = FAMILIES[family_of(name)].of(model)
   tensors = {}
   for path, leaf in traverse_util.flatten_dict(dict(variables)).items():

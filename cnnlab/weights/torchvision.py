@@ -25,6 +25,14 @@ from cnnlab.weights.pth import PthError, read_pth
 
 Tensors = Mapping[str, Any]
 HEAD = "head"  # part of the path of every classifier, including auxiliary ones
+TORCHVISION = (
+  "alexnet", "deeplabv3_resnet50", "deeplabv3_resnet101", "densenet121", "densenet161",
+  "densenet169", "densenet201", "fcn_resnet50", "fcn_resnet101", "googlenet", "resnet18",
+  "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
+  "resnext101_64x4d", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
+  "vgg19_bn", "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14", "wide_resnet50_2",
+  "wide_resnet101_2",
+)  # fmt: skip
 SHOWN = 8  # number of names in an error message
 
 
@@ -66,9 +74,8 @@ def from_torchvision(
   """
   if num_classes is not None:
     options["num_classes"] = num_classes
+  check_convertible(name)
   model = create_model(name, **options)
-  if not _is_convertible(name):
-    raise ConfigError(unknown("model of torchvision's", name, convertible_models()))
   family = FAMILIES[family_of(name)].of(model)
   tensors = _canonical(read_tensors(source), family)
   image = jnp.zeros((1, image_size, image_size, 3))
@@ -90,6 +97,16 @@ def from_torchvision(
 def convertible_models() -> list[str]:
   """Returns the names of the models whose families have a rule."""
   return [name for name in list_models() if _is_convertible(name)]
+
+
+def check_convertible(name: str) -> None:
+  """Checks that the weights of a model follow torchvision's names.
+
+  Raises:
+    ConfigError: they do not; torchvision's models are named.
+  """
+  if name not in convertible_models():
+    raise ConfigError(unknown("model of torchvision's", name, TORCHVISION))
 
 
 def _is_convertible(name: str) -> bool:

@@ -7,14 +7,14 @@ python -m cnnlab.experiments.normalization.importance runs/normalization
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 
-from cnnlab.errors import CnnlabError, RunError
+from cnnlab.errors import RunError
 from cnnlab.inspect.importance import importance_figure, importance_table
 from cnnlab.lab.report.write import FIGURES
+from cnnlab.lab.script import run_script
 from cnnlab.plot_style import save
 from cnnlab.runs import load
 
@@ -45,18 +45,15 @@ def importance_of_sweep(sweep: Path) -> pd.DataFrame:
   return pd.concat(tables).sort_values(["batch_size", "seed", "depth"], ignore_index=True)
 
 
-def main(directory: str) -> None:
+def main(directory: Path) -> None:
   """Writes figures/switchable_importance.{svg,png,csv} to a sweep's directory."""
-  table = importance_of_sweep(Path(directory))
+  table = importance_of_sweep(directory)
   table.insert(0, "networks", "batch size " + table["batch_size"].astype(str))
   figure = importance_figure(table, "networks")
-  drawn = save(figure, Path(directory) / FIGURES, "switchable_importance")
+  drawn = save(figure, directory / FIGURES, "switchable_importance")
   table.to_csv(drawn.with_suffix(".csv"), index=False)
   print(drawn)
 
 
 if __name__ == "__main__":
-  try:
-    main(*sys.argv[1:])
-  except CnnlabError as error:
-    sys.exit(f"error: {error}")
+  run_script(main, __doc__)

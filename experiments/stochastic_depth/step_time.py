@@ -9,7 +9,6 @@ python -m cnnlab.experiments.stochastic_depth.step_time runs/stochastic_depth
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -20,6 +19,7 @@ from cnnlab.bench.step import BenchSpec, bench
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.lab.experiment import Experiment, read_experiment
 from cnnlab.lab.report.write import FIGURES
+from cnnlab.lab.script import run_script
 from cnnlab.models import model_options
 from cnnlab.nn import survival_probabilities
 from cnnlab.plot_style import BLUE, STYLE, VERMILION, page, save, ticks_of_decades
@@ -90,13 +90,13 @@ def step_time_figure(table: pd.DataFrame) -> Figure:
   return figure
 
 
-def main(directory: str) -> None:
+def main(directory: Path) -> None:
   """Writes figures/step_time.{svg,png,csv} to a sweep's directory."""
-  table = step_times(read_experiment(Path(directory)))
-  drawn = save(step_time_figure(table), Path(directory) / FIGURES, "step_time")
+  table = step_times(read_experiment(directory))
+  drawn = save(step_time_figure(table), directory / FIGURES, "step_time")
   table.to_csv(drawn.with_suffix(".csv"), index=False)
   print(drawn)
 
 
 if __name__ == "__main__":
-  main(*sys.argv[1:])
+  run_script(main, __doc__)
