@@ -11,11 +11,14 @@ Multiply-adds are for the forward pass of one image; memory is for a batch.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from cnnlab.types import Options
 
 if TYPE_CHECKING:
+  from ml_collections import ConfigDict
+
   from cnnlab.inspect import Sheet
 
 TAKES_OVERRIDES = True
@@ -94,30 +97,59 @@ def _of_model(arguments: argparse.Namespace) -> Sheet:
 
 def _of_config(arguments: argparse.Namespace) -> Sheet:
   from cnnlab.config import apply_overrides, load_page, parse_overrides
-  from cnnlab.data import DataSettings, outline
   from cnnlab.inspect import describe, optimizer_names
   from cnnlab.inspect.sheet import WITHOUT_MOMENTUM
   from cnnlab.models import create_model
-  from cnnlab.settings import bind
 
   page = load_page(arguments.config)
   config = apply_overrides(page, parse_overrides(arguments.overrides, page))
   options = config.model.to_dict() | _options(arguments.option)
   name, dtype = options.pop("name"), config.dtype
-  classes = arguments.num_classes or options.pop("num_classes", None)
-  (height, width, channels), names = outline(bind(DataSettings, config.data.to_dict(), "data"))
+  (height, width, channels), classes = _outline(config, name)
+  classes = arguments.num_classes or options.pop("num_classes", None) or classes
+  options |= {"num_classes": classes} if classes else {}
   if arguments.image_size is not None:
     height = width = arguments.image_size
   optimizer = config.optim.name
   if not config.optim.momentum and optimizer + WITHOUT_MOMENTUM in optimizer_names():
     optimizer += WITHOUT_MOMENTUM
   return describe(
-    create_model(name, num_classes=classes or len(names), **{"dtype": dtype} | options),
+    create_model(name, **{"dtype": dtype} | options),
     (height, width, channels if arguments.channels is None else arguments.channels),
     name=name,
     batch_size=config.batch_size if arguments.batch_size is None else arguments.batch_size,
     optimizer=arguments.optimizer or optimizer,
   )
+
+
+def _outline(config: ConfigDict, model: str) -> tuple[tuple[int, int, int], int]:
+  """Returns (height, width, channels) of a config's images, and its number of classes.
+
+  Where the data set is not at hand, they are those that the model was published for, which is told;
+  the number of classes is then 0, for the model's own.
+  """
+  from cnnlab.data import DataSettings, outline
+  from cnnlab.errors import DataError, printable
+  from cnnlab.inspect.catalogue import image_shape
+  from cnnlab.settings import bind
+
+  settings = bind(DataSettings, config.data.to_dict(), "data")
+  try:
+    shape, names = outline(settings)
+    return shape, len(names)
+  except DataError as error:
+    height, width, channels = image_shape(model)
+    asked = settings.image_size or (height, width)
+    height, width = (asked, asked) if isinstance(asked, int) else asked
+    channels = settings.channels or channels
+    print(
+      printable(
+        f"images of {height}x{width}x{channels} are assumed, as for {model} when it was published, "
+        f"since the data set is not at hand: {str(error).partition('; ')[0]}"
+      ),
+      file=sys.stderr,
+    )
+    return (height, width, channels), 0
 
 
 def _options(texts: list[str]) -> Options:

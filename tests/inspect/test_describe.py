@@ -45,6 +45,17 @@ def test_config_page(capsys):
   assert found["layers"][-1]["output"] == [10]
 
 
+def test_config_page_without_its_data_set(capsys):
+  page = "--config=configs/cifar.py:resnet20"
+  assert main(["describe", page, "--config.data.dir=nowhere", "--json"]) == 0
+  printed = capsys.readouterr()
+  found = json.loads(printed.out)
+  assert found["image_shape"] == [32, 32, 3]
+  assert found["total"]["parameters"] == 269_722
+  assert "images of 32x32x3 are assumed" in printed.err
+  assert "nowhere" in printed.err
+
+
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
