@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import itertools
 import re
 import sys
 import traceback
@@ -159,7 +160,9 @@ def import_recorded(config: JsonMapping, directory: str | Path) -> None:
   Raises:
     RunError: one cannot be imported; the message says what to import, and where it was.
   """
-  for name in config.get("imports") or ():
+  names = config.get("imports") or ()
+  files = config.get("derived", {}).get("imports") or ()
+  for name, file in itertools.zip_longest(names, files[: len(names)]):
     last = Path(name).stem if str(name).endswith(".py") else str(name).rpartition(".")[2]
     if name in sys.modules or last in sys.modules:
       continue
@@ -167,9 +170,8 @@ def import_recorded(config: JsonMapping, directory: str | Path) -> None:
       _refuse_untrusted(name, Path(directory).resolve())
       _import(name)
     except ConfigError as error:
-      was = ((config.get("derived") or {}).get("imports") or {}).get(name)
       raise RunError(
-        f"{directory} was trained with the module {shown(name)}{f' ({was})' if was else ''}, which is "
+        f"{directory} was trained with the module {shown(name)}{f' ({file})' if file else ''}, which is "
         f"not imported: {error}. Name it with --import=MODULE, or import it in Python first"
       ) from error
 
@@ -186,10 +188,9 @@ def _refuse_untrusted(name: str, directory: Path) -> None:
       raise ConfigError(f"{place} holds the run itself, and may have come with it")
 
 
-def origins(names: Iterable[str]) -> dict[str, str]:
-  """Returns {name: file} of modules that are imported, for the record."""
-  loaded = {name: sys.modules[_module_and_folder(name)[0]] for name in names}
-  return {name: _file(module) for name, module in loaded.items()}
+def origins(names: Iterable[str]) -> list[str]:
+  """Returns the file of each module that is imported, for the record."""
+  return [_file(sys.modules[_module_and_folder(name)[0]]) for name in names]
 
 
 def code_digest(names: Iterable[str]) -> str:

@@ -39,9 +39,7 @@ def test_a_module_is_found_in_the_current_directory_and_in_packages(project):
   imports.import_modules(["plain_module_a", "pkg_a.net"])
   assert sys.modules["pkg_a.net"].VALUE == 3
   assert "helper_module_a" in sys.modules
-  assert imports.origins(["plain_module_a"]) == {
-    "plain_module_a": str(project / "plain_module_a.py")
-  }
+  assert imports.origins(["plain_module_a"]) == [str(project / "plain_module_a.py")]
 
 
 def test_a_file_is_imported_under_its_own_name_so_that_workers_find_it(project):
@@ -120,7 +118,7 @@ def test_a_run_imports_what_is_found_by_name_outside_of_it(project):
 
 
 def test_a_run_that_cannot_import_says_what_and_where_it_was(project):
-  config = {"imports": ["gone_a"], "derived": {"imports": {"gone_a": "/there/gone_a.py"}}}
+  config = {"imports": ["gone_a"], "derived": {"imports": ["/there/gone_a.py"]}}
   with pytest.raises(RunError) as raised:
     imports.import_recorded(config, "runs/x")
   message = str(raised.value)

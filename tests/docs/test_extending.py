@@ -93,7 +93,7 @@ def test_every_snippet_of_the_page_runs(followed, empty_folder):
   assert set(outcomes) == {"norm=rms/seed0", "norm=batch/seed0"}
   config = load("runs/page").config
   assert tuple(config.imports) == ("my_data", "my_net", "my_transform", "my_task")
-  assert config.derived.imports["my_net"] == str(empty_folder / "my_net.py")
+  assert config.derived.imports[1] == str(empty_folder / "my_net.py")
 
 
 def test_the_test_of_the_model_passes(followed, monkeypatch):
