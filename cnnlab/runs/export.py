@@ -3,7 +3,7 @@
 A `.safetensors` file holds the variables alone. The other two hold a whole program from stored
 images to predictions, preprocessing included: uint8 [batch, height, width, channels] of any batch
 size in, what the task predicts out, such as {'probabilities': float32 [batch, classes]}. Their
-images must have the size that `inputs` in `about` states.
+images must have the size that `about` states.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from jax import Array
+from jax import export as jax_export
 
 from cnnlab import native
 from cnnlab.errors import CnnlabError, ConfigError, unknown
@@ -122,28 +123,34 @@ def _safetensors(trained: Trained, names: Names) -> bytes:
   return save(tensors, {"cnnlab": json.dumps(told)})
 
 
-def _program(trained: Trained) -> Callable[[Array], dict[str, Array]]:
-  return lambda images: trained.outputs(trained.variables, images)
+def _program(trained: Trained) -> tuple[Callable[[Array], dict[str, Array]], jax.ShapeDtypeStruct]:
+  """Returns the function from stored images to predictions, and the shape that it takes."""
+  (batch,) = jax_export.symbolic_shape("batch")
+  images = jax.ShapeDtypeStruct((batch, *trained.stored_shape), jnp.uint8)
+  return lambda images: trained.outputs(trained.variables, images), images
 
 
 def _stablehlo(trained: Trained) -> bytes:
-  from jax import export as jax_export
-
-  (batch,) = jax_export.symbolic_shape("batch")
-  images = jax.ShapeDtypeStruct((batch, *trained.stored_shape), jnp.uint8)
+  forward, images = _program(trained)
   with native.disabled():
-    traced = jax_export.export(jax.jit(_program(trained)), platforms=PLATFORMS)
     try:
-      return bytes(traced(images).serialize())
-    except Exception as error:  # what a network does with its shapes may not hold for every batch
+      exported = jax_export.export(jax.jit(forward), platforms=PLATFORMS)(images)
+    # What a network does with its shapes need not hold for every batch.
+    except (TypeError, ValueError, NotImplementedError) as error:
       raise ExportError(f"the network cannot be exported as StableHLO: {error}") from error
+  return bytes(exported.serialize())
 
 
 def _onnx(trained: Trained) -> bytes:
   try:
     from jax2onnx import to_onnx
   except ImportError as error:
-    raise ExportError(f"ONNX needs jax2onnx: pip install 'cnnlab[onnx]' ({error})") from error
+    raise ExportError(f"ONNX needs jax2onnx ({error}): pip install 'cnnlab[onnx]'") from error
+  forward, images = _program(trained)
   with native.disabled():
-    model = to_onnx(_program(trained), inputs=[("batch", *trained.stored_shape)])
-  return model.SerializeToString()
+    names = sorted(jax.eval_shape(forward, images))  # JAX sorts the keys of a dict
+    try:
+      model = to_onnx(forward, inputs=[images], input_names=["images"], output_names=names)
+      return model.SerializeToString()
+    except (TypeError, ValueError, NotImplementedError) as error:
+      raise ExportError(f"the network cannot be exported as ONNX: {error}") from error

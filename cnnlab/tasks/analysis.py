@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
+from cnnlab.metrics import Metric
+
+PER_CLASS = "per_class"
 
 
 class Pick(NamedTuple):
@@ -63,6 +68,51 @@ class Analysis:
   picks: tuple[Pick, ...] = ()
   picks_name: str = "mistakes"
   about_picks: str = ""
+
+
+def with_classes(
+  analysis: Analysis | None,
+  row: Mapping[str, float | None],
+  declared: Iterable[Metric],
+  examples: Mapping[str, np.ndarray],
+) -> Analysis | None:
+  """Returns an analysis with a table `per_class` of the metrics that are measured for each class.
+
+  Args:
+    analysis: of the task; returned as it is if it has such a table, or if no metric is per class.
+    row: the metrics of the evaluation, such as `eval/iou/road`.
+    declared: of the task.
+    examples: what was kept of each example.
+  """
+  table = _per_class(row, [metric for metric in declared if metric.per_class])
+  if table is None or (analysis and PER_CLASS in analysis.tables):
+    return analysis
+  columns = {name: array for name, array in examples.items() if array.ndim == 1}
+  analysis = analysis or Analysis(
+    {}, {}, {}, pd.DataFrame(columns).rename_axis("example").reset_index()
+  )
+  return dataclasses.replace(analysis, tables={PER_CLASS: table, **analysis.tables})
+
+
+def _per_class(row: Mapping[str, float | None], declared: Sequence[Metric]) -> Table | None:
+  values = {
+    f"{metric.label or metric.name} ({metric.unit})"
+    if metric.unit
+    else metric.label or metric.name: {
+      name.removeprefix(f"eval/{metric.name}/"): math.nan
+      if value is None
+      else value * metric.factor
+      for name, value in row.items()
+      if name.startswith(f"eval/{metric.name}/")
+    }
+    for metric in declared
+  }
+  frame = pd.DataFrame({name: column for name, column in values.items() if column})
+  if not len(frame):
+    return None
+  shown = frame.map(lambda value: "–" if math.isnan(value) else f"{value:.2f}")
+  frame, shown = (one.rename_axis("class").reset_index() for one in (frame, shown))
+  return Table(frame, shown, "By class, at this evaluation; – where it is not defined.")
 
 
 def percent(fraction: float) -> str:

@@ -17,7 +17,7 @@ from cnnlab.errors import DataError
 from cnnlab.plot_style import STYLE, WIDTH, page, save
 from cnnlab.runs.files import make_folder, write_text
 from cnnlab.runs.loading import Run
-from cnnlab.tasks.analysis import Analysis
+from cnnlab.tasks.analysis import Analysis, with_classes
 from cnnlab.train.evaluate import Evaluation
 from cnnlab.train.restore import config_from_json, restored
 from cnnlab.train.settings import Settings
@@ -50,7 +50,8 @@ def analyze_run(directory: str | Path, overrides: Mapping[str, Any] | None = Non
   """
   with restored(directory, overrides) as run:
     metrics, examples = Evaluation(run.setup).with_examples(run.state)
-    analysis = run.setup.program.task.analyze(examples)
+    task = run.setup.program.task
+    analysis = with_classes(task.analyze(examples), metrics, task.metrics, examples)
     images = _picked(analysis, run.setup.data.eval, run.setup.program.preprocess)
     return Analyzed({"step": run.step, **metrics}, analysis, images)
 

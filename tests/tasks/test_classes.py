@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
+from cnnlab.metrics import Metric
 from cnnlab.tasks import Classification, classes
+from cnnlab.tasks.analysis import with_classes
 
 RNG = np.random.default_rng(0)
 NAMES = tuple("abcde")
@@ -85,6 +87,19 @@ def test_outputs_without_a_class_and_a_perfect_classifier():
   assert perfect.picks == ()
   assert perfect.summary["mistakes"] == "0 of 300"
   assert Classification(NAMES).analyze({"error": np.zeros(3)}) is None
+
+
+def test_metrics_of_single_classes_are_a_table_for_any_task():
+  declared = (Metric("iou", "IoU", "%", 100.0, "max", per_class=True), Metric("error"))
+  row = {"eval/iou/sky": 0.5, "eval/iou/road": None, "eval/error": 0.1, "eval/iou_mean": 0.5}
+  made = with_classes(None, row, declared, {"error": np.zeros(3), "map": np.zeros((3, 2))})
+  shown = made.tables["per_class"].shown
+  assert list(shown["class"]) == ["sky", "road"]
+  assert list(shown["IoU (%)"]) == ["50.00", "–"]
+  assert list(made.examples.columns) == ["example", "error"]
+  assert with_classes(None, {"eval/error": 0.1}, declared, {}) is None
+  own = classes.analyze(EXAMPLES, NAMES)
+  assert with_classes(own, row, declared, EXAMPLES) is own
 
 
 @pytest.mark.parametrize(("count", "expected"), [(5, False), (6, True)])

@@ -30,7 +30,7 @@ from cnnlab.runs.loading import Run, load
 from cnnlab.runs.named import main_metric_of
 from cnnlab.runs.status import effective_status
 from cnnlab.runs.table import declared_metrics
-from cnnlab.tasks.analysis import Analysis
+from cnnlab.tasks.analysis import Analysis, with_classes
 from cnnlab.tasks.analysis import Table as AnalysisTable
 from cnnlab.train.analysis import image_grid, images_of_picks
 from cnnlab.types import Json
@@ -56,7 +56,7 @@ def write_run_report(
   run = load(directory)
   folder = run.directory / FOLDER if out is None else Path(out)
   make_folder(folder)
-  analysis = run.task.analyze(run.examples) if run.examples else None
+  analysis = _analyzed(run)
   tables = {name: table.frame for name, table in analysis.tables.items()} if analysis else {}
   tables |= {"examples": analysis.examples} if analysis else {}
   for name, frame in tables.items():
@@ -78,6 +78,15 @@ def write_run_report(
   for kind in ("html", "md"):
     write_text(folder / f"report.{kind}", render(f"run.{kind}.j2", content))
   return folder / "report.html"
+
+
+def _analyzed(run: Run) -> Analysis | None:
+  """Returns the analysis of the run's last evaluation by its task."""
+  if not run.examples or not len(run.metrics):
+    return None
+  last = {str(name): float(value) for name, value in run.metrics.iloc[-1].items()}
+  made = run.task.analyze(run.examples)
+  return with_classes(made, last, run.task.metrics, run.examples)
 
 
 def _content(run: Run) -> Json:
