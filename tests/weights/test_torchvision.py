@@ -115,7 +115,7 @@ def test_options_that_torchvision_has_no_weights_for_are_refused(small):
     from_torchvision("resnet18", small, preact=True, **SMALL)
   with pytest.raises(ConfigError, match="unknown model 'resnet20' of torchvision's; did you mean"):
     from_torchvision("resnet20", small)
-  with pytest.raises(ConfigError, match="'resnet19'; did you mean"):
+  with pytest.raises(ConfigError, match="'resnet19' of torchvision's; did you mean"):
     from_torchvision("resnet19", small)
 
 
