@@ -95,12 +95,13 @@ def _split(array: np.ndarray, channels: int) -> Iterator[np.ndarray]:
     DataError: its shape or its type is not that of images.
   """
   shape = "x".join(map(str, array.shape)) or "a number"
-  if not np.issubdtype(array.dtype, np.integer) or (
-    array.size and (array.min() < 0 or array.max() > 255)
-  ):
+  whole = np.issubdtype(array.dtype, np.integer)
+  if not whole or (array.size and (array.min() < 0 or array.max() > 255)):
+    number = array.size and array.dtype.kind in "biuf"
+    reach = f" from {float(array.min()):g} to {float(array.max()):g}" if number else ""
     raise DataError(
-      f"an array of images holds {array.dtype} from {array.min():g} to {array.max():g}; allowed: "
-      "integers from 0 to 255, such as (255 * images).round().astype('uint8')"
+      f"an array of images holds {array.dtype}{reach}; allowed: integers from 0 to 255, such as "
+      "(255 * images).round().astype('uint8')"
     )
   single = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS)
   if array.ndim == 2 or (array.ndim == 3 and not single):

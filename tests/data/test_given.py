@@ -82,6 +82,9 @@ def test_a_folder_stands_for_the_images_in_it(tmp_path):
   [
     (COLOR / 255, "float64 from 0 to 1; allowed: integers"),
     (COLOR.astype(int) - 5, "allowed: integers from 0 to 255"),
+    (COLOR > 5, "bool from 0 to 1"),
+    (np.array([None]), "holds object; allowed"),
+    (np.zeros((0, 5)), "holds float64; allowed"),
     (np.zeros((3, 10, 14), np.uint8), "channels first"),
     (np.zeros((2, 3, 10, 14), np.uint8), "has the shape 2x3x10x14"),
     (np.zeros((0, 10, 14, 3), np.uint8), "shape 0x10x14x3"),
