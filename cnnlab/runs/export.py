@@ -9,6 +9,7 @@ images must have the size that `about` states.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,7 @@ def _onnx(trained: Trained) -> bytes:
   except ImportError as error:
     raise ExportError(f"ONNX needs jax2onnx ({error}): pip install 'cnnlab[onnx]'") from error
   forward, images = _program(trained)
+  logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of shapes that nobody needs
   with native.disabled():
     names = sorted(jax.eval_shape(forward, images))  # JAX sorts the keys of a dict
     try:

@@ -102,16 +102,26 @@ def save_analysis(found: Analyzed, folder: Path) -> list[Path]:
   return [metrics, *(_save_parts(found.analysis, found.images, folder) if found.analysis else [])]
 
 
-def _save_parts(analysis: Analysis, images: np.ndarray, folder: Path) -> list[Path]:
+def save_tables(analysis: Analysis, folder: Path) -> list[Path]:
+  """Writes each table of an analysis, and that of its examples, as CSV; returns the files.
+
+  Raises:
+    RunError: the folder cannot be written.
+  """
   frames = {name: table.frame for name, table in analysis.tables.items()}
   written = []
   for name, frame in (frames | {"examples": analysis.examples}).items():
     written.append(folder / f"{name}.csv")
     write_text(written[-1], frame.to_csv(index=False))
+  return written
+
+
+def _save_parts(analysis: Analysis, images: np.ndarray, folder: Path) -> list[Path]:
   figures = {name: draw() for name, draw in analysis.figures.items()}
   if analysis.picks:
     figures[analysis.picks_name] = image_grid(images, [pick.caption for pick in analysis.picks])
-  return [*written, *(save(figure, folder, name) for name, figure in figures.items())]
+  drawn = [save(figure, folder, name) for name, figure in figures.items()]
+  return [*save_tables(analysis, folder), *drawn]
 
 
 def image_grid(images: np.ndarray, captions: Sequence[str]) -> Figure:

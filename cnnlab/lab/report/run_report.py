@@ -32,7 +32,7 @@ from cnnlab.runs.status import effective_status
 from cnnlab.runs.table import declared_metrics
 from cnnlab.tasks.analysis import Analysis, with_classes
 from cnnlab.tasks.analysis import Table as AnalysisTable
-from cnnlab.train.analysis import image_grid, images_of_picks
+from cnnlab.train.analysis import image_grid, images_of_picks, save_tables
 from cnnlab.types import Json
 
 NO_DIFFERENCE = "–"
@@ -55,20 +55,13 @@ def write_run_report(
   """
   run = load(directory)
   folder = run.directory / FOLDER if out is None else Path(out)
+  content, analysis = _content(run), _analyzed(run)
+  curves = run_figures.curves(run.metrics, run.task)
   make_folder(folder)
-  analysis = _analyzed(run)
-  tables = {name: table.frame for name, table in analysis.tables.items()} if analysis else {}
-  tables |= {"examples": analysis.examples} if analysis else {}
-  for name, frame in tables.items():
-    write_text(folder / f"{name}.csv", frame.to_csv(index=False))
-  drawn = {
-    name: save(figure, folder / FIGURES, name)
-    for name, figure in run_figures.curves(run.metrics, run.task).items()
-  }
   pictures = figures.copy_run_pictures(run.directory, folder / FIGURES)
-  content = _content(run) | {
-    "files": [f"{name}.csv" for name in tables],
-    "curves": figures.shown(drawn, folder),
+  content |= {
+    "files": [path.name for path in save_tables(analysis, folder)] if analysis else [],
+    "curves": [_drawn(name, figure, folder) for name, figure in curves.items()],
     "analysis": _analysis(run, analysis, folder) if analysis else [],
     "pictures": figures.shown(pictures, folder),
   }
@@ -105,7 +98,7 @@ def _content(run: Run) -> Json:
   return {
     "name": run.directory.name,
     "about": ", ".join(told),
-    "trouble": " ".join(filter(None, (reason, meaning))) if state != "done" else "",
+    "trouble": ". ".join(filter(None, (reason, meaning))) if state != "done" else "",
     "results": _results(run),
     "about_results": "Last: at the last evaluation, which is the result. Best: chosen among all "
     "evaluations by the examples that it is of, so that it is better than on new ones.",
