@@ -43,10 +43,12 @@ class FolderSource:
 
   @property
   def name(self) -> str:
+    """What errors call it."""
     return f"csv:{self.table}" if self.table else f"folder:{self.root}"
 
   @property
   def features(self) -> Features:
+    """What its examples hold."""
     return {
       "image": Feature("image", (None, None, 3), "uint8"),
       "label": Feature("label", (), "int32", self.class_names),
@@ -56,9 +58,11 @@ class FolderSource:
     return len(self.files)
 
   def labels(self) -> np.ndarray:
+    """Returns the class of each example, int32 [n]."""
     return self.targets
 
   def size(self) -> Size | None:
+    """Returns the (height, width) that all its images have, None where they differ."""
     return self._size
 
   @functools.cached_property
@@ -77,6 +81,7 @@ class FolderSource:
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
+    """Returns examples in their stored form, or what is wrong with them."""
     return [self._read_one(int(index), size, channels) for index in indices]
 
   def _read_one(self, index: int, size: Size | None, channels: int) -> Example | BadImage:
@@ -87,6 +92,7 @@ class FolderSource:
     return {"image": image, "label": int(self.targets[index])}
 
   def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where it is not known."""
     return self._fingerprint
 
   @functools.cached_property

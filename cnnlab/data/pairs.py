@@ -43,10 +43,12 @@ class PairSource:
 
   @property
   def name(self) -> str:
+    """What errors call it."""
     return f"pairs:{self.images.root}"
 
   @property
   def features(self) -> Features:
+    """What its examples hold."""
     return {
       "image": Feature("image", (None, None, 3), "uint8"),
       "labels": Feature("label_map", (None, None), "uint8", self.class_names),
@@ -56,17 +58,21 @@ class PairSource:
     return len(self.images)
 
   def labels(self) -> np.ndarray | None:
+    """Returns the class of each example, int32 [n]; None where examples have no single label."""
     return None
 
   def size(self) -> Size | None:
+    """Returns the (height, width) that all its images have, None where they differ."""
     return self.images.size()
 
   def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where it is not known."""
     return ["pairs", self.class_names, self.images.fingerprint(), self.maps.fingerprint()]
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
+    """Returns examples in their stored form, or what is wrong with them."""
     return [self._read_one(int(index), size, channels) for index in indices]
 
   def _read_one(self, index: int, size: Size | None, channels: int) -> Example | BadImage:

@@ -81,6 +81,7 @@ class ArraySource:
       raise DataError(f"{self.name}: arrays hold different numbers of examples: {lengths}")
 
   def size(self) -> Size | None:
+    """Returns the (height, width) that all its images have, None where they differ."""
     image = self.arrays[image_feature(self)]
     return image.shape[1], image.shape[2]
 
@@ -88,12 +89,14 @@ class ArraySource:
     return len(next(iter(self.arrays.values())))
 
   def labels(self) -> np.ndarray | None:
+    """Returns the class of each example, int32 [n]; None where examples have no single label."""
     feature = self.features.get("label")
     return self.arrays["label"] if feature is not None and feature.kind == "label" else None
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
+    """Returns examples in their stored form, or what is wrong with them."""
     return [
       fit_example(
         {name: self._value(name, i) for name in self.features}, self.features, size, channels
@@ -107,6 +110,7 @@ class ArraySource:
     return value if valid is None else value[valid[index]]
 
   def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where it is not known."""
     return None
 
 
@@ -132,32 +136,39 @@ class Subset:
 
   @property
   def parallel_reads(self) -> bool:
+    """Whether several threads read faster than one."""
     return self.source.parallel_reads
 
   @property
   def name(self) -> str:
+    """What errors call it."""
     return self.source.name
 
   @property
   def features(self) -> Features:
+    """What its examples hold."""
     return self.source.features
 
   def size(self) -> Size | None:
+    """Returns the (height, width) that all its images have, None where they differ."""
     return self.source.size()
 
   def __len__(self) -> int:
     return len(self.indices)
 
   def labels(self) -> np.ndarray | None:
+    """Returns the class of each example, int32 [n]; None where examples have no single label."""
     whole = self.source.labels()
     return None if whole is None else whole[self.indices]
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
+    """Returns examples in their stored form, or what is wrong with them."""
     return self.source.read([int(self.indices[i]) for i in indices], size, channels)
 
   def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where it is not known."""
     whole = self.source.fingerprint()
     if whole is None:
       return None

@@ -96,20 +96,24 @@ class DeviceSplit(Split):
     self.constants = dict(arrays)
 
   def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
+    """Yields the batches of steps `start_step`, `start_step` + 1, ... without end."""
     step = start_step
     while True:
       yield {"index": self.plan.train(step, self.num_examples)}
       step += 1
 
   def eval_batches(self) -> Iterator[Batch]:
+    """Yields batches that cover each example once, with 'mask' bool [batch], False on padding."""
     for step in range(self.num_eval_batches):
       indices, mask = self.plan.eval(step, self.num_examples)
       yield {"index": indices, "mask": mask}
 
   def examples(self, indices: Sequence[int]) -> Batch:
+    """Returns some examples in their stored form, as arrays [indices, ...] on the host."""
     return {name: array[np.asarray(indices)] for name, array in self.constants.items()}
 
   def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+    """Returns the examples of a batch in their stored form, as arrays [b, ...]; traceable."""
     import jax.numpy as jnp
 
     rest = {name: value for name, value in batch.items() if name != "index"}

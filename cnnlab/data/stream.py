@@ -163,12 +163,14 @@ class StreamSplit(Split):
     return batch
 
   def train_batches(self, start_step: int = 0) -> Iterator[Batch]:
+    """Yields the batches of steps `start_step`, `start_step` + 1, ... without end."""
     batches = Batches(self.source, *self._format, self.plan, training=True, start=start_step)
     iterator = self._iterate("train", batches, repeat=False)
     while True:
       yield self._next(iterator)
 
   def eval_batches(self) -> Iterator[Batch]:
+    """Yields batches that cover each example once, with 'mask' bool [batch], False on padding."""
     # One endless iterator serves every evaluation, so that workers are started once; one that was
     # broken off is in the middle of a round, and is replaced.
     if "eval" not in self._open or not self._round_done:
@@ -181,6 +183,7 @@ class StreamSplit(Split):
     self._round_done = True
 
   def examples(self, indices: Sequence[int]) -> Batch:
+    """Returns some examples in their stored form, as arrays [indices, ...] on the host."""
     readable = np.setdiff1d(np.arange(self.num_examples), list(self._bad))
     rows = self.source.read(readable[np.asarray(indices)].tolist(), *self._format)
     if bad := next((row for row in rows if isinstance(row, BadImage)), None):
@@ -188,6 +191,7 @@ class StreamSplit(Split):
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # type: ignore[index]
 
   def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+    """Returns the examples of a batch in their stored form, as arrays [b, ...]; traceable."""
     return batch
 
   def _end(self, kind: str) -> None:
@@ -196,5 +200,6 @@ class StreamSplit(Split):
       iterator.close()
 
   def close(self) -> None:
+    """Ends the worker processes."""
     for kind in list(self._open):
       self._end(kind)

@@ -68,11 +68,13 @@ class TfdsSource:
   parallel_reads: bool = False
 
   def size(self) -> Size | None:
+    """Returns the (height, width) that all its images have, None where they differ."""
     height, width, _ = self.features["image"].shape
     return (height, width) if height and width else None
 
   @property
   def name(self) -> str:
+    """What errors call it."""
     path = Path(self.directory)
     return f"tfds:{path.parent.name}/{path.name}[{self.split}]"
 
@@ -89,6 +91,7 @@ class TfdsSource:
       return len(self._records)
 
   def labels(self) -> np.ndarray | None:
+    """Returns the class of each example, int32 [n]; None where examples have no single label."""
     if "label" not in self.features:
       return None
     arrays, _ = cached(["labels", self.fingerprint()], self._scan_labels)
@@ -110,6 +113,7 @@ class TfdsSource:
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
+    """Returns examples in their stored form, or what is wrong with them."""
     plain = [int(i) for i in indices]
     try:
       found = self._records.__getitems__(plain)
@@ -144,6 +148,7 @@ class TfdsSource:
       raise DataError(f"{self.name}: {error}") from error
 
   def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where it is not known."""
     # Preparing a set again rewrites this file, whatever its version says.
     info = Path(self.directory, "dataset_info.json").stat()
     return ["tfds", os.path.abspath(self.directory), self.split, info.st_size, info.st_mtime_ns]

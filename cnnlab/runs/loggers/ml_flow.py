@@ -34,6 +34,7 @@ class MLflow:
   """One run of MLflow for all sessions; its place and id are kept in the directory's `mlflow.json`."""
 
   def start(self, config: JsonMapping, directory: Path, step: int) -> None:
+    """Begins, or goes on with the run that it began in an earlier session."""
     self._trail = Trail(directory / "mlflow.json")
     place = self._trail.content.get("tracking_uri") or mlflow.get_tracking_uri()
     self._client = mlflow.MlflowClient(place)
@@ -60,10 +61,12 @@ class MLflow:
     return found.experiment_id
 
   def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Takes the metrics `train/...`, `eval/...` after a step."""
     if self._trail.is_new(step):
       now = round(1000 * time.time())
       rows = [Metric(_NOT_ALLOWED.sub("_", k), v, now, step) for k, v in metrics.items()]
       self._client.log_batch(self._id, metrics=rows)
 
   def finish(self, status: str) -> None:
+    """Ends the session with the run's status."""
     self._client.set_terminated(self._id, _STATUSES.get(status, "FAILED"))

@@ -20,17 +20,20 @@ class TensorBoard:
   """
 
   def start(self, config: JsonMapping, directory: Path, step: int) -> None:
+    """Begins, or goes on with the run that it began in an earlier session."""
     folder = directory / "tensorboard"
     folder.mkdir(exist_ok=True)
     self._writer = EventsWriter(str(folder / "events"))
     self._write(Event(session_log=SessionLog(status=SessionLog.START), step=step + 1))
 
   def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Takes the metrics `train/...`, `eval/...` after a step."""
     for name, value in metrics.items():
       self._write(Event(summary=scalar(name, value), step=step))
     self._writer.flush()
 
   def finish(self, status: str) -> None:
+    """Ends the session with the run's status."""
     self._writer.close()
 
   def _write(self, event: Event) -> None:

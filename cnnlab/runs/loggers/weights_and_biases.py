@@ -23,6 +23,7 @@ class WeightsAndBiases:
   """
 
   def start(self, config: JsonMapping, directory: Path, step: int) -> None:
+    """Begins, or goes on with the run that it began in an earlier session."""
     self._trail = Trail(directory / "wandb.json")
     if "id" not in self._trail.content:
       self._trail.keep(id=secrets.token_hex(4))
@@ -39,9 +40,11 @@ class WeightsAndBiases:
     )
 
   def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Takes the metrics `train/...`, `eval/...` after a step."""
     if self._trail.is_new(step):
       self._run.log(dict(metrics), step=step)
 
   def finish(self, status: str) -> None:
+    """Ends the session with the run's status."""
     self._run.summary["status"] = status
     self._run.finish(exit_code=_EXIT_CODES.get(status, 1))
