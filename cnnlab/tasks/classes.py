@@ -205,7 +205,7 @@ def calibration_figure(bins: pd.DataFrame, error: float) -> Figure:
     width, middle = 1 / len(bins), (bins["low"] + bins["high"]) / 2
     known = bins["examples"] > 0
     top.bar(middle[known], bins["accuracy"][known], width * 0.92, color=BLUE)
-    top.plot([0, 1], [0, 1], "--", color="#6b6b6b", lw=1)
+    top.plot([0, 1], [0, 1], "--", color="black", lw=1.2)
     shown = bins["confidence"][known], bins["accuracy"][known]
     top.plot(*shown, "o", color=VERMILION, ms=4, clip_on=False)
     top.set_ylabel("accuracy")
