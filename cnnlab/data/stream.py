@@ -185,10 +185,12 @@ class StreamSplit(Split):
   def examples(self, indices: Sequence[int]) -> Batch:
     """Returns some examples in their stored form, as arrays [indices, ...] on the host."""
     readable = np.setdiff1d(np.arange(self.num_examples), list(self._bad))
-    rows = self.source.read(readable[np.asarray(indices)].tolist(), *self._format)
-    if bad := next((row for row in rows if isinstance(row, BadImage)), None):
-      raise DataError(f"cannot read the image {bad}")
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # type: ignore[index]
+    rows = []
+    for row in self.source.read(readable[np.asarray(indices)].tolist(), *self._format):
+      if isinstance(row, BadImage):
+        raise DataError(f"cannot read the image {row}")
+      rows.append(row)
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
   def gather(self, constants: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
     """Returns the examples of a batch in their stored form, as arrays [b, ...]; traceable."""

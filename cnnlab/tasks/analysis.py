@@ -20,11 +20,11 @@ class Pick(NamedTuple):
   """An evaluated example that is worth looking at.
 
   Attributes:
-    index: its position in the split.
+    example: its position in the split.
     caption: one or two short lines that stand above its image.
   """
 
-  index: int
+  example: int
   caption: str
 
 

@@ -82,7 +82,7 @@ def _picked(
 ) -> np.ndarray:
   if analysis is None or not analysis.picks:
     return np.zeros((0, *preprocess.image_size, preprocess.channels), np.uint8)
-  images = split.examples([pick.index for pick in analysis.picks])["image"]
+  images = split.examples([pick.example for pick in analysis.picks])["image"]
   return preprocess.crop(images)
 
 

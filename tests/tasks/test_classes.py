@@ -61,7 +61,7 @@ def test_calibration_is_that_of_the_definition():
 
 def test_the_most_confident_mistakes_come_first():
   picks = classes.analyze(EXAMPLES, NAMES).picks
-  indices = [pick.index for pick in picks]
+  indices = [pick.example for pick in picks]
   assert all(LABEL[i] != PREDICTION[i] for i in indices)
   assert CONFIDENCE[indices[0]] == CONFIDENCE[LABEL != PREDICTION].max()
   assert list(CONFIDENCE[indices]) == sorted(CONFIDENCE[indices], reverse=True)

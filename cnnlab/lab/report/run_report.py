@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -18,7 +19,7 @@ from cnnlab.defaults import default_config
 from cnnlab.errors import CnnlabError, ConfigError
 from cnnlab.lab.report import figures, run_figures, wording
 from cnnlab.lab.report.environments import describe
-from cnnlab.lab.report.tables import Cell, Column, Table, columns
+from cnnlab.lab.report.tables import Column, Table, columns
 from cnnlab.lab.report.write import FIGURES, FOLDER, render
 from cnnlab.lab.results import peak_memory
 from cnnlab.models import model_options
@@ -113,24 +114,23 @@ def _results(run: Run) -> Table:
   """Returns the last and the best value of each evaluated metric, the main one first."""
   declared, rows = declared_metrics(run.directory), run.metrics
   main, _ = main_metric_of(run.config.get("derived", {}))
-  names = [n for n in rows if n.startswith(("eval/", "trainset/")) and n.count("/") == 1]
-  names = [n for n in names if not n.endswith("/count")]
+  logged = [n for n in map(str, rows) if n.startswith(("eval/", "trainset/")) and n.count("/") == 1]
+  names = [n for n in logged if not n.endswith("/count")]
   table = Table(columns("metric", "last", "best", "at step"))
   for name in sorted(names, key=lambda name: name != main):
-    values = pd.to_numeric(rows[name], errors="coerce").dropna()
-    if not len(values):
+    every = pd.to_numeric(rows[name], errors="coerce").to_numpy(float)
+    known = np.flatnonzero(np.isfinite(every))
+    if not len(known):
       continue
     metric = wording.describe_metric(name, declared)
     better = next((m.better for m in declared if m.name == name.partition("/")[2]), "min")
-    best = values.idxmin() if better == "min" else values.idxmax()
+    best = known[(every if better == "min" else -every)[known].argmin()]
     digits = 2 if metric.unit == "%" else 4
-    last = wording.number(values.iloc[-1] * metric.factor, digits)
-    first = Cell(metric.label)
-    if len(values) == 1:
-      table.add(first, last, "", "", strong=name == main)
-      continue
-    told = wording.number(values[best] * metric.factor, digits)
-    table.add(first, last, told, f"{rows['step'][best]:.0f}", strong=name == main)
+    last = wording.number(every[known[-1]] * metric.factor, digits)
+    told = wording.number(every[best] * metric.factor, digits)
+    several = len(known) > 1  # of one evaluation there is no best
+    chosen = (told, f"{rows['step'].iloc[best]:.0f}") if several else ("", "")
+    table.add(metric.label, last, *chosen, strong=name == main)
   return table
 
 
