@@ -18,6 +18,7 @@ ROOMS = (
   "cnnlab.memory",
   "cnnlab.metrics",
   "cnnlab.plot_style",
+  "cnnlab.calls",
   "cnnlab.register",
   "cnnlab.imports",
   "cnnlab.panels",
