@@ -35,15 +35,14 @@ def get_config(arg: str = "unet") -> ConfigDict:
     "scale(low=0.7, high=1.6)",
     "crop(padding=30)",
   )
-  config.optim.name = "adamw"
-  config.optim.learning_rate = 0.001
-  config.optim.weight_decay = 0.01
+  config.optim.learning_rate = 0.1
+  config.optim.weight_decay = 0.0005
   config.schedule.warmup_epochs = 2.0
   if arg in ("", "unet", "tiny"):
     config.model = ConfigDict({"name": "unet", "width": 0.5, "norm": "batch", "dropout": 0.0})
   elif arg == "fcn8s":
     config.model = ConfigDict({"name": "fcn8s_vgg16"})
-    config.optim.learning_rate = 0.0001
+    config.optim.learning_rate = 0.001  # it has no norms
   if arg == "tiny":
     config.model.features = (4, 4)
     config.data.transforms = ("scale(low=0.7, high=1.6)",)

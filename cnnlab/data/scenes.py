@@ -1,13 +1,13 @@
 """Scenes composed of real handwriting, with an exact label for each pixel: nothing is downloaded.
 
 Digits that people wrote (scikit-learn's 1,797 of 8x8 pixels) are enlarged to different sizes and
-laid, in colors of their own, on clutter: a gradient with noise, and torn strokes of other digits,
-which belong to the background. A pixel has the class of the digit that covers at least half of it.
+laid, in bright colors of their own, on clutter: a dark gradient with noise, and torn strokes of other
+digits, which belong to the background. A pixel has the class of the digit that covers at least half of it.
 The two splits have no digit in common. A scene follows from its number and the settings alone, by
 integer arithmetic, so that it is the same on every machine.
 
     data.name = "scenes"
-    data.name = "scenes:height=32,width=32,most=2,low=8,high=16"
+    data.name = "scenes:height=32,width=32,most=2,low=0.3,high=0.5"
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 from PIL import Image
 
-from cnnlab.annotations import Between, Count, Whole
+from cnnlab.annotations import Between, Count, PositiveFraction, Whole
 from cnnlab.data.features import Example, Feature, Features, fit_example
 from cnnlab.data.images import BadImage, Size
 from cnnlab.data.sources import digits, holdout
@@ -31,9 +31,11 @@ BACKGROUND = "background"
 VERSION = 1  # of the pictures that settings stand for
 _HELD_OUT = 0.3  # of the digits, of which the evaluation split is written
 _INK = 128  # of 255: how much of a pixel a stroke must cover to own it
-_NOISE = 16  # of 255
+_DARK, _BRIGHT = 96, 144  # of 255: most of a background's color, least of a stroke's
+_NOISE = 16
 _VISIBLE = 0.5  # share of a digit that later ones must leave uncovered
 _TRIES = 20
+_SMALLEST = 6  # pixels of a digit that can still be read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class SceneSettings:
     train, eval: number of scenes in each split.
     height, width: of a scene in pixels.
     least, most: range of the number of digits in a scene.
-    low, high: range of a digit's height in pixels.
+    low, high: range of a digit's height, as fractions of the scene's shorter side.
     clutter: torn-off strokes in a scene.
     boxes: whether examples have the digits' boxes and classes too, for detection.
   """
@@ -55,24 +57,30 @@ class SceneSettings:
   width: Annotated[int, Between(16, 1024)] = 48
   least: Whole = 1
   most: Annotated[int, Between(1, 50)] = 3
-  low: Annotated[int, Between(6, 1024)] = 12
-  high: Annotated[int, Between(6, 1024)] = 24
-  clutter: Annotated[int, Between(0, 1000)] = 12
+  low: PositiveFraction = 0.3
+  high: PositiveFraction = 0.55
+  clutter: Annotated[int, Between(0, 1000)] = 8
   boxes: bool = False
 
   def __post_init__(self) -> None:
-    """Raises DataError for ranges that are none, and digits larger than a scene."""
+    """Raises DataError for ranges that are none, and digits that are too small."""
     for low, high in (("least", "most"), ("low", "high")):
       if getattr(self, low) > getattr(self, high):
         raise DataError(
           f"data.name: scenes: {low} is {getattr(self, low)} and {high} is {getattr(self, high)}; "
           f"allowed: {low} up to {high}"
         )
-    if self.high > min(self.height, self.width):
+    if self.sides[0] < _SMALLEST:
       raise DataError(
-        f"data.name: scenes: high is {self.high}; allowed: up to the scene's shorter side, "
-        f"{min(self.height, self.width)}"
+        f"data.name: scenes: low is {self.low}, digits of {self.sides[0]} pixels; allowed: digits of "
+        f"{_SMALLEST} pixels and more"
       )
+
+  @property
+  def sides(self) -> tuple[int, int]:
+    """Height of the smallest and the largest digits in pixels."""
+    whole = min(self.height, self.width)
+    return round(self.low * whole), round(self.high * whole)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +173,8 @@ class SceneSource:
     """Returns the ink of a digit at a random size, int [side, side] up to 255, and its class."""
     images, labels = self._ink
     index = random.randint(len(images))
-    side = random.randint(self.settings.low, self.settings.high + 1)
+    low, high = self.settings.sides
+    side = random.randint(low, high + 1)
     enlarged = Image.fromarray(images[index]).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(enlarged).astype(int), int(labels[index])
 
@@ -182,7 +191,7 @@ def open_scenes(rest: str) -> tuple[SceneSource, SceneSource]:
 
 def _background(random: np.random.RandomState, size: Size) -> np.ndarray:
   """Returns a gradient between four colors, with noise, int [height, width, 3]."""
-  corners = random.randint(0, 256, (2, 2, 3)).astype(np.uint8)
+  corners = random.randint(0, _DARK, (2, 2, 3)).astype(np.uint8)
   smooth = Image.fromarray(corners).resize((size[1], size[0]), Image.Resampling.BILINEAR)
   noise = random.randint(-_NOISE, _NOISE + 1, (*size, 3))
   return (np.asarray(smooth).astype(int) + noise).clip(0, 255)
@@ -198,12 +207,9 @@ def _place(random: np.random.RandomState, ink: np.ndarray, size: Size) -> tuple[
 def _lay(
   random: np.random.RandomState, image: np.ndarray, ink: np.ndarray, place: tuple[slice, slice]
 ) -> None:
-  """Lays ink over a part of the image, in a color that differs from what lies there."""
-  under = image[place]
-  # Half way around the circle of values: every channel differs by 78 at least.
-  color = (under.mean((0, 1)).astype(int) + 128 + random.randint(-50, 51, 3)) % 256
-  cover = ink[..., None]
-  image[place] = (under * (255 - cover) + color * cover + 127) // 255
+  """Lays ink over a part of the image, in a bright color."""
+  cover, color = ink[..., None], random.randint(_BRIGHT, 256, 3)
+  image[place] = (image[place] * (255 - cover) + color * cover + 127) // 255
 
 
 def _boxes(owner: np.ndarray, count: int) -> np.ndarray:

@@ -25,7 +25,7 @@ def test_a_scene_is_the_same_on_every_machine():
   for scene in first:
     for name in sorted(scene):
       digest.update(np.ascontiguousarray(scene[name]).tobytes())
-  assert digest.hexdigest()[:16] == "86ec9854c006509e"
+  assert digest.hexdigest()[:16] == "212ccf672353e6d6"
   source = open_scenes("boxes=True")[0]
   (again,) = pickle.loads(pickle.dumps(source)).read([3], None, 3)
   for name, array in again.items():
@@ -35,7 +35,9 @@ def test_a_scene_is_the_same_on_every_machine():
 
 def test_labels_are_where_the_ink_of_a_digit_covers_half_of_a_pixel():
   """Without clutter one digit of the original size is found again, pixel by pixel."""
-  for scene in scenes("least=1,most=1,low=8,high=8,height=20,width=16,clutter=0,boxes=True", 10):
+  for scene in scenes(
+    "least=1,most=1,low=0.5,high=0.5,height=20,width=16,clutter=0,boxes=True", 10
+  ):
     label = int(scene["labels"].max()) - 1
     rows, columns = np.nonzero(scene["labels"])
     top, left, bottom, right = scene["boxes"][0]
@@ -71,8 +73,8 @@ def test_settings_control_how_much_is_background():
   def share(rest):
     return np.mean([s["labels"] > 0 for s in scenes(rest, 40)])
 
-  assert share("most=1,low=8,high=8") < 0.015
-  assert share("least=4,most=4,low=24,high=24") > 0.15
+  assert share("most=1,low=0.16,high=0.17") < 0.015
+  assert share("least=4,most=4,low=0.5,high=0.5") > 0.15
 
 
 def test_the_splits_have_no_digit_in_common():
@@ -107,7 +109,8 @@ def test_it_is_a_data_set(section):
     ("heigth=32", "unknown argument 'heigth' of scenes; did you mean 'height'"),
     ("most=0", r"most' is 0; allowed: int from 1 to 50"),
     ("least=4", "least is 4 and most is 3; allowed: least up to most"),
-    ("high=60", r"high is 60; allowed: up to the scene's shorter side, 48"),
+    ("low=0.1", r"low is 0.1, digits of 5 pixels; allowed: digits of 6 pixels and more"),
+    ("high=1.5", r"high' is 1.5; allowed: float over 0 up to 1"),
     ("most=1)", "cannot read"),
   ],
 )

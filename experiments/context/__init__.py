@@ -1,0 +1,1 @@
+"""The experiment on context and resolution in segmentation networks."""

@@ -1,0 +1,1 @@
+"""The experiment on the skip connections of segmentation networks."""

@@ -1,0 +1,1 @@
+"""The experiment on losses for rare classes."""
