@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from nbclient import NotebookClient
+
 import cnnlab
 
 DOCS = Path(__file__).resolve().parent
@@ -35,6 +37,8 @@ exclude_patterns = ["extensions"]
 default_role = "code_or_link"
 html_theme = "furo"
 html_title = f"cnnlab {version}"
+html_theme_options = {"top_of_page_buttons": []}
+html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
@@ -54,5 +58,6 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
-nb_merge_streams = True
+# What a command prints is one output; MyST-NB's own merging would break lines where the parts meet.
+NotebookClient.coalesce_streams.default_value = True
 nb_output_stderr = "remove"  # progress

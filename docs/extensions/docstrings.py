@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import re
+from collections.abc import Iterator
 from types import ModuleType
 
 from sphinx.application import Sphinx
 
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Example|Examples|Note):$")
-# Outside of code, these would begin emphasis, substitutions and references.
-_MARKUP = re.compile(r"(`[^`]*`)|([*|]|_\b(?!\w))")
+# Code; what would begin emphasis, substitutions or references outside of it.
+_MARKUP = re.compile(r"(\w?)(`[^`]*`)(?=(\w?))|([*|]|_\b(?!\w))")
 
 
 def rewrite(
@@ -17,21 +20,30 @@ def rewrite(
 ) -> None:
   """Escapes characters that are no markup, and shows indented blocks as they are written."""
   new: list[str] = []
-  literal = section = False
-  for line in lines:
-    indented = line.startswith("  ")
-    if line and not indented:
-      section = bool(_SECTION.match(line))
-      if literal:
-        new.append("")
-      literal = False
-    elif indented and not literal and not section:
-      new += ["", "::", ""]
-      literal = True
-    new.append(line if literal else _MARKUP.sub(lambda m: m[1] or "\\" + m[2], line))
+  for literal, block in itertools.groupby(_marked(lines), key=operator.itemgetter(0)):
+    text = "\n".join(line for _, line in block)
+    new += ["", "::", "", text, ""] if literal else [_MARKUP.sub(_escape, text)]
   if isinstance(obj, ModuleType):
     new += _contents(obj)
-  lines[:] = new
+  lines[:] = "\n".join(new).split("\n")
+
+
+def _marked(lines: list[str]) -> Iterator[tuple[bool, str]]:
+  """Yields each line with whether it belongs to a block that is indented, but not in a section."""
+  literal = section = False
+  for line in lines:
+    if line and not line.startswith("  "):
+      section = bool(_SECTION.match(line))
+    if line:
+      literal = line.startswith("  ") and not section
+    yield literal, line
+
+
+def _escape(found: re.Match[str]) -> str:
+  if not found[2]:
+    return "\\" + found[4]
+  before = found[1] + "\\ " if found[1] else ""
+  return before + found[2] + ("\\ " if found[3] else "")
 
 
 def _contents(module: ModuleType) -> list[str]:
