@@ -181,13 +181,10 @@ def _split(place: Path, split: str, names: tuple[str, ...]) -> PairSource:
         f"{folder} has no {what} for {listing.listed(alone, 5)}: a pair has the same name, and a "
         "label map ends in .png"
       )
-  sources = (
-    FolderSource(
-      str(folder), (), tuple(found[stem] for stem in files), np.zeros(len(files), np.int32)
-    )
-    for folder, found in ((images, files), (maps, labels))
-  )
-  source = PairSource(*sources, names)
+  unclassed = np.zeros(len(files), np.int32)
+  pictures = FolderSource(str(images), (), tuple(files.values()), unclassed)
+  paired = FolderSource(str(maps), (), tuple(labels[stem] for stem in files), unclassed)
+  source = PairSource(pictures, paired, names)
   source.check_sizes()
   return source
 

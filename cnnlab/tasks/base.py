@@ -106,6 +106,9 @@ class Preprocessing(Protocol):
   def eval(self, batch: Batch) -> Batch:
     """Returns the batch with images as the network takes them."""
 
+  def eval_views(self, images: Array) -> Array:
+    """Returns the crops that an evaluation sees, and their mirror images, [views, batch, ...]."""
+
   def normalize(self, images: Array) -> Array:
     """Returns whole images as the network takes them."""
 

@@ -191,7 +191,7 @@ class Segmentation(Task):
     # Where nothing is labelled, the mean is 0 rather than undefined.
     return Loss(total, jnp.maximum(_labelled(labels).sum(), 1e-6))
 
-  def labels(self, batch: Batch) -> Array:
+  def labels(self, batch: Batch | Prediction) -> Array:
     """Returns indices into `class_names`, int32 [batch, height, width]; `IGNORED` elsewhere."""
     table = np.full(256, IGNORED, np.int32)
     table[list(self.kept)] = np.arange(len(self.kept))
@@ -219,7 +219,7 @@ class Segmentation(Task):
 
   def summarize(self, sums: HostSums) -> dict[str, MetricValue]:
     """Returns cross-entropy in nats per pixel, the scores of the confusion matrix, and the count."""
-    confusion = measures.confusion_matrix(sums["confusion"])
+    confusion = measures.confusion_matrix(np.asarray(sums["confusion"]))
     pixels = int(confusion.sum())
     return {
       "cross_entropy": float(sums["cross_entropy"]) / pixels if pixels else None,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from cnnlab.tasks.base import HostSums, MetricValue
+from cnnlab.tasks.base import MetricValue
 from cnnlab.tasks.segmentation_losses import IGNORED
 
 _BITS = 16  # of the lower of the two words in which sums are kept
@@ -34,7 +34,7 @@ def confusion_words(labels: Array, predictions: Array, classes: int) -> Array:
   return jnp.stack([counts & (2**_BITS - 1), counts >> _BITS])
 
 
-def confusion_matrix(words: HostSums) -> np.ndarray:
+def confusion_matrix(words: Array | np.ndarray) -> np.ndarray:
   """Returns int64 [true class, predicted class] from summed `confusion_words`."""
   low, high = np.asarray(words).astype(np.int64)
   return (high << _BITS) + low
