@@ -119,3 +119,10 @@ def clock(seconds: float) -> str:
   if not hours:
     return f"{minute}:{second:02d}"
   return f"{f'{days} d ' if days else ''}{hour}:{minute:02d}:{second:02d}"
+
+
+def steps_per_second(rate: float) -> str:
+  """Returns a rate as `0.025 steps/s`, `12.3 steps/s` or `1,234 steps/s`; empty for none."""
+  if not rate:
+    return ""
+  return f"{rate:.3g} steps/s" if rate < 1000 else f"{rate:,.0f} steps/s"

@@ -6,99 +6,154 @@ import time
 from collections import deque
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from cnnlab.lab import tuning
 from cnnlab.lab.report import wording
+from cnnlab.terminal import ProgressLine, clock, steps_per_second
 
 _COLORS = {"done": "green", "interrupted": "yellow"}
 _WINDOW = 20.0  # seconds over which the rate of steps is averaged
+_QUIET = 300.0  # seconds without a line, after which one tells how far the sweep is
 
 
 class SweepDisplay:
-  """The bar of a sweep; without a terminal, only the lines.
+  """The bar of a sweep; without a terminal, only lines.
 
   Args:
     console: where to draw.
     runs: in the whole sweep.
     finished: of these, already before this session.
-    title: the bar's text, a description of the workers.
+    title: a description of the workers.
   """
 
   def __init__(self, console: Console, runs: int, finished: int, title: str):
-    self._console = console
-    self._runs, self._finished, self._before = runs, finished, finished
-    self._parts: dict[str, tuple[int, int]] = {}  # of the runs under way: step, total steps
-    self._origin: dict[str, int] = {}  # the step at which each began in this session
+    self._console, self._title = console, title
+    self._runs, self._finished = runs, finished
+    self._what = "runs"
+    self._under_way: dict[str, _Run] = {}
+    self._seconds: list[float] = []  # of the runs that have ended well
     self._past_steps = 0
-    self._began = time.monotonic()
-    self._history: deque[tuple[float, int]] = deque([(self._began, 0)])
-    self._progress = Progress(
-      SpinnerColumn(),
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=None),
-      TextColumn("{task.fields[shown]}"),
-      console=console,
-      disable=not console.is_terminal,
-      transient=True,
-    )
-    self._task = self._progress.add_task(title, total=runs, completed=finished, shown="")
+    self._history: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+    self._last_line = time.monotonic()
+    self._live = Live(console=console, get_renderable=self._render, transient=True)
 
   def __enter__(self) -> SweepDisplay:
-    self._progress.start()
+    if self._console.is_terminal:
+      self._live.start()
     return self
 
   def __exit__(
     self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
   ) -> None:
-    self._progress.stop()
+    self._live.stop()
+
+  def started(self, name: str) -> None:
+    """Records that a worker has taken a run."""
+    self._under_way[name] = _Run()
+    self._what = "tuning runs" if f"/{tuning.FOLDER}/" in name else "runs"
 
   def progress(self, name: str, step: int, total: int) -> None:
     """Records the progress of a run."""
-    self._origin.setdefault(name, step)
-    self._parts[name] = (step, total)
+    self._under_way.setdefault(name, _Run()).progress(step, total)
 
   def finished(self, name: str, status: str, text: str, seconds: float) -> None:
     """Records that a run ended, and prints a line about it."""
-    step, _ = self._parts.pop(name, (0, 0))
-    self._past_steps += step - self._origin.pop(name, step)
+    self._past_steps += self._under_way.pop(name, _Run()).gained
     if status != "interrupted":
       self._finished += 1
+    if status == "done" and seconds:
+      self._seconds.append(seconds)
     color = _COLORS.get(status, "red")
     shown = escape(text.splitlines()[0]) if text else ""
-    self._progress.console.print(
-      f"[{color}]{status:<11}[/] {escape(name)}  {shown}  [dim]{wording.duration(seconds)}[/]",
-      highlight=False,
-      soft_wrap=True,
-    )
-    self.refresh()
+    self._line(f"[{color}]{status:<11}[/] {escape(name)}  {shown}  {wording.duration(seconds)}")
 
   def note(self, text: str) -> None:
     """Prints a note on a line of its own."""
-    self._progress.console.print(f"[yellow]{escape(text)}[/]", highlight=False, soft_wrap=True)
+    self._line(f"[yellow]{escape(text)}[/]")
 
   def refresh(self) -> None:
-    """Redraws the bar: runs, steps per second, time left."""
-    parts = sum(step / total for step, total in self._parts.values() if total)
-    completed = self._finished + parts
-    gained = (
-      completed
-      - self._before
-      - sum(self._origin[name] / total for name, (_, total) in self._parts.items() if total)
-    )
-    left = self._runs - completed
-    elapsed = time.monotonic() - self._began
-    eta = wording.duration(elapsed * left / gained) if gained > 0 else "–"
-    shown = f"{self._finished}/{self._runs} runs  {self._rate():.0f} steps/s  {eta} left"
-    self._progress.update(self._task, completed=completed, shown=shown)
+    """Prints how far the sweep is, where no bar does, and nothing was printed for long."""
+    if not self._console.is_terminal and time.monotonic() - self._last_line > _QUIET:
+      self._line(f"{self._text()}  {'  '.join(filter(None, self._details()))}")
+
+  def _line(self, text: str) -> None:
+    self._console.print(text, highlight=False, soft_wrap=True)
+    self._last_line = time.monotonic()
+
+  def _render(self) -> RenderableType:
+    parts = sum(run.share for run in list(self._under_way.values()))
+    share = (self._finished + parts) / max(self._runs, 1)
+    return ProgressLine(self._text(), share, [self._title, *self._details()])
+
+  def _text(self) -> str:
+    return f"{self._finished}/{self._runs} {self._what}"
+
+  def _details(self) -> list[str]:
+    starting = sum(not run.gained for run in list(self._under_way.values()))
+    left = self.left()
+    return [
+      steps_per_second(self._rate()),
+      f"{starting} starting" if starting else "",
+      "" if left is None else f"{clock(left)} left",
+    ]
+
+  def left(self) -> float | None:
+    """Returns the seconds until all runs of this stage have ended; None before anything is known.
+
+    A run that has not begun takes as long as those that have, their start and evaluations included.
+    """
+    under_way = list(self._under_way.values())
+    known = [*self._seconds, *(run.whole for run in under_way if run.gained)]
+    if not known or not under_way:
+      return None
+    usual = sum(known) / len(known)
+    rests = [max(0.0, (run.whole if run.gained else usual) - run.age) for run in under_way]
+    waiting = max(0, self._runs - self._finished - len(under_way))
+    return max(*rests, (sum(rests) + waiting * usual) / len(under_way))
 
   def _rate(self) -> float:
     now = time.monotonic()
-    under_way = sum(step - self._origin[name] for name, (step, _) in self._parts.items())
-    steps = self._past_steps + under_way
+    steps = self._past_steps + sum(run.gained for run in list(self._under_way.values()))
     self._history.append((now, steps))
     while len(self._history) > 2 and now - self._history[0][0] > _WINDOW:
       self._history.popleft()
     then, before = self._history[0]
     return (steps - before) / (now - then) if now > then else 0.0
+
+
+class _Run:
+  """A run under way: when it was taken, and its steps in this session."""
+
+  def __init__(self) -> None:
+    self._taken = time.monotonic()
+    self._began: tuple[float, int] | None = None  # when it told of a step first, and which
+    self._step = self._total = 0
+    self._seen = self._taken
+
+  def progress(self, step: int, total: int) -> None:
+    self._seen = time.monotonic()
+    self._began = self._began or (self._seen, step)
+    self._step, self._total = step, total
+
+  @property
+  def share(self) -> float:
+    return self._step / self._total if self._total else 0.0
+
+  @property
+  def gained(self) -> int:
+    """Steps since the first that it told of."""
+    return self._step - self._began[1] if self._began else 0
+
+  @property
+  def age(self) -> float:
+    return time.monotonic() - self._taken
+
+  @property
+  def whole(self) -> float:
+    """Seconds that it will have taken, at the rate so far."""
+    assert self._began is not None
+    began, first = self._began
+    return began - self._taken + (self._seen - began) / self.gained * (self._total - first)

@@ -55,7 +55,7 @@ class Queue:
     while self._waiting:
       spec = self._waiting.popleft()
       if self._to_do(spec):
-        self._began[spec.name] = time.monotonic()
+        self._take(spec)
         return spec
     return None
 
@@ -66,9 +66,13 @@ class Queue:
       if len(taken) < most and spec.name in names:
         self._waiting.remove(spec)
         if self._to_do(spec):
-          self._began[spec.name] = time.monotonic()
+          self._take(spec)
           taken.append(spec)
     return taken
+
+  def _take(self, spec: RunSpec) -> None:
+    self._began[spec.name] = time.monotonic()
+    self._display.started(spec.name)
 
   def end(self, spec: RunSpec, outcome: Mapping[str, Any]) -> None:
     """Records the outcome of a run that was taken: `status`, `reason` and `result`."""

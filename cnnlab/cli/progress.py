@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 
 from cnnlab.metrics import Metric
 from cnnlab.runs.pace import Pace, Work
-from cnnlab.terminal import Fitted, ProgressLine, SafeConsole, clock
+from cnnlab.terminal import Fitted, ProgressLine, SafeConsole, clock, steps_per_second
 from cnnlab.types import JsonMapping
 
 _RECURRING = (Work.TRAIN, Work.EVALUATE, Work.EVALUATE_TRAINSET, Work.SAVE)
@@ -57,9 +57,8 @@ class TrainProgress:
       self._line([*line, *self._details()])
 
   def _details(self) -> list[str]:
-    pace, left = self.pace, self.pace.left()
-    rate = pace.rate()
-    details = [f"{rate:.3g} steps/s" if rate < 100 else f"{rate:,.0f} steps/s"] if rate else []
+    left = self.pace.left()
+    details = [steps_per_second(self.pace.rate())]
     return details if left is None else [*details, f"{clock(left)} left"]
 
   def _line(self, parts: list[str]) -> None:

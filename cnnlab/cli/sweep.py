@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -221,6 +222,8 @@ def _examine(
     examined = examine(rest)
   broken = [one for one in examined if one.error]
   if len(broken) == len(examined):
+    if arguments.dry_run:
+      console.print("cost: not known before this is mended:")
     raise ConfigError(broken[0].error)
   check_measures(experiment, rest, examined)
   same = [str(one) for one in unwired(examined, rest)]
@@ -247,12 +250,20 @@ def _print_cost(
   from concurrent.futures import ProcessPoolExecutor
   from multiprocessing import get_context
 
-  from cnnlab.lab.cost import estimate_cost, measure, rate_of_runs, remembered, scaled
+  from cnnlab.lab.cost import (
+    compiled_folders,
+    estimate_cost,
+    measure,
+    rate_of_runs,
+    remembered,
+    scaled,
+  )
   from cnnlab.lab.wiring import check_settings
   from cnnlab.launch.hardware import shares
 
   share = shares(arguments.workers, len(tuning) + len(specs))[0]
   whole = [one.label for one in examined if not one.error]
+  compiled = compiled_folders([*tuning, *specs])
   timed = next(spec for spec in specs if spec.label in whole)
   rate = rate_of_runs(Path(arguments.root) / experiment.name)
   rate = rate or remembered(timed, len(share.cores))
@@ -261,9 +272,10 @@ def _print_cost(
       console.status("estimating the cost"),
       ProcessPoolExecutor(1, get_context("spawn"), initializer=share.claim) as pool,
     ):
+      asked = time.time()
       pool.submit(check_settings, [spec.to_dict() for spec in tuning]).result()
-      rate = rate or pool.submit(measure, timed.to_dict(), len(share.cores)).result()
-  plans = [(specs, examined), (tuning, scaled(examined, specs, tuning))]
+      rate = rate or pool.submit(measure, timed.to_dict(), len(share.cores), asked).result()
+  stages = [(tuning, scaled(examined, specs, tuning)), (specs, examined)]
   workers = len(shares(arguments.workers, sum(one.to_do for one in (*tuning, *specs))))
-  cost = estimate_cost(plans, rate, workers)
-  console.print(str(cost), highlight=False, soft_wrap=True)
+  cost = estimate_cost(stages, rate, workers, compiled)
+  console.print(str(cost), highlight=False, soft_wrap=not console.is_terminal)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -21,25 +23,37 @@ from cnnlab.lab.report import wording
 from cnnlab.lab.wiring import Examined
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import Run, find_runs
+from cnnlab.runs.pace import TRAINING_FACTOR
 from cnnlab.terminal import log_to_stderr
 from cnnlab.types import JsonMapping
 
-TRAINING_FACTOR = 3  # a training step costs about three forward passes: the gradients cost two more
+if TYPE_CHECKING:
+  from cnnlab.train.setup import Setup
+  from cnnlab.train.state import State
+
+T = TypeVar("T")
 TIMED_SECONDS = 1.0  # of training steps, to measure a rate
+EVALUATED_SECONDS = 0.3  # of evaluation steps
 
 
 class Rate(NamedTuple):
-  """How fast this machine trains: multiply-adds per second, and the seconds before a run's steps.
+  """How fast one worker of this machine is.
 
   Attributes:
-    multiply_adds: per second of one worker.
-    overhead: seconds that each run takes to start and to compile.
+    multiply_adds: per second of training.
+    overhead: seconds of each run besides its steps: data, network, compiled programs from the cache.
     source: how it was measured, in words.
+    evaluated: multiply-adds per second of evaluation; infinite where the overhead includes it.
+    compile: seconds more for the first run of a variant whose programs are not in the cache.
+    start: seconds until a new worker begins its first run.
   """
 
   multiply_adds: float
   overhead: float
   source: str
+  evaluated: float = math.inf
+  compile: float = 0.0
+  start: float = 0.0
 
 
 class CostEstimate(NamedTuple):
@@ -48,52 +62,67 @@ class CostEstimate(NamedTuple):
   Attributes:
     runs: number of runs.
     multiply_adds: total over these runs: training, forward and backward, and evaluations.
+    seconds: wall-clock time, the start of the workers included.
     rate: of one worker.
     workers: number of runs trained at the same time.
   """
 
   runs: int
   multiply_adds: float
+  seconds: float
   rate: Rate
   workers: int
 
-  @property
-  def seconds(self) -> float:
-    """Wall-clock time."""
-    one_by_one = self.multiply_adds / self.rate.multiply_adds + self.runs * self.rate.overhead
-    return one_by_one / self.workers
-
   def __str__(self) -> str:
+    rate = self.rate
     at_a_time = f"{self.workers} run{'s' * (self.workers > 1)} at a time"
+    parts = [
+      f"{wording.count(rate.multiply_adds)} multiply-adds/s",
+      f"{rate.overhead:.1f} s a run to set up",
+      *([f"{rate.compile:.1f} s a variant to compile"] if rate.compile else []),
+      *([f"{rate.start:.1f} s to start"] if rate.start else []),
+    ]
     return (
-      f"cost: {wording.count(self.multiply_adds)} multiply-adds for {self.runs} runs, about "
-      f"{wording.duration(self.seconds)} with {at_a_time} at "
-      f"{wording.count(self.rate.multiply_adds)}/s each and {self.rate.overhead:.1f} s to start "
-      f"({self.rate.source})"
+      f"cost: about {wording.duration(self.seconds)} for {self.runs} runs, {at_a_time}; "
+      f"{wording.count(self.multiply_adds)} multiply-adds\n"
+      f"      each worker: {', '.join(parts)} ({rate.source})"
     )
 
 
 def estimate_cost(
-  parts: Iterable[tuple[Sequence[RunSpec], Sequence[Examined]]], rate: Rate, workers: int
+  stages: Iterable[tuple[Sequence[RunSpec], Sequence[Examined]]],
+  rate: Rate,
+  workers: int,
+  compiled: Iterable[str] = (),
 ) -> CostEstimate:
   """Returns the cost of the runs that are not finished.
 
   Args:
-    parts: plans whose runs cost what was examined of their variants; a variant with an error counts
-      as zero.
+    stages: plans, one after the other, whose runs cost what was examined of their variants; a
+      variant with an error counts as zero.
     rate: of one worker.
     workers: number of runs trained at the same time.
+    compiled: folders of runs whose programs are in the cache; see `compiled_folders`.
   """
-  runs, total = 0, 0.0
-  for specs, examined in parts:
-    per_run = {
-      one.label: one.multiply_adds * (TRAINING_FACTOR * one.images + one.eval_images)
-      for one in examined
-    }
+  runs, total, seconds, most = 0, 0.0, 0.0, 1
+  seen = set(compiled)
+  for specs, examined in stages:
+    found = {one.label: one for one in examined}
     todo = [spec for spec in specs if spec.to_do]
-    runs += len(todo)
-    total += sum(per_run.get(spec.label, 0) for spec in todo)
-  return CostEstimate(runs, total, rate, max(1, min(workers, runs)))
+    busy = [rate.start] * max(1, min(workers, len(todo)))  # until when each worker is, a heap
+    for spec in todo:
+      one = found.get(spec.label, Examined(spec.label))
+      trained = TRAINING_FACTOR * one.images * one.multiply_adds
+      evaluated = one.eval_images * one.multiply_adds
+      fresh = _folder(spec) not in seen
+      seen.add(_folder(spec))
+      own = rate.overhead + fresh * rate.compile
+      own += trained / rate.multiply_adds + evaluated / rate.evaluated
+      heapq.heapreplace(busy, busy[0] + own)
+      total += trained + evaluated
+    runs, most = runs + len(todo), max(most, len(busy))
+    seconds += max(busy) if todo else 0.0
+  return CostEstimate(runs, total, seconds, rate, most)
 
 
 def scaled(
@@ -131,7 +160,8 @@ def rate_of_runs(root: Path) -> Rate | None:
     except (RunError, KeyError):
       continue  # a damaged run tells nothing
     rates.append(TRAINING_FACTOR * cost * speed)
-    overheads.append(max(0.0, float(run.status.get("seconds") or 0.0) - steps * batch / speed))
+    seconds = sum(run.status.get("spent", {}).values()) or run.status.get("seconds") or 0.0
+    overheads.append(max(0.0, float(seconds) - steps * batch / speed))
   if not rates:
     return None
   median = pd.DataFrame({"rate": rates, "overhead": overheads}).median()
@@ -141,7 +171,7 @@ def rate_of_runs(root: Path) -> Rate | None:
 
 
 def remembered(spec: RunSpec, cores: int) -> Rate | None:
-  """Returns the rate that `measure` has found on this machine for the same run; does not import JAX.
+  """Returns the rate that `measure` has found on this machine for the same run; imports no JAX.
 
   Args:
     spec: the run.
@@ -151,29 +181,55 @@ def remembered(spec: RunSpec, cores: int) -> Rate | None:
   return None if entry is None else Rate(**entry[1])
 
 
-def measure(spec: JsonMapping, cores: int) -> Rate:
-  """Returns the rate at which this process trains a run; it is timed for a second, and remembered.
+def measure(spec: JsonMapping, cores: int, asked: float) -> Rate:
+  """Returns how fast this process is at a run; it is timed for seconds, and remembered.
 
   Args:
     spec: `RunSpec.to_dict()`.
     cores: that this process may use.
+    asked: when this process was started, by `time.time`.
 
   Raises:
     ConfigError, DataError, ShapeError: the run cannot be set up.
   """
-  return Rate(**cached(_key(spec, cores), lambda: ({}, _measure(spec)._asdict()))[1])
+  import cnnlab.train  # noqa: F401, what a worker imports before its first run
+
+  start = time.time() - asked
+  return Rate(**cached(_key(spec, cores), lambda: ({}, _measure(spec, start)._asdict()))[1])
+
+
+def remember_compiled(spec: JsonMapping) -> None:
+  """Remembers that the programs of a run's variant are in the cache of compiled programs."""
+  cached(_compiled_key(spec), lambda: ({}, True))
+
+
+def compiled_folders(specs: Iterable[RunSpec]) -> set[str]:
+  """Returns the folders, `<variant>` or `<variant>/tuning/<setting>`, whose runs were trained here.
+
+  Their programs are in the cache, since they do not depend on the seed.
+  """
+  first = {_folder(spec): spec for spec in specs}
+  return {name for name, spec in first.items() if stored(_compiled_key(spec.to_dict()))}
+
+
+def _folder(spec: RunSpec) -> str:
+  return spec.name.rpartition("/")[0]
+
+
+def _machine() -> list[object]:
+  return [processor(), os.environ.get("CUDA_VISIBLE_DEVICES"), version("jax"), version("cnnlab")]
+
+
+def _compiled_key(spec: JsonMapping) -> list[object]:
+  return ["compiled", to_plain(resolve(spec)) | {"seed": 0}, *_machine()]
 
 
 def _key(spec: JsonMapping, cores: int) -> list[object]:
-  machine = [platform.node(), processor(), cores, os.environ.get("CUDA_VISIBLE_DEVICES")]
-  return ["rate", to_plain(resolve(spec)), *machine, version("jax"), version("cnnlab")]
+  return ["rate of a worker", to_plain(resolve(spec)), platform.node(), cores, *_machine()]
 
 
-def _measure(spec: JsonMapping) -> Rate:
-  """Returns the rate of this process.
-
-  Args:
-    spec: `RunSpec.to_dict()`.
+def _measure(spec: JsonMapping, start: float) -> Rate:
+  """Returns the rate of this process, which took `start` seconds to begin.
 
   Raises:
     ConfigError, DataError, ShapeError: the run cannot be set up.
@@ -187,27 +243,69 @@ def _measure(spec: JsonMapping) -> Rate:
   enable_compile_cache()
   began = time.perf_counter()
   setup = prepare(resolve(spec), spec["overrides"])
+  loaded = time.perf_counter() - began
   try:
-    parallel, program, split = setup.parallel, setup.program, setup.data.train
+    first, _ = _timed(lambda: _compile(setup))
+    again, (state, step, evaluate) = _timed(lambda: _compile(setup))  # from the cache
+    parallel, split = setup.parallel, setup.data.train
     constants, key = parallel.put(split.constants), parallel.put(setup.key)
     batches = split.train_batches(0)
-    first = parallel.put_batch(next(batches))
-    state = parallel.init(program)(constants, first, key)
-    step = parallel.train(program)
-    state, loss = step(state, constants, first, key)
-    jax.block_until_ready(loss)
-    overhead, steps = time.perf_counter() - began, 0
-    began = time.perf_counter()
-    while time.perf_counter() - began < TIMED_SECONDS:
+
+    def train() -> None:
+      nonlocal state
       state, loss = step(state, constants, parallel.put_batch(next(batches)), key)
       jax.block_until_ready(loss)
-      steps += 1
-    seconds = (time.perf_counter() - began) / steps
+
+    train()
+    train_seconds = _repeated(train, TIMED_SECONDS)
+    evaluate_seconds = _repeated(lambda: evaluate(state), EVALUATED_SECONDS)
   finally:
     setup.data.close()
-  cost = TRAINING_FACTOR * _multiply_adds(setup.resolved) * setup.resolved["batch_size"]
-  return Rate(cost / seconds, overhead, f"timed here with {spec['label']!r}")
+  cost = max(1, setup.resolved["derived"]["multiply_adds"])
+  return Rate(
+    TRAINING_FACTOR * cost * setup.resolved["batch_size"] / train_seconds,
+    loaded + again,
+    f"timed here with {spec['label']!r}",
+    cost * setup.resolved["derived"]["eval_batch_size"] / evaluate_seconds,
+    max(0.0, first - again),
+    start,
+  )
 
 
-def _multiply_adds(resolved: Mapping[str, dict]) -> int:
-  return max(1, resolved["derived"]["multiply_adds"])
+def _compile(setup: Setup) -> tuple[State, Callable, Callable[[State], None]]:
+  """Returns a state, the training step, and a function that evaluates a state on a batch."""
+  import jax
+
+  from cnnlab.train.step import evaluation_zeros
+
+  parallel, program, data = setup.parallel, setup.program, setup.data
+  constants, key = parallel.put(data.train.constants), parallel.put(setup.key)
+  batch = parallel.put_batch(next(data.train.train_batches(0)))
+  state = parallel.init(program)(constants, batch, key)
+  step = parallel.train(program)
+  step.lower(state, constants, batch, key).compile()
+  eval_constants = parallel.put(data.eval.constants)
+  eval_batch = parallel.put_batch(next(data.eval.eval_batches()))
+  eval_step = parallel.evaluate(program)
+
+  def evaluate(state: State) -> None:
+    zeros = parallel.put(evaluation_zeros(program, state, eval_constants, eval_batch))
+    jax.block_until_ready(eval_step(state, eval_constants, eval_batch, zeros))
+
+  evaluate(state)
+  return state, step, evaluate
+
+
+def _timed(act: Callable[[], T]) -> tuple[float, T]:
+  began = time.perf_counter()
+  result = act()
+  return time.perf_counter() - began, result
+
+
+def _repeated(act: Callable[[], object], seconds: float) -> float:
+  """Returns the mean seconds of an action that is repeated for about so long."""
+  began, count = time.perf_counter(), 0
+  while not count or time.perf_counter() - began < seconds:
+    act()
+    count += 1
+  return (time.perf_counter() - began) / count

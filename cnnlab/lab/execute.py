@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cnnlab.errors import RunError
+from cnnlab.lab.cost import remember_compiled
 from cnnlab.lab.experiment import COST_FILE
 from cnnlab.lab.plan import resolve, run_state
 from cnnlab.lab.report import wording
@@ -40,6 +41,7 @@ def execute_run(spec: JsonMapping, report: Callable[[int, int], None]) -> dict[s
   except Exception as error:  # an error in one run must not stop the sweep
     return _outcome(directory, error)
   _record_memory(directory, peak_before)
+  remember_compiled(spec)
   return _outcome(directory, None)
 
 

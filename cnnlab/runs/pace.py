@@ -118,6 +118,10 @@ class Pace:
     """Returns the seconds until the run ends, evaluations included; None before the first step."""
     return None if self._due is None else max(0.0, self._due - time.monotonic())
 
+  def all_spent(self) -> dict[Work, float]:
+    """Returns {work: seconds} so far, the work under way included."""
+    return self.spent | {self.doing: self._seconds_of(self.doing)}
+
   def rate(self) -> float:
     """Returns the steps in a second of training."""
     return self._trained / max(self._seconds_of(Work.TRAIN), 1e-9)

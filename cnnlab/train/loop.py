@@ -213,7 +213,8 @@ class Session:
     self.pace.turn_to(Work.FINISH)
     self.checkpoints.wait()
     draw_predictions(self.setup, state, self.run.path / "pictures")
-    self.run.set_status("done", step=step, seconds=self._seconds(), metrics=self.row)
+    spent = {str(work): round(seconds, 3) for work, seconds in self.pace.all_spent().items()}
+    self.run.set_status("done", step=step, seconds=self._seconds(), spent=spent, metrics=self.row)
 
   def _call(self, state: State, batches: Iterator[Any], count: int) -> tuple[State, Array]:
     """Starts the next `count` steps in one call; returns the state after them and their losses."""
