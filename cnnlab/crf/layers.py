@@ -17,11 +17,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnlab.annotations import Count, NonNegative, Positive, ProperFraction, Whole
+from cnnlab.calls import read_call
 from cnnlab.crf.cells import approximate
 from cnnlab.crf.gaussian import appearance_features, exact, normalized, smoothness
 from cnnlab.crf.grid import grid_messages
 from cnnlab.crf.mean_field import Messages, mean_field, potts
-from cnnlab.errors import ConfigError, ShapeError, unknown
+from cnnlab.errors import ConfigError, ShapeError, shown, unknown
 from cnnlab.settings import bind
 
 Constants = dict[str, jax.Array | float]
@@ -145,6 +146,23 @@ class FullyConnectedCrf(Crf):
 
 
 CRFS: dict[str, type[Crf]] = {"grid": GridCrf, "fully_connected": FullyConnectedCrf}
+
+
+def read_crf(text: str, key: str) -> Crf:
+  """Returns the field that a text such as "grid" or "fully_connected(color_width=0.3)" spells.
+
+  Args:
+    text: a name, and the options that differ from their defaults.
+    key: the config key, for messages.
+
+  Raises:
+    ConfigError: not of this form, or what `create_crf` refuses.
+  """
+  try:
+    name, options = read_call(text)
+  except ValueError as error:
+    raise ConfigError(f"config key {key!r}: cannot read {shown(text)}; {error}") from error
+  return create_crf(name, **options)
 
 
 def create_crf(name: str, **options: Any) -> Crf:

@@ -14,6 +14,7 @@ from flax.typing import Collection, VariableDict
 from jax import Array
 
 from cnnlab.annotations import Between, Fraction, NonNegative
+from cnnlab.crf import read_crf, refined
 from cnnlab.errors import ConfigError, DataError, unknown
 from cnnlab.metrics import Metric
 from cnnlab.models import create_model
@@ -60,6 +61,9 @@ class SegmentationSettings:
     auxiliary_weight: weight of the loss of each auxiliary head, whose logits a network returns in
       training as `feats['auxiliary_logits']` (arXiv:1612.01105, section 4.2).
     boundary_tolerance: of the boundary F-score, as a fraction of the image's diagonal.
+    crf: a random field that refines the logits, with the options that differ from their defaults,
+      such as 'fully_connected(color_width=0.3)'; empty: none. It acts in evaluation alone, unless
+      its option `learned` makes it a part of what is trained; see `cnnlab.crf`.
   """
 
   labels: str = ""
@@ -69,6 +73,7 @@ class SegmentationSettings:
   dice: Fraction = 0.0
   auxiliary_weight: NonNegative = 0.4
   boundary_tolerance: Annotated[float, Between(0, 1, over=True)] = 0.0075
+  crf: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +151,7 @@ class Segmentation(Task):
     """Returns the segmentation network with as many outputs as there are classes.
 
     Raises:
-      ConfigError: `model.num_classes` is another number.
+      ConfigError: `model.num_classes` is another number, or `crf` spells no field.
     """
     classes = len(self.class_names)
     options = {"num_classes": classes} | dict(options)
@@ -155,7 +160,9 @@ class Segmentation(Task):
         f"config key 'model.num_classes' is {options['num_classes']}; the data have {classes} "
         "classes that count: leave it out"
       )
-    return create_model(options.pop("name"), dtype=dtype, **options)
+    network = create_model(options.pop("name"), dtype=dtype, **options)
+    field = self.settings.crf
+    return refined(network, read_crf(field, "task.crf")) if field else network
 
   def check(self, out: Output, preprocess: Preprocessing) -> None:
     """Raises ConfigError unless the network returns logits for each pixel, and all are evaluated."""

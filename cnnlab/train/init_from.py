@@ -1,4 +1,4 @@
-"""Starting from another run's weights, whole or below a prefix; only the head may differ."""
+"""Starting from another run's weights, whole or below a prefix; only head and field may differ."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cnnlab.train.state import State
 log = logging.getLogger(__name__)
 
 HEAD = "head"  # a part of the path of every classifier's parameters
+FIELD = "crf"  # that of a random field on top of a network
 SHOWN = 8  # names in a message
 
 ParameterPath = tuple[str, ...]
@@ -57,9 +58,10 @@ def start_from(directory: str, state: State) -> State:
 
   Paths and shapes are compared as they are, or with the prefix of one network left out, so that a
   classifier's weights start the encoder of a larger network and the other way round. Within the
-  corresponding parts, only the head may differ; what lies outside of them here is made anew. Batch
-  norm's scale and bias are found whether they are parameters or frozen, so that a network may
-  continue with norm='frozen_batch'. Averaged weights are preferred where the run has them.
+  corresponding parts, only the head and a random field may differ; what lies outside of them here
+  is made anew. Batch norm's scale and bias are found whether they are parameters or frozen, so that
+  a network may continue with norm='frozen_batch'. Averaged weights are preferred where the run has
+  them.
 
   Args:
     directory: a run's or a checkpoint's, such as `cnnlab convert` writes.
@@ -106,7 +108,7 @@ def _refuse_differences(directory: str, mapped: Mapped, source: Leaves, wanted: 
   pairs = {p: there + p[len(here) :] for p in wanted if p[: len(here)] == here}
   used = set(pairs.values())
   pairs |= {here + q[len(there) :]: q for q in source if q[: len(there)] == there and q not in used}
-  differing = [p for p in pairs if p not in mapped.taken and HEAD not in p]
+  differing = [p for p in pairs if p not in mapped.taken and not {HEAD, FIELD} & {*p}]
   if differing or not mapped.taken:
     named = sorted(
       f"{'/'.join(p)} ({_shape(source.get(pairs[p]))} there, {_shape(wanted.get(p))} here)"

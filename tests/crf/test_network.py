@@ -3,34 +3,26 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from flax import traverse_util
 
-from cnnlab.crf import Refined, create_crf
+from cnnlab.crf import create_crf, refined
+from cnnlab.models import create_model
 
+UNET = {"num_classes": 4, "features": (2, 3), "norm": "none", "dropout": 0.0}
 IMAGES = np.random.default_rng(0).normal(size=(2, 6, 8, 3)).astype(np.float32)
 
 
-class Pointwise(nn.Module):
-  """A network of one convolution."""
-
-  @nn.compact
-  def __call__(self, x, *, train):
-    logits = nn.Conv(4, (3, 3), name="head")(x)
-    return logits, {"stage1": x}
-
-
 def test_a_fixed_field_leaves_the_network_and_its_training_as_they_are():
-  alone, crf = Pointwise(), create_crf("grid")
-  refined = Refined(Pointwise(), crf)
+  alone, crf = create_model("unet", **UNET), create_crf("grid")
+  both = refined(alone, crf)
   variables = alone.init(jax.random.key(0), IMAGES, train=False)
-  own = refined.init(jax.random.key(0), IMAGES, train=False)
+  own = both.init(jax.random.key(0), IMAGES, train=False)
   jax.tree.map(np.testing.assert_array_equal, own, variables)
   logits, feats = alone.apply(variables, IMAGES, train=True)
-  trained = refined.apply(variables, IMAGES, train=True)
+  trained = both.apply(variables, IMAGES, train=True)
   np.testing.assert_array_equal(trained[0], logits)
   assert trained[1].keys() == feats.keys()
-  evaluated, feats = refined.apply(variables, IMAGES, train=False)
+  evaluated, feats = both.apply(variables, IMAGES, train=False)
   np.testing.assert_array_equal(feats["unary_logits"], logits)
   np.testing.assert_array_equal(evaluated, crf.apply({}, logits, IMAGES))
   assert np.abs(evaluated - jax.nn.log_softmax(logits)).max() > 0.01
@@ -38,12 +30,12 @@ def test_a_fixed_field_leaves_the_network_and_its_training_as_they_are():
 
 def test_a_learned_field_is_trained_with_the_network():
   crf = create_crf("fully_connected", learned="all", cells=0, iterations=2, position_width=3.0)
-  refined = Refined(Pointwise(), crf)
-  params = refined.init(jax.random.key(0), IMAGES, train=True)["params"]
-  assert params.keys() == {"head", "crf"}
+  both = refined(create_model("unet", **UNET), crf)
+  params = both.init(jax.random.key(0), IMAGES, train=True)["params"]
+  assert params.keys() == {"encoder", "head", "crf"}
 
   def loss(params):
-    log_q, _ = refined.apply({"params": params}, IMAGES, train=True)
+    log_q, _ = both.apply({"params": params}, IMAGES, train=True)
     return -jnp.mean(log_q[..., 0])
 
   gradients = traverse_util.flatten_dict(jax.jit(jax.grad(loss))(params), sep="/")

@@ -1,0 +1,1 @@
+"""The experiment on random fields over the scores of a segmentation network."""

@@ -1,0 +1,72 @@
+"""A network's own scores, with a grid of neighbors, and with a fully connected random field.
+
+Source: arXiv:1210.5644 (table 1: a fully connected field beats a grid, which beats the scores alone) and
+arXiv:1412.7062 (table 1: the field on a network's scores brings about 4 points of mean IoU); the lecture
+notes on random fields. `raw`, `grid` and `fully_connected` are one and the same trained network, since a
+field with nothing to learn acts in evaluation alone and all share learning rate and seeds; hence no
+tuning. `grid_learned` is trained through its field. Widths are those of the field's authors' code in
+proportion to the image's size.
+"""
+
+from __future__ import annotations
+
+from cnnlab.lab import Claim, Experiment
+from cnnlab.lab.experiment import Published
+from experiments.segmentation import BOUNDARY, METRIC, TRAINED, choose, page
+
+RECIPES = ("paper", "quick", "scenes", "tiny")
+FIELD = "arXiv:1210.5644, table 1"
+DEEPLAB = "arXiv:1412.7062, table 1"
+NOTES = "lecture notes on conditional random fields"
+# Width of positions in pixels, and number of cells of the approximation.
+WIDTHS = {"paper": (80, 4096), "quick": (14, 512), "scenes": (8, 512), "tiny": (4, 16)}
+
+
+def get_experiment(recipe: str = "") -> Experiment:
+  """Returns the experiment; `recipe` is one of `RECIPES`, or empty for quick.
+
+  Raises:
+    KeyError: the recipe is unknown.
+  """
+  chosen = choose(
+    recipe,
+    quick={"model.width": 0.25, "optim.learning_rate": 0.003},
+    tiny={"model.width": 0.25, "model.blocks": 1},
+    note="The paper's figures are for DeepLab on VGG-16, trained on ImageNet first, on PASCAL VOC 2012.",
+  )
+  encoder = "resnet20" if chosen.name == "tiny" else "resnet18"
+  width, cells = WIDTHS[chosen.name]
+  smoothness = 3 if chosen.at_full_size else 1
+  fully = f"position_width={width}, smoothness_width={smoothness}, cells={cells}"
+  return Experiment(
+    name="crf",
+    question="Does a random field over a network's scores refine borders?",
+    config=page(chosen.name, f"fcn8s_{encoder}"),
+    overrides=chosen.overrides,
+    variants={
+      "raw": {"task.crf": ""},
+      "grid": {"task.crf": "grid"},
+      "grid_learned": {"task.crf": "grid(learned='all', iterations=5)"},
+      "fully_connected": {"task.crf": f"fully_connected({fully})"},
+    },
+    base="raw",
+    seeds=chosen.seeds,
+    metric=METRIC,
+    regime=(TRAINED,),
+    paper={"raw": Published(0.598, DEEPLAB), "fully_connected": Published(0.6374, DEEPLAB)},
+    claims=(
+      Claim("a fully connected field improves the scores", "fully_connected", ">", "raw", DEEPLAB),
+      Claim(
+        "it refines borders", "fully_connected", ">", "raw", DEEPLAB, BOUNDARY,
+      ),
+      Claim("a grid refines borders too", "grid", ">", "raw", FIELD, BOUNDARY),
+      Claim("all pairs are better than neighbors", "fully_connected", ">", "grid", FIELD),
+      Claim("also at borders", "fully_connected", ">", "grid", FIELD, BOUNDARY),
+      Claim(
+        "a field is better if it is learned with the network",
+        "grid_learned", ">", "grid", "arXiv:1502.03240",
+      ),
+    ),
+    recipe=chosen.name,
+    note=chosen.note,
+  )  # fmt: skip
