@@ -94,7 +94,7 @@ def table_of(
     row |= {"run": entry.name, "differs": _differences(entry.config, keys)}
     rows.append(row | {name: entry.values.get(name) for name in columns})
   head = [name for name in COLUMNS if not (columns and name in ("differs", "reason"))]
-  extra = [name for name in columns if name not in head]
+  extra = [name for name in columns if name not in (*head, "reason")]
   return pd.DataFrame(rows, columns=[*head, *extra, *(["reason"] if columns else [])])
 
 

@@ -16,8 +16,8 @@ _SPLITS = {"train": ("training batches", BLUE, "-"), "eval": ("evaluation", VERM
 _FEW_POINTS = 30  # up to which each point of a curve gets a marker
 
 
-def curves(logged: pd.DataFrame, task: Task) -> dict[str, Figure]:
-  """Returns {'curves': figure} of the loss and the task's main metrics by epoch; {} without rows.
+def curves(logged: pd.DataFrame, task: Task) -> Figure | None:
+  """Returns plots of the task's main metrics and the loss by epoch; None if nothing was logged.
 
   Args:
     logged: `Run.metrics`.
@@ -27,12 +27,12 @@ def curves(logged: pd.DataFrame, task: Task) -> dict[str, Figure]:
   leaves = [leaf for leaf in dict.fromkeys(named) if f"eval/{leaf}" in logged][:2]
   panels = [leaf for leaf in (*leaves, "loss") if any(f"{s}/{leaf}" in logged for s in _SPLITS)]
   if not panels or "epoch" not in logged:
-    return {}
+    return None
   with matplotlib.rc_context(STYLE):
     figure = page(WIDTH, 3.0)
     for axes, leaf in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
       _panel(axes, logged, leaf, task)
-    return {"curves": figure}
+  return figure
 
 
 def _panel(axes: Axes, logged: pd.DataFrame, leaf: str, task: Task) -> None:

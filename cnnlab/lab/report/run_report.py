@@ -62,7 +62,7 @@ def write_run_report(
   pictures = figures.copy_run_pictures(run.directory, folder / FIGURES)
   content |= {
     "files": [path.name for path in save_tables(analysis, folder)] if analysis else [],
-    "curves": [_drawn(name, figure, folder) for name, figure in curves.items()],
+    "curves": [_drawn("curves", curves, folder)] if curves else [],
     "analysis": _analysis(run, analysis, folder) if analysis else [],
     "pictures": figures.shown(pictures, folder),
   }
