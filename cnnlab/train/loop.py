@@ -207,6 +207,7 @@ class Session:
     batches = parallel.put_batch(batch) if one else parallel.put_batches([batch] * count)
     call = self.step_fn if one else self.steps_fn
     call.lower(state, self.constants, batches, self.key).compile()
+    self.window_started = time.perf_counter()
 
   def _finish(self, state: State, step: int) -> None:
     """Draws the task's pictures, and records that the run is done."""
