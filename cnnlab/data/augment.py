@@ -24,6 +24,7 @@ from cnnlab.data.transforms import (
   AxisMap,
   ColorTransform,
   Crop,
+  ExampleTransform,
   Flip,
   GeometricTransform,
   PixelTransform,
@@ -88,13 +89,15 @@ class Preprocess:
       if isinstance(crop, Crop):
         self._require_room(crop)
     groups = [type(one).__mro__[1] for one in self.transforms]
-    order: list[type] = [ColorTransform, GeometricTransform, PixelTransform]
+    order: list[type] = [ColorTransform, GeometricTransform, PixelTransform, ExampleTransform]
     places = [order.index(group) for group in groups]
     if places != sorted(places):
       raise DataError(
         f"data.transforms: {', '.join(one.name for one in self.transforms)} is not in the order of "
-        "application: color first, then geometry, then erasing"
+        "application: color first, then geometry, then erasing, then dihedral"
       )
+    for one in self.transforms:
+      one.check(self.features, self.image_size)
     for mix in self.mix:
       mix.check(self.features)
     if self.eval_crops not in EVAL_CROPS:
@@ -125,6 +128,16 @@ class Preprocess:
   def channels(self) -> int:
     """Channels of the images that come in and go out."""
     return len(self.scale)
+
+  @property
+  def packed(self) -> bool:
+    """Whether stored images are bits, see `Feature.dtype`."""
+    return any(feature.packed for feature in self.features.values())
+
+  @property
+  def stored_channels(self) -> int:
+    """Channels of stored images, of bytes where those are bits."""
+    return -(-self.channels // 8) if self.packed else self.channels
 
   @property
   def center(self) -> tuple[int, int]:
@@ -211,9 +224,12 @@ class Preprocess:
     return {n: array[:, rows, columns] if n in maps else array for n, array in examples.items()}
 
   def normalize(self, images: Any) -> jax.Array:
-    """Returns (images - mean) / scale as float32; takes [..., height, width, channels]."""
+    """Returns (images - mean) / scale as float32; takes [..., height, width, channels] as stored."""
     import jax.numpy as jnp
 
+    if self.packed:
+      bits = jnp.asarray(images)[..., None] >> jnp.arange(8, dtype=jnp.uint8) & 1
+      images = bits.reshape(*images.shape[:-1], -1)[..., : self.channels]
     return (jnp.asarray(images).astype(jnp.float32) - self.mean) / self.scale
 
   def eval(self, batch: Any) -> Any:
@@ -313,6 +329,11 @@ class Preprocess:
     if geometry := self._geometry():
       out = self._move(out, geometry, keys)
     out[image] = self._each(PixelTransform, out[image], keys)
+    for place, one in enumerate(self.transforms):
+      if isinstance(one, ExampleTransform):
+        own = jax.vmap(lambda k, t=one, p=place: _own_key(k, t.name, p))(keys)
+        examples = {name: out[name] for name in kinds}
+        out |= jax.vmap(lambda e, k, t=one: t.apply(e, kinds, k))(examples, own)
     for place, mix in enumerate(self.mix):
       out = mix.apply(out, kinds, _own_key(jax.random.fold_in(key, offset), mix.name, place))
     return out

@@ -5,6 +5,7 @@ so that reading, caching, batching and augmentation work for any set of features
 
   image      uint8 [height, width, channels]; bilinear
   label      int32, one of `names`
+  point      int32, a place in the image as row * width + column
   label_map  uint8 [height, width] of classes; nearest, `IGNORED_LABEL` where there is none
   boxes      float32 [most, 4] as (ymin, xmin, ymax, xmax) in pixels of the image, padded to `most`;
              `<name>_valid`, bool [most], tells which are boxes
@@ -24,8 +25,9 @@ import numpy as np
 from cnnlab.data.images import Size, fit_array, source_box
 from cnnlab.errors import DataError, unknown
 
+BITS = "bits"
 IGNORED_LABEL = 255  # what a label map holds where the padding of its image lies
-KINDS = ("image", "label", "label_map", "boxes", "vector", "array")
+KINDS = ("image", "label", "point", "label_map", "boxes", "vector", "array")
 
 Example = dict[str, Any]
 
@@ -37,7 +39,8 @@ class Feature:
   Attributes:
     kind: one of `KINDS`.
     shape: as read; None for an axis that differs between examples. For boxes (most, 4).
-    dtype: of the stored array.
+    dtype: of the stored array; `BITS` for an image of ones and zeros, which is stored as uint8 with
+      eight channels a byte, the first in its lowest bit.
     names: class names of a label, or of the classes in a label map.
 
   Raises:
@@ -52,6 +55,11 @@ class Feature:
   def __post_init__(self) -> None:
     if self.kind not in KINDS:
       raise DataError(unknown("kind of feature", self.kind, KINDS))
+
+  @property
+  def packed(self) -> bool:
+    """Whether it is an image of bits."""
+    return self.dtype == BITS
 
 
 Features = Mapping[str, Feature]
@@ -78,6 +86,9 @@ def stored_arrays(
       shape = (*size, channels)
     elif feature.kind == "label_map":
       shape = size
+    if feature.packed:
+      arrays[name] = ((*shape[:-1], -(-shape[-1] // 8)), "uint8")
+      continue
     arrays[name] = (shape, feature.dtype)
     if feature.kind == "boxes":
       arrays[f"{name}_valid"] = (shape[:1], "bool")

@@ -65,6 +65,12 @@ def _open_tfds(name: str, settings: DataSettings) -> Sources:
   return opened.source(train), opened.source(evaluation)
 
 
+def _open_go(path: str, settings: DataSettings) -> Sources:
+  from cnnlab.data.go import open_go  # needs libraries that not everybody has
+
+  return open_go(path, settings)
+
+
 _ALL = ("dir", "train_split", "eval_split", "max_bad_images")
 KINDS: dict[str, Kind] = {
   "digits": Kind(lambda rest, data: sources.digits(), "", _ALL),
@@ -85,6 +91,7 @@ KINDS: dict[str, Kind] = {
     ("dir", "max_bad_images"),
   ),
   "idx": Kind(lambda rest, data: open_idx(rest), "<path>", _ALL),
+  "go": Kind(_open_go, "<path>", ("dir", "centering", "scale")),
 }
 _OPTIONAL = ("scenes",)  # kinds that may be named without what follows the colon
 _registered: dict[str, Sources | OpenSource] = {}

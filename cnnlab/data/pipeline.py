@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from cnnlab.data import order, sources
 from cnnlab.data.augment import Preprocess, crop_and_flip
 from cnnlab.data.cache import cached
-from cnnlab.data.features import Features, label_names
+from cnnlab.data.features import Features, label_names, stored_arrays
 from cnnlab.data.images import BadImage, Size
 from cnnlab.data.mixing import MIXES
 from cnnlab.data.opening import open_sources
@@ -104,7 +105,7 @@ def load(
     evaluation = sources.first(opened.eval, settings.eval_examples, "data.eval_examples")
   stored_size, image_size = _sizes(train, evaluation, settings.image_size, settings.resize)
   channels = settings.channels or image_channels(train)
-  if channels not in (1, 3):
+  if channels not in (1, 3, image_channels(train)):
     raise DataError(f"data.channels is {channels}; allowed: 1, 3, or 0 for the set's own")
   placement = _placement(settings, train, evaluation, stored_size, channels)
   counts, batches = (len(train), len(evaluation)), (batch_size, eval_batch_size)
@@ -125,7 +126,10 @@ def load(
   order.steps_per_epoch(splits[0].num_examples, batch_size)
 
   statistics = functools.partial(_statistics, train, splits[0], stored_size, channels)
-  mean, scale = centering_arrays(settings.centering, settings.scale, statistics, channels)
+  if train.features[image_feature(train)].packed:
+    mean, scale = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+  else:
+    mean, scale = centering_arrays(settings.centering, settings.scale, statistics, channels)
   listed = [parse(text, TRANSFORMS, "data.transforms") for text in settings.transforms]
   usual = crop_and_flip(settings.crop_padding, settings.pad_mode, settings.flip)
   # `crop_padding` and `flip` come first, but for the color transforms at the head of the list.
@@ -210,7 +214,8 @@ def _placement(
     raise DataError(unknown("data.placement", settings.placement, PLACEMENTS))
   if settings.placement != "auto":
     return settings.placement
-  largest = max(len(train), len(evaluation)) * size[0] * size[1] * channels
+  shape, _ = stored_arrays(train.features, size, channels)[image_feature(train)]
+  largest = max(len(train), len(evaluation)) * math.prod(shape)
   return "device" if largest <= settings.device_limit_mb * _MEGABYTE else "stream"
 
 

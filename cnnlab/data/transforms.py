@@ -1,19 +1,21 @@
 """Augmentations as small values, drawn once per example and applied inside the compiled step.
 
-Three groups act one after the other: `ColorTransform` on the stored pixels (0..255), before
+Four groups act one after the other: `ColorTransform` on the stored pixels (0..255), before
 centering; `GeometricTransform`, composed into one map from output to source positions, so that an
-image is resampled once and label maps and boxes move along; `PixelTransform` on the network's input.
+image is resampled once and label maps and boxes move along; `PixelTransform` on the network's input;
+`ExampleTransform` on whole examples.
 To add one, write its dataclass and name it by `register_transform`.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from cnnlab.annotations import Between, Fraction, PositiveFraction, Whole
+from cnnlab.calls import read_call
+from cnnlab.data.features import Features
 from cnnlab.data.images import Size
 from cnnlab.data.mixing import MIXES, Mix
 from cnnlab.errors import ConfigError, DataError, shown, unknown
@@ -58,6 +60,15 @@ class Transform:
     """Returns name and fields; `from_json` reads them back."""
     return {"name": self.name, **dataclasses.asdict(self)}
 
+  def check(self, features: Features, size: Size) -> None:
+    """Raises DataError where it does not fit a data set's features or the size of its images."""
+    for name, feature in features.items():
+      if feature.kind == "point" or feature.packed:
+        raise DataError(
+          f"data.transforms: {self.name} cannot change the feature {name!r} ({feature.kind} of "
+          f"{feature.dtype}); allowed: dihedral"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class GeometricTransform(Transform):
@@ -98,6 +109,43 @@ class PixelTransform(Transform):
   def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
     """Returns float32 [height, width, channels], as it comes in."""
     raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleTransform(Transform):
+  """Changes all features of an example, after the other transforms."""
+
+  def apply(self, example: dict[str, Any], features: Features, key: jax.Array) -> dict[str, Any]:
+    """Returns the example, its image as the network takes it."""
+    raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Dihedral(ExampleTransform):
+  """One of the eight symmetries of a square; points and label maps move along."""
+
+  def check(self, features: Features, size: Size) -> None:
+    """Raises DataError for images that are not square, and for boxes."""
+    if size[0] != size[1]:
+      raise DataError(f"data.transforms: dihedral needs square images, not {size[0]}x{size[1]}")
+    if any(feature.kind == "boxes" for feature in features.values()):
+      raise DataError("data.transforms: dihedral cannot move boxes; allowed: flip")
+
+  def apply(self, example: dict[str, Any], features: Features, key: jax.Array) -> dict[str, Any]:
+    """Returns the example turned or mirrored."""
+    import jax
+
+    from cnnlab.nn import dihedral
+
+    number = jax.random.randint(key, (), 0, dihedral.SYMMETRIES)
+    side = next(len(example[n]) for n, feature in features.items() if feature.kind == "image")
+    moved = dict(example)
+    for name, feature in features.items():
+      if feature.kind in ("image", "label_map"):
+        moved[name] = dihedral.transform(example[name], number)
+      elif feature.kind == "point":
+        moved[name] = dihedral.transform_point(example[name], number, side)
+    return moved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,6 +339,7 @@ TRANSFORMS: dict[str, type[Transform]] = {
   "random_resized_crop": RandomResizedCrop,
   "color": Color,
   "erase": Erase,
+  "dihedral": Dihedral,
 }
 
 
@@ -302,13 +351,13 @@ def register_transform(
   Args:
     name: of the transform.
     transform: a frozen dataclass that derives from `ColorTransform`, `GeometricTransform`,
-      `PixelTransform` or `Mix`; its fields, all with a type and a default, are its settings.
+      `PixelTransform`, `ExampleTransform` or `Mix`; its fields, all with a type and a default, are its settings.
     replace: see `cnnlab.register.register`.
 
   Raises:
     ConfigError: it is no such class, or the name is taken.
   """
-  kinds = (ColorTransform, GeometricTransform, PixelTransform, Mix)
+  kinds = (ColorTransform, GeometricTransform, PixelTransform, ExampleTransform, Mix)
   own = isinstance(transform, type) and dataclasses.is_dataclass(transform)
   if not own or not issubclass(transform, kinds) or transform in kinds:
     allowed = ", ".join(kind.__name__ for kind in kinds)
@@ -332,16 +381,10 @@ def parse(text: str, table: Mapping[str, type], key: str) -> Any:
     ConfigError: an argument of the wrong type.
   """
   try:
-    node = ast.parse(text, mode="eval").body
-    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-    if not isinstance(call.func, ast.Name) or call.args:
-      raise ValueError
-    fields = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
-  except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-    raise DataError(
-      f"{key}: cannot read {shown(text)}; write a name, or name(key=value, ...)"
-    ) from error
-  return from_json({"name": call.func.id, **fields}, table, key)
+    name, fields = read_call(text)
+  except ValueError as error:
+    raise DataError(f"{key}: cannot read {shown(text)}; {error}") from error
+  return from_json({"name": name, **fields}, table, key)
 
 
 def from_json(saved: Mapping[str, Any], table: Mapping[str, type], key: str) -> Any:

@@ -133,7 +133,7 @@ class Trained:
   @property
   def stored_shape(self) -> tuple[int, int, int]:
     """Height, width and channels of the images that go into `outputs`."""
-    return (*self.preprocess.stored_size, self.preprocess.channels)
+    return (*self.preprocess.stored_size, self.preprocess.stored_channels)
 
   @cached_property
   def _predict(self) -> Callable[[Variables, np.ndarray], dict[str, Array]]:
