@@ -12,9 +12,9 @@ train from random weights until the rate has decayed to zero, and every variant 
 
 from __future__ import annotations
 
+from cnnlab.experiments.recipes import Recipe
 from cnnlab.lab import Condition, Tuning
 from cnnlab.lab.variants import Overrides
-from experiments.recipes import Recipe
 
 METRIC, BOUNDARY = "eval/miou", "eval/boundary_f"
 SEEDS = (0, 1, 2, 3, 4)

@@ -9,9 +9,9 @@ encoder; none has an auxiliary head, which would be a second difference.
 
 from __future__ import annotations
 
+from cnnlab.experiments.segmentation import METRIC, TRAINED, choose, page
 from cnnlab.lab import Claim, Experiment
 from cnnlab.lab.experiment import Published
-from experiments.segmentation import METRIC, TRAINED, choose, page
 
 RECIPES = ("paper", "quick", "scenes", "tiny")
 PSP, DEEPLAB = "arXiv:1612.01105, table 1", "arXiv:1706.05587, table 1"

@@ -8,9 +8,9 @@ measured by the boundary F-score.
 
 from __future__ import annotations
 
+from cnnlab.experiments.segmentation import BOUNDARY, METRIC, TRAINED, choose, page
 from cnnlab.lab import Claim, Experiment
 from cnnlab.lab.experiment import Published
-from experiments.segmentation import BOUNDARY, METRIC, TRAINED, choose, page
 
 RECIPES = ("paper", "quick", "scenes", "tiny")
 FCN = "arXiv:1411.4038, table 2"

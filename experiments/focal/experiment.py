@@ -9,8 +9,8 @@ are is set here: a single small digit covers about 2 % of a `rare_` scene, and t
 
 from __future__ import annotations
 
+from cnnlab.experiments.segmentation import METRIC, choose
 from cnnlab.lab import Claim, Experiment
-from experiments.segmentation import METRIC, choose
 
 RECIPES = ("paper", "quick", "tiny")
 FOCAL = "arXiv:1708.02002, table 1b"

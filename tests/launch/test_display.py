@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from launch.display import SweepDisplay
+from cnnlab.launch.display import SweepDisplay
 
 
 @pytest.fixture
