@@ -4,6 +4,7 @@ cnnlab predict --workdir=runs/x cat.png dog.jpg
 cnnlab predict --workdir=runs/x/checkpoints/best photos
 cnnlab predict --workdir=runs/x --json *.png
 cnnlab predict --workdir=runs/segments --draw=pictures street.jpg
+cnnlab predict --workdir=runs/go --draw=pictures --move=57 game.sgf
 
 A folder stands for the images in it.
 """
@@ -34,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--draw", metavar="DIR", help="write a picture of each prediction, if the task supports it"
   )
   parser.add_argument(
+    "--move", type=int, action="append", default=[], metavar="N",
+    help="of a game of Go: predict its Nth move (default: the one after its last); may be repeated",
+  )  # fmt: skip
+  parser.add_argument(
     "images", nargs="+", metavar="IMAGE", help="PNG, JPEG, BMP or WebP files, or folders of them"
   )
 
@@ -42,8 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
   """Prints the predictions; returns the exit code."""
   from rich.table import Table
 
+  from cnnlab.cli.predict_moves import predict_moves
   from cnnlab.errors import ConfigError, printable
   from cnnlab.runs import load
+  from cnnlab.tasks import MovePrediction
   from cnnlab.terminal import SafeConsole
   from cnnlab.train.compile_cache import enable_compile_cache
 
@@ -53,6 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     raise ConfigError("--draw is empty; allowed: a directory")
   enable_compile_cache()
   trained = load(arguments.workdir).trained
+  if isinstance(trained.task, MovePrediction):
+    for path in arguments.images:
+      predict_moves(trained, path, arguments.move, arguments.top, arguments.json, arguments.draw)
+    return 0
+  if arguments.move:
+    raise ConfigError("--move is for runs of the task 'move_prediction'")
   found = list(trained.predictions(arguments.images))
   cells = [trained.task.describe(one.prediction, arguments.top) for one in found]
   table = Table("image", *(f"{rank + 1}." for rank in range(max(map(len, cells)))))

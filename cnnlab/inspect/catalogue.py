@@ -34,6 +34,7 @@ IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
   "densenet40_12": (32, 32, 3),
   "family all_cnn": (32, 32, 3),
   "family highway": (32, 32, 3),
+  "family policy": (19, 19, 48),
   "family resnet_cifar": (32, 32, 3),
 }
 IMAGENET = (224, 224, 3)

@@ -48,8 +48,9 @@ FAMILIES: tuple[str, ...] = (
   "pspnet",
   "deeplab",
   "segnet",
+  "policy",
 )
-OUTPUTS = ("classification", "segmentation")
+OUTPUTS = ("classification", "segmentation", "policy")
 # Options whose text is a name of these tables, which users add to.
 NAMED: Mapping[str, Mapping[str, Any]] = {"norm": NORMS, "act": ACTIVATIONS}
 

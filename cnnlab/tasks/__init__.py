@@ -11,11 +11,13 @@ from cnnlab.register import register
 from cnnlab.settings import bind
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
+from cnnlab.tasks.move_prediction import MovePrediction
 from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
 
 TASKS: dict[str, type[Task]] = {
   "classification": Classification,
+  "move_prediction": MovePrediction,
   "segmentation": Segmentation,
 }
 
@@ -24,6 +26,7 @@ __all__ = [
   "Accumulator",
   "Classification",
   "Loss",
+  "MovePrediction",
   "Segmentation",
   "Task",
   "create_task",
