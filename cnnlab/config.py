@@ -160,7 +160,7 @@ def parse_overrides(arguments: Iterable[str], config: ConfigDict) -> dict[str, A
     ConfigError: an argument of another form.
   """
   current = flatten(config)
-  overrides = {}
+  overrides: dict[str, Any] = {}
   for argument in arguments:
     name, equals, text = argument.partition("=")
     if name == "--import":

@@ -102,7 +102,7 @@ def check_outputs(net: nn.Module, image_shape: ImageShape, classes: int) -> None
   _require(types == {jnp.dtype("float32")}, net, f"keeps its variables in float32, not in {types}")
   state = {key: value for key, value in traced.variables.items() if key != "params"}
   _require(
-    jax.tree.structure(traced.updates) == jax.tree.structure(state),
+    bool(jax.tree.structure(traced.updates) == jax.tree.structure(state)),  # type: ignore[operator]
     net,
     "updates the same variables in training that it has at the start",
   )

@@ -45,9 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.terminal import SafeConsole
 
   with TrainProgress(config.model.name) as bar:
+    from cnnlab.imports import import_modules
     from cnnlab.tasks import main_metric  # with JAX, which takes a moment
     from cnnlab.train import train
 
+    import_modules(config.imports)  # one may bring the task
     bar.watched = main_metric(config.task.name)
     row = train(
       config,

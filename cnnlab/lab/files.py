@@ -49,8 +49,9 @@ def load_experiment(path_or_name: str, recipe: str = "") -> Experiment:
       f"{experiment.recipe!r}: it must pass `recipe` on to Experiment(recipe=...)"
     )
   overrides = dict(experiment.overrides)
-  if isinstance(overrides.get("imports"), (list, tuple)):
-    overrides["imports"] = located(overrides["imports"], file.parent)
+  names = overrides.get("imports")
+  if isinstance(names, (list, tuple)):
+    overrides["imports"] = located(names, file.parent)
   page = _page_beside(experiment.config, file.parent)
   return replace(experiment, file=str(file), config=page, overrides=overrides)
 

@@ -1,7 +1,10 @@
 """A sweep whose model is the user's own: workers import its module, and a changed one is examined anew."""
 
+import sys
+
 import pytest
 
+from cnnlab.cli.main import main
 from cnnlab.errors import RunError
 from cnnlab.lab import wiring
 from cnnlab.lab.files import load_experiment
@@ -68,6 +71,9 @@ def test_workers_import_what_the_experiment_names(experiment, tmp_path):
   assert run.metrics["step"].iloc[-1] == 2
   with pytest.raises(RunError, match="own_sweep_module.py.*a file is not executed because a run"):
     run.model  # noqa: B018, the property builds it
+  for verb in ("report", "runs"):  # reading a run executes nothing
+    assert main([verb, str(run.directory)]) == 0
+  assert "own_sweep_module" not in sys.modules
 
 
 def test_a_changed_module_is_examined_anew(experiment, tmp_path):

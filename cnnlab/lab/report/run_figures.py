@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -9,21 +11,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cnnlab.lab.report import wording
+from cnnlab.metrics import Metric
 from cnnlab.plot_style import BLUE, STYLE, VERMILION, WIDTH, page, ticks_of_decades
-from cnnlab.tasks import Task
 
 _SPLITS = {"train": ("training batches", BLUE, "-"), "eval": ("evaluation", VERMILION, "-")}
 _FEW_POINTS = 30  # up to which each point of a curve gets a marker
 
 
-def curves(logged: pd.DataFrame, task: Task) -> Figure | None:
+def curves(logged: pd.DataFrame, main: str, declared: Sequence[Metric]) -> Figure | None:
   """Returns plots of the task's main metrics and the loss by epoch; None if nothing was logged.
 
   Args:
     logged: `Run.metrics`.
-    task: the run's, whose metrics are drawn, the main one first.
+    main: name of the metric that is drawn first.
+    declared: the metrics of the run's task.
   """
-  named = [task.main_metric, *(m.name for m in task.metrics if not m.per_class)]
+  named = [main, *(m.name for m in declared if not m.per_class)]
   leaves = [leaf for leaf in dict.fromkeys(named) if f"eval/{leaf}" in logged][:2]
   panels = [leaf for leaf in (*leaves, "loss") if any(f"{s}/{leaf}" in logged for s in _SPLITS)]
   if not panels or "epoch" not in logged:
@@ -31,12 +34,12 @@ def curves(logged: pd.DataFrame, task: Task) -> Figure | None:
   with matplotlib.rc_context(STYLE):
     figure = page(WIDTH, 3.0)
     for axes, leaf in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-      _panel(axes, logged, leaf, task)
+      _panel(axes, logged, leaf, declared)
   return figure
 
 
-def _panel(axes: Axes, logged: pd.DataFrame, leaf: str, task: Task) -> None:
-  metric = wording.describe_metric(leaf, task.metrics)
+def _panel(axes: Axes, logged: pd.DataFrame, leaf: str, declared: Sequence[Metric]) -> None:
+  metric = wording.describe_metric(leaf, declared)
   drawn = []
   for split, (label, color, line) in _SPLITS.items():
     column = f"{split}/{leaf}"

@@ -31,6 +31,7 @@ from cnnlab.runs.loading import Run, load
 from cnnlab.runs.named import main_metric_of
 from cnnlab.runs.status import effective_status
 from cnnlab.runs.table import declared_metrics
+from cnnlab.tasks import saved_task
 from cnnlab.tasks.analysis import Analysis, with_classes
 from cnnlab.tasks.analysis import Table as AnalysisTable
 from cnnlab.train.analysis import image_grid, images_of_picks, save_tables
@@ -57,7 +58,8 @@ def write_run_report(
   run = load(directory)
   folder = run.directory / FOLDER if out is None else Path(out)
   content, analysis = _content(run), _analyzed(run)
-  curves = run_figures.curves(run.metrics, run.task)
+  main = main_metric_of(run.config.get("derived", {}))[0].partition("/")[2]
+  curves = run_figures.curves(run.metrics, main, declared_metrics(run.directory))
   make_folder(folder)
   pictures = figures.copy_run_pictures(run.directory, folder / FIGURES)
   content |= {
@@ -75,12 +77,19 @@ def write_run_report(
 
 
 def _analyzed(run: Run) -> Analysis | None:
-  """Returns the analysis of the run's last evaluation by its task."""
+  """Returns the analysis of the run's last evaluation by its task.
+
+  None where the task is a user's own and its module is not imported: a report executes no code that
+  a run names.
+  """
   if not run.examples or not len(run.metrics):
     return None
+  try:
+    task = saved_task(run.config.to_dict())
+  except CnnlabError:
+    return None
   last = {str(name): float(value) for name, value in run.metrics.iloc[-1].items()}
-  made = run.task.analyze(run.examples)
-  return with_classes(made, last, run.task.metrics, run.examples)
+  return with_classes(task.analyze(run.examples), last, task.metrics, run.examples)
 
 
 def _content(run: Run) -> Json:
