@@ -59,5 +59,5 @@ nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 # What a command prints is one output; MyST-NB's own merging would break lines where the parts meet.
-NotebookClient.coalesce_streams.default_value = True
+NotebookClient.coalesce_streams = True
 nb_output_stderr = "remove"  # progress

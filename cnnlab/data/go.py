@@ -54,20 +54,24 @@ class GoSource:
 
   @property
   def features(self) -> Features:
+    """What its examples hold."""
     return FEATURES
 
   def size(self) -> Size:
+    """Returns the (height, width) that all its images have."""
     return SIDE, SIDE
 
   def __len__(self) -> int:
     return len(self.positions)
 
   def labels(self) -> None:
+    """Returns None: examples have no single label."""
     return None
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
+    """Returns examples in their stored form, or what is wrong with them."""
     positions = self.positions[np.asarray(indices, np.int64)]
     planes, numbers = self.games.planes(positions), self.games.numbers(positions)
     moves = self.games.moves[positions].astype(np.int32)
@@ -77,6 +81,7 @@ class GoSource:
     ]
 
   def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where it is not known."""
     return ["go", _FORMAT, *self.key]
 
 

@@ -93,10 +93,12 @@ class SceneSource:
 
   @property
   def name(self) -> str:
+    """What errors call it."""
     return f"scenes[{self.split}]"
 
   @property
   def features(self) -> Features:
+    """What its examples hold."""
     s = self.settings
     names = tuple(str(digit) for digit in range(10))
     features = {
@@ -109,22 +111,26 @@ class SceneSource:
     return features
 
   def size(self) -> Size | None:
+    """Returns the (height, width) that all its images have, None where they differ."""
     return self.settings.height, self.settings.width
 
   def __len__(self) -> int:
     return getattr(self.settings, self.split)
 
   def labels(self) -> np.ndarray | None:
+    """Returns the class of each example, int32 [n]; None where examples have no single label."""
     return None
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
+    """Returns examples in their stored form, or what is wrong with them."""
     return [
       fit_example(self._scene(int(index)), self.features, size, channels) for index in indices
     ]
 
   def fingerprint(self) -> Any:
+    """Returns a JSON-able value that changes when the data do; None where it is not known."""
     return ["scenes", VERSION, self.split, dataclasses.asdict(self.settings)]
 
   @functools.cached_property

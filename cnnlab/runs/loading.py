@@ -165,7 +165,7 @@ class Run:
       raise RunError(f"{path}: cannot be read ({error})") from error
 
   def predict(self, images: GivenImages) -> Any:
-    """Returns what the network predicts for images; for a classifier, `cnnlab.tasks.Classified`.
+    """Returns what the network predicts; for a classifier, a `cnnlab.tasks.classified.Classified`.
 
     Images are scaled, cropped and normalized as in the run's evaluation.
 

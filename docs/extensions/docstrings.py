@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Example|Examples|Note):$")
 # Code; what would begin emphasis, substitutions or references outside of it.
-_MARKUP = re.compile(r"(\w?)(`[^`]*`)(?=(\w?))|([*|]|_\b(?!\w))")
+_MARKUP = re.compile(r"(\w?)(``.+?``|`[^`]*`)(?=(\w?))|([*|]|_\b(?!\w))")
 
 
 def rewrite(
