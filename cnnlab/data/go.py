@@ -66,7 +66,6 @@ class GoSource:
 
   def labels(self) -> None:
     """Returns None: examples have no single label."""
-    return None
 
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
