@@ -5,8 +5,8 @@
   cnnlab eval --workdir=runs/x/checkpoints/best --out=evaluation
   cnnlab eval --workdir=runs/x --config.data.eval_split=train
 
-Only the run or checkpoint directory and the data set are needed. The keys of `data` and
-`eval_batch_size` can be overridden. With --out, all tables are saved as CSV, with the prediction
+Only the run or checkpoint directory and the data set are needed. The keys of `data`,
+`eval_batch_size` and `task.crf` can be overridden. With --out, all tables are saved as CSV, with the prediction
 for each example, and figures, such as the most confident mistakes. The last line of the output is a
 JSON object.
 """

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from cnnlab import data
@@ -23,8 +24,9 @@ from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import Evaluation
 from cnnlab.train.setup import Setup, prepare
 from cnnlab.train.state import State
+from cnnlab.types import PyTree
 
-EVAL_KEYS = ("data.", "eval_batch_size", "imports")
+EVAL_KEYS = ("data.", "eval_batch_size", "imports", "task.crf")
 
 
 def config_from_json(saved: Mapping[str, Any]) -> ConfigDict:
@@ -53,8 +55,9 @@ def restored(
 
   Args:
     directory: a run's or a checkpoint's.
-    overrides: of `data` and `eval_batch_size`, such as another place of the data set. Of another data
-      set, as `data.name` says, every example is evaluated where it has one split only, unless
+    overrides: of `data` and `eval_batch_size`, such as another place of the data set, and of
+      `task.crf`, a random field over a trained network's scores. Of another data set, as
+      `data.name` says, every example is evaluated where it has one split only, unless
       `data.eval_fraction` is given; images are fitted to the size that was trained on.
 
   Raises:
@@ -65,7 +68,8 @@ def restored(
   for key in overrides or {}:
     if not key.startswith(EVAL_KEYS):
       raise ConfigError(
-        f"config key {key!r} cannot change in an evaluation; allowed: data.*, eval_batch_size"
+        f"config key {key!r} cannot change in an evaluation; allowed: data.*, eval_batch_size, "
+        "task.crf"
       )
   enable_compile_cache()
   saved = checkpoint.restore(Path(directory))
@@ -88,6 +92,7 @@ def restored(
       setup.parallel.init(program), setup.data.train.constants, first, setup.key
     )
     state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    _require_parameters(shapes.params, saved["state"]["params"], directory)
     kept = {name: saved["state"][name] for name in ("params", "model_state", "ema")}
     yield Restored(setup, setup.parallel.put(state.replace(**kept)), saved["step"])
   finally:
@@ -107,6 +112,18 @@ def evaluate_run(
   """
   with restored(directory, overrides) as run:
     return {"step": run.step, **Evaluation(run.setup)(run.state)}
+
+
+def _require_parameters(wanted: PyTree, saved: PyTree, directory: str | Path) -> None:
+  """Raises ConfigError if a network has parameters that were not trained."""
+  missing = set(traverse_util.flatten_dict(wanted, sep="/")) - set(
+    traverse_util.flatten_dict(saved, sep="/")
+  )
+  if missing:
+    raise ConfigError(
+      f"{directory} has no weights for {', '.join(sorted(missing))}: a random field with something to "
+      "learn cannot be added in an evaluation"
+    )
 
 
 def _for_other_data(trained: data.Preprocess) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
 from cnnlab.runs import checkpoint
 from cnnlab.train import train
+from cnnlab.train.restore import evaluate_run
 
 SMALL = {
   "model.features": (4, 4),
@@ -40,6 +41,15 @@ def test_a_fixed_field_judges_the_network_that_is_trained_without_it(raw, tmp_pa
   jax.tree.map(np.testing.assert_array_equal, same, params)
   assert refined["train/loss"] == row["train/loss"]
   assert refined["eval/cross_entropy"] != row["eval/cross_entropy"]
+
+
+def test_a_field_is_tried_on_a_trained_network(raw):
+  workdir, row, _ = raw
+  assert evaluate_run(workdir)["eval/cross_entropy"] == row["eval/cross_entropy"]
+  refined = evaluate_run(workdir, {"task.crf": FULLY.format("")})
+  assert refined["eval/cross_entropy"] != row["eval/cross_entropy"]
+  with pytest.raises(ConfigError, match="no weights for crf/appearance, crf/color_width"):
+    evaluate_run(workdir, {"task.crf": FULLY.format(", learned='kernels'")})
 
 
 def test_a_learned_field_starts_from_a_trained_network_and_changes(raw, tmp_path):
