@@ -1,5 +1,8 @@
 """Our weights under torchvision's names: the inverse of the conversion, on small nets."""
 
+import json
+import pathlib
+
 import jax
 import numpy as np
 import pytest
@@ -9,17 +12,20 @@ from cnnlab.models import create_model
 from cnnlab.weights import from_torchvision
 from cnnlab.weights.to_torchvision import to_torchvision
 from tests import parity_weights
-from tests.weights.test_torchvision import SMALL, state_dict
+
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "parity"
 
 
-def test_the_tensors_that_went_in_come_out():
-  """The names and layouts of the tensors are torchvision's, which the parity fixtures check."""
-  tensors = state_dict(**SMALL)
-  model, variables = from_torchvision("resnet18", tensors, **SMALL)
-  found = to_torchvision("resnet18", model, variables)
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_the_tensors_that_went_in_come_out(name):
+  """Names and shapes are those that torchvision's own model has."""
+  fixture = json.loads((FIXTURES / f"{name}.json").read_text())
+  shapes = {n: s for n, s in fixture["state_dict"] if not n.endswith("num_batches_tracked")}
+  tensors = {n: parity_weights.tensor(n, tuple(shape)) for n, shape in shapes.items()}
+  found = to_torchvision(name, *from_torchvision(name, tensors))
   assert found.keys() == tensors.keys()
-  for name, array in tensors.items():
-    np.testing.assert_array_equal(found[name], array)
+  for tensor, array in tensors.items():
+    np.testing.assert_array_equal(found[tensor], array)
 
 
 @pytest.mark.parametrize(
