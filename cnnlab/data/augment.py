@@ -8,7 +8,6 @@ image the crop moves the centered image, not the mean.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,12 +30,12 @@ from cnnlab.data.transforms import (
   Transform,
   from_json,
 )
-from cnnlab.errors import DataError, unknown
+from cnnlab.data.views import EvalViews
+from cnnlab.errors import DataError
 
 if TYPE_CHECKING:
   import jax
 
-EVAL_CROPS = ("center", "whole", "dense", "ten", "grid2", "grid3", "grid4", "grid5")
 USUAL = {
   "image": Feature("image", (None, None, None), "uint8"),
   "label": Feature("label", (), "int32"),
@@ -100,19 +99,12 @@ class Preprocess:
       one.check(self.features, self.image_size)
     for mix in self.mix:
       mix.check(self.features)
-    if self.eval_crops not in EVAL_CROPS:
-      raise DataError(unknown("data.eval_crops", self.eval_crops, EVAL_CROPS))
-    if self.eval_crops == "center" and self.eval_scales != (1.0,):
-      raise DataError(
-        f"data.eval_scales is {self.eval_scales}, which needs an evaluation of whole images: set "
-        "data.eval_crops to 'whole', or to 'dense' for mirror images too"
-      )
-    crops = self.eval_crops not in ("center", "whole", "dense")
-    if crops and tuple(self.stored_size) == tuple(self.image_size):
-      raise DataError(
-        f"data.eval_crops is {self.eval_crops!r}, but the images of {height}x{width} leave no room "
-        f"for more than one crop of {out_height}x{out_width}: set data.resize above data.image_size"
-      )
+    _ = self.views  # is checked
+
+  @property
+  def views(self) -> EvalViews:
+    """Which parts of a stored image an evaluation sees."""
+    return EvalViews(self.eval_crops, self.eval_scales, self.stored_size, self.image_size)
 
   def _require_room(self, crop: Crop) -> None:
     """Raises DataError where a crop could hold nothing of the image, or reflect more than all."""
@@ -196,7 +188,7 @@ class Preprocess:
     """Returns which part of an image of that (height, width) an evaluation sees: the way back."""
     top, left, bottom, right = source_box(original, self.stored_size)
     scale = (bottom - top) / self.stored_size[0], (right - left) / self.stored_size[1]
-    rows, columns = self._evaluated()
+    rows, columns = self.views.part
     box = (
       top + rows.start * scale[0],
       left + columns.start * scale[1],
@@ -207,19 +199,12 @@ class Preprocess:
 
   def crop(self, images: Any) -> Any:
     """Returns the part of stored images [..., height, width, channels] that an evaluation sees."""
-    rows, columns = self._evaluated()
+    rows, columns = self.views.part
     return images[..., rows, columns, :]
-
-  def _evaluated(self) -> tuple[slice, slice]:
-    """Returns the part of stored images that an evaluation sees."""
-    (top, left), (height, width) = self.center, self.image_size
-    if self.eval_crops != "center":
-      (top, left), (height, width) = (0, 0), self.stored_size
-    return slice(top, top + height), slice(left, left + width)
 
   def seen(self, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns stored examples with their images and label maps cut to what an evaluation sees."""
-    rows, columns = self._evaluated()
+    rows, columns = self.views.part
     maps = {n for n, f in self._present(examples).items() if f.kind in ("image", "label_map")}
     return {n: array[:, rows, columns] if n in maps else array for n, array in examples.items()}
 
@@ -275,33 +260,9 @@ class Preprocess:
     import jax.numpy as jnp
 
     whole = self.normalize(images)
-    corners, (height, width) = self.windows(self.stored_size)
+    corners, (height, width) = self.views.windows(self.stored_size)
     views = jnp.stack([whole[:, t : t + height, x : x + width] for t, x in corners])
-    return jnp.concatenate([views, views[:, :, :, ::-1]]) if self.mirrored else views
-
-  @property
-  def mirrored(self) -> bool:
-    """Whether an evaluation sees the mirror image of each crop too."""
-    return self.eval_crops not in ("center", "whole")
-
-  def windows(self, size: Size) -> tuple[list[tuple[int, int]], Size]:
-    """Returns top and left of each crop that an evaluation sees of an image, and their size.
-
-    Args:
-      size: (height, width) of the image; crops are no larger.
-    """
-    if self.eval_crops in ("whole", "dense"):
-      return [(0, 0)], size
-    window = (min(size[0], self.image_size[0]), min(size[1], self.image_size[1]))
-    room = (size[0] - window[0], size[1] - window[1])
-    middle = (room[0] // 2, room[1] // 2)
-    if self.eval_crops == "center":
-      return [middle], window
-    if self.eval_crops == "ten":
-      return [*itertools.product((0, room[0]), (0, room[1])), middle], window
-    count = int(self.eval_crops.removeprefix("grid"))
-    rows, columns = ([i * free // (count - 1) for i in range(count)] for free in room)
-    return list(itertools.product(rows, columns)), window
+    return jnp.concatenate([views, views[:, :, :, ::-1]]) if self.views.mirrored else views
 
   def train(self, batch: Any, key: jax.Array, *, offset: int | jax.Array = 0) -> Any:
     """Augments and normalizes, with draws of its own for each example.

@@ -80,6 +80,17 @@ class Accumulator(Protocol):
     """Returns metrics by name, over all examples that were added."""
 
 
+class Views(Protocol):
+  """The crops of an image that an evaluation sees; see `cnnlab.data.views.EvalViews`."""
+
+  @property
+  def mirrored(self) -> bool:
+    """Whether the mirror image of each crop is seen too."""
+
+  def windows(self, size: tuple[int, int]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Returns top and left of each crop of an image of a size, and their own size."""
+
+
 class Preprocessing(Protocol):
   """What an evaluation needs of `cnnlab.data.Preprocess`."""
 
@@ -100,8 +111,8 @@ class Preprocessing(Protocol):
     """At which sizes an evaluation sees an image, as factors."""
 
   @property
-  def mirrored(self) -> bool:
-    """Whether an evaluation sees the mirror image of each crop too."""
+  def views(self) -> Views:
+    """Which parts of an image an evaluation sees."""
 
   def eval(self, batch: Batch) -> Batch:
     """Returns the batch with images as the network takes them."""
@@ -111,9 +122,6 @@ class Preprocessing(Protocol):
 
   def normalize(self, images: Array) -> Array:
     """Returns whole images as the network takes them."""
-
-  def windows(self, size: tuple[int, int]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-    """Returns top and left of each crop that an evaluation sees of an image, and their size."""
 
 
 class Task(abc.ABC):

@@ -285,7 +285,8 @@ class Segmentation(Task):
   def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
     """Returns the classes in colors over the image, pixel by pixel, and a legend below it."""
     classes = prediction["classes"]
-    legend = pictures.legend(self.class_names, classes, image.shape[1])
+    seen = classes[classes != NO_LABEL]  # what was not seen stays as it is
+    legend = pictures.legend(self.class_names, seen, image.shape[1])
     return pictures.below(pictures.overlay(image, classes), legend)
 
   def panels(self, example: Prediction, prediction: Prediction) -> dict[str, np.ndarray]:

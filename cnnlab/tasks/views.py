@@ -75,9 +75,9 @@ def segment_views(
   for scale in preprocess.eval_scales:
     size = _scaled((height, width), scale)
     scaled = jax.image.resize(whole, (batch, *size, channels), "bilinear")
-    corners, window = preprocess.windows(size)
+    corners, window = preprocess.views.windows(size)
     mean = _mean_probability(
-      model, variables, scaled, corners, window, mirrored=preprocess.mirrored
+      model, variables, scaled, corners, window, mirrored=preprocess.views.mirrored
     )
     total += jax.image.resize(mean, (batch, height, width, mean.shape[-1]), "bilinear")
   return jnp.log(jnp.maximum(total / len(preprocess.eval_scales), _LEAST))
@@ -114,7 +114,7 @@ def require_cover(preprocess: Preprocessing) -> None:
   """Raises ConfigError where an evaluation by crops would leave pixels of an image unseen."""
   for scale in preprocess.eval_scales:
     size = _scaled(preprocess.stored_size, scale)
-    corners, (height, width) = preprocess.windows(size)
+    corners, (height, width) = preprocess.views.windows(size)
     seen = np.zeros(size, bool)
     for top, left in corners:
       seen[top : top + height, left : left + width] = True
