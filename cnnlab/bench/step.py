@@ -102,11 +102,11 @@ def bench(spec: BenchSpec) -> dict[str, Any]:
   steps, times = repeat(run, spec.seconds, spec.repeats)
   statistics = jax.local_devices()[0].memory_stats() or {}
   return {
+    "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    "dtype": spec.dtype,
     "model": spec.model,
     "batch_size": spec.batch_size,
     "image_size": spec.image_size,
-    "dtype": spec.dtype,
-    "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "compile_s": round(compile_s, 2),
     **speed(times, spec.batch_size),
     "gmacs_per_image": macs / 1e9,
