@@ -2,11 +2,12 @@
 
 A model is a Flax module whose fields are its options; `apply(variables, x, train=...)` takes
 [batch, height, width, channels] and returns `(logits, feats)`, where `feats` is a dict of named
-intermediate stages in order. `feature_maps` describes its maps to decoders.
+intermediate stages in order. `feature_maps` describes its maps to decoders. Logits are [batch,
+classes], or [batch, height, width, classes] of segmentation networks.
 """
 
 from cnnlab.annotations import describe_type
-from cnnlab.models.encoder import FeatureMap, feature_maps, pyramid
+from cnnlab.models.encoder import FeatureMap, create_encoder, feature_maps, pyramid
 from cnnlab.models.registry import (
   FAMILIES,
   Option,
@@ -22,6 +23,7 @@ __all__ = [
   "FeatureMap",
   "Option",
   "Sliding",
+  "create_encoder",
   "create_model",
   "describe_type",
   "feature_maps",

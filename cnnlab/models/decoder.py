@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, TypeVar
 
 import jax
@@ -89,13 +89,13 @@ class SegmentationNet(nn.Module):
 
     They are bilinearly interpolated from the scores, in float32.
     """
-    size, alone = x.shape[1:3], self.encoder.clone(parent=None, name=None)
-    maps = feature_maps(alone, x.shape[1:])
+    size = x.shape[1:3]
+    maps = measured_maps(self.encoder.clone(parent=None, name=None), x.shape[1:])
     layers = encoder_layers(self.encoder, train=train)
     _, feats = self.encoder(x, train=train)
     found = dict(feats)
     if self.auxiliary:
-      x = feats[maps[-2].name]
+      x = feats[maps[-2:][0].name]
       head = ConvHead(layers, max(1, x.shape[3] // 4), self.num_classes, 0.1, name="auxiliary")
       found["auxiliary_logits"] = (resize(head(x, train=train).astype("float32"), size),)
     scores = self.scores(maps, feats, layers, train)
@@ -113,6 +113,10 @@ class SegmentationNet(nn.Module):
       train: whether to train.
     """
     raise NotImplementedError
+
+
+# A deep encoder takes seconds to measure, and a run traces its network several times.
+measured_maps = lru_cache(maxsize=100)(feature_maps)
 
 
 def encoder_layers(encoder: nn.Module, *, train: bool) -> Layers:

@@ -21,8 +21,9 @@ from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.models.registry import create_model, require_output
 from cnnlab.types import OptionValue
 
-# Pixels added to the image in order to measure strides; the first works for all but unusual nets.
-_GROWTHS = (64, 192, 448, 960)
+# Pixels added to the image in order to measure strides, which divide them; the first works for all
+# but unusual nets, up to a cascade's stride of 256.
+_GROWTHS = (256, 192, 448, 960)
 
 
 @dataclasses.dataclass(frozen=True)

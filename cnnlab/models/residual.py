@@ -213,7 +213,7 @@ class ResidualNet(nn.Module):
     counts: Sequence[int],
     filters: Sequence[int],
     halvings: int,
-    grids: Sequence[Sequence[int]],
+    multi_grid: Sequence[int] = (1,),
     *,
     train: bool,
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -225,7 +225,8 @@ class ResidualNet(nn.Module):
       counts: number of blocks in each stage.
       filters: filters of each stage, before `width`.
       halvings: number of stages, from the second on, that halve the map; later ones dilate.
-      grids: factors of the dilation in the blocks of each stage, in turn.
+      multi_grid: factors of the dilation in the blocks of the fourth stage and later ones, in turn
+        (arXiv:1706.05587, section 3.2.1).
       train: whether to train.
 
     Returns:
@@ -236,7 +237,7 @@ class ResidualNet(nn.Module):
     # Where a stride is left out, the taps of everything after it move apart; the convolution
     # that had the stride still reads the map before it.
     before = 1
-    for stage, (count, features, grid) in enumerate(zip(counts, filters, grids, strict=True), 1):
+    for stage, (count, features) in enumerate(zip(counts, filters, strict=True), 1):
       features, dilation = scaled(features, self.width), 2 ** max(stage - 1 - halvings, 0)
       outputs = features * (EXPANSION if self.bottleneck else 1)
       for number in range(1, count + 1):
@@ -244,7 +245,7 @@ class ResidualNet(nn.Module):
         if stride == 2 and self.downsample != "stride":
           x, stride = pool(self.downsample, x, 2, 2, fit="pad"), 1
         changes = number == 1 and (stage > 1 or outputs != x.shape[3])
-        factor = grid[(number - 1) % len(grid)]
+        factor = multi_grid[(number - 1) % len(multi_grid)] if stage > 3 else 1
         x = block(
           filters=features,
           stride=stride,

@@ -75,8 +75,9 @@ class ResNet(ResidualNet):
     # Maps of [B,H/2,W/2,64] and [B,H/4,W/4,64].
     stem = apply_stem(x, features, layers, self.stem, self.stem_pool, activate=not self.preact)
     filters = STAGE_FILTERS + STAGE_FILTERS[-1:] * (len(self.blocks) - len(STAGE_FILTERS))
-    grids = [(1,)] * 3 + [self.multi_grid] * (len(self.blocks) - 3)
-    x, feats = self.stages(stem["stem"], block, self.blocks, filters, halvings, grids, train=train)
+    x, feats = self.stages(
+      stem["stem"], block, self.blocks, filters, halvings, self.multi_grid, train=train
+    )
     # x: [B,H/32,W/32,512], or 2048 channels with bottlenecks
     return self.classify(x, stem | feats, layers)
 

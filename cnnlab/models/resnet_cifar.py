@@ -65,8 +65,7 @@ class ResNetCifar(ResidualNet):
       x = layers.act(layers.norm(name="norm1")(x))
     # x: [B,H,W,16]
     counts, halvings = (self.blocks,) * len(self.filters), HALVINGS[self.output_stride]
-    grids = ((1,),) * len(counts)
-    x, feats = self.stages(x, block, counts, self.filters, halvings, grids, train=train)
+    x, feats = self.stages(x, block, counts, self.filters, halvings, train=train)
     # x: [B,H/4,W/4,64]
     return self.classify(x, feats, layers)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -30,18 +32,23 @@ def gate_bias(value: float = -2.0) -> Initializer:
   return nn.initializers.constant(value)
 
 
-def bilinear(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+def bilinear(
+  key: jax.Array,
+  shape: Sequence[int],
+  dtype: DTypeLike | None = jnp.float32,
+  out_sharding: object = None,
+) -> jax.Array:
   """Bilinear interpolation for a transposed convolution of stride ceil(F / 2) (1411.4038, 3.3).
 
   Each output channel is interpolated from the input channel of the same index, or from its own if
   groups have one input channel.
 
   Args:
-    key: unused, since the weights are not random.
+    key, out_sharding: unused; the weights are not random.
     shape: [height, width, in / groups, out].
     dtype: type of the result.
   """
-  del key
+  del key, out_sharding
   height, width, inputs, outputs = shape
 
   def triangle(size: int) -> jax.Array:

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
+from cnnlab import testing
 from cnnlab.errors import ConfigError
 from cnnlab.models import FeatureMap, create_model, feature_maps, pyramid
-from tests.models.test_every_model import FAMILIES, IMAGES, RNGS, TINY, tiny, traced
+from tests.models.test_every_model import FAMILIES, IMAGES, TINY, tiny
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -22,7 +23,7 @@ def test_every_family_has_a_pyramid(family):
   assert [m.stride for m in maps] == sorted(m.stride for m in maps)
   assert maps[-1] == levels[-1]
 
-  _, feats, _, _ = traced(net, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
+  feats = testing.trace(net, (2, *shape)).feats
   for found in maps:
     assert feats[found.name].shape == (2, *found.size, found.channels)
 
@@ -70,7 +71,8 @@ def test_odd_sizes():
 def test_the_last_map_is_what_the_classifier_reads():
   net = create_model("preresnet110", blocks=1, width=0.25)
   x = jax.random.normal(jax.random.key(3), (2, 8, 8, 3))
-  (_, feats), _ = jax.jit(lambda x: net.init_with_output(RNGS, x, train=False))(x)
+  variables = testing.initial(net, x.shape)
+  _, feats = jax.jit(lambda v, x: net.apply(v, x, train=False))(variables, x)
   last = feature_maps(net, (8, 8, 3))[-1]
   assert last == FeatureMap("last_map", 4, 16, (2, 2))
   assert jnp.allclose(feats[last.name].mean((1, 2)), feats["pre_logits"], atol=1e-6)
