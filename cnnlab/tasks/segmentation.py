@@ -18,6 +18,7 @@ from cnnlab.crf import read_crf, refined
 from cnnlab.errors import ConfigError, DataError, unknown
 from cnnlab.metrics import Metric
 from cnnlab.models import create_model
+from cnnlab.models.registry import require_output
 from cnnlab.tasks import segmentation_metrics as measures
 from cnnlab.tasks import segmentation_pictures as pictures
 from cnnlab.tasks.base import (
@@ -151,8 +152,10 @@ class Segmentation(Task):
     """Returns the segmentation network with as many outputs as there are classes.
 
     Raises:
-      ConfigError: `model.num_classes` is another number, or `crf` spells no field.
+      ConfigError: a classifier, another number as `model.num_classes`, or a `crf` that spells no
+        field.
     """
+    require_output(options["name"], "segmentation")
     classes = len(self.class_names)
     options = {"num_classes": classes} | dict(options)
     if options["num_classes"] != classes:

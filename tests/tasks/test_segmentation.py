@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from cnnlab.cli.main import main
 from cnnlab.config import apply_overrides, load_page
-from cnnlab.data import Feature, View
+from cnnlab.data import Feature, Preprocess, View
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.tasks import create_task
 from cnnlab.tasks.segmentation import balanced_weights
@@ -193,6 +193,14 @@ def test_data_without_a_label_map_and_with_two_are_named():
   assert task(two, labels="other").target == "other"
 
 
+def test_a_network_that_returns_something_else_is_refused():
+  p = Preprocess(np.zeros(3), np.ones(3), (6, 8), (6, 8))
+  task().check(jax.ShapeDtypeStruct((1, 6, 8, 3), jnp.float32), p)
+  for shape in ((1, 3), (1, 3, 4, 3), (1, 6, 8, 4)):
+    with pytest.raises(ConfigError, match="one that returns logits for each pixel, .1, 6, 8, 3"):
+      task().check(jax.ShapeDtypeStruct(shape, jnp.float32), p)
+
+
 OVERRIDES = {"task.class_weights": "median", "eval_trainset": True, "max_steps": 4}
 
 
@@ -246,7 +254,7 @@ def test_it_predicts_and_draws_in_the_size_of_the_image(trained, tmp_path, capsy
 @pytest.mark.parametrize(
   ("overrides", "message"),
   [
-    ({"model.name": "resnet20"}, "the network returns .1, 11.* needs one that returns logits"),
+    ({"model.name": "resnet20"}, "'resnet20' is a network for classification, not for segment"),
     ({"model.num_classes": 12}, "'model.num_classes' is 12; the data have 11"),
     (
       {"data.eval_crops": "grid2", "data.resize": 24, "data.image_size": 8},
