@@ -83,7 +83,7 @@ class ProgressLine:
       details.pop(0)
     width = min(self._room(options.max_width, details), _LONGEST_BAR)
     grid = Table.grid(padding=(0, _GAP, 0, 0))
-    cells = [Text(self._text), *map(Text, details)]
+    cells: list[RenderableType] = [Text(self._text), *map(Text, details)]
     if width > 0:
       cells.insert(1, ProgressBar(total=1.0, completed=self._share, width=width))
     for _ in cells:

@@ -211,7 +211,7 @@ def _examine(
   Raises:
     ConfigError: no variant can be set up, or a claim's metric is unknown.
   """
-  from cnnlab.errors import ConfigError
+  from cnnlab.errors import ConfigError, DataError
   from cnnlab.lab.measures import check_measures
   from cnnlab.lab.wiring import examine, nearly_same, unwired
 
@@ -222,8 +222,8 @@ def _examine(
     examined = examine(rest)
   broken = [one for one in examined if one.error]
   if len(broken) == len(examined):
-    if arguments.dry_run:
-      console.print("cost: not known before this is mended:")
+    if arguments.dry_run and broken[0].error.startswith(DataError.__name__):
+      _print_cost_without_data(experiment, first, rest, arguments, console)
     raise ConfigError(broken[0].error)
   check_measures(experiment, rest, examined)
   same = [str(one) for one in unwired(examined, rest)]
@@ -237,6 +237,27 @@ def _examine(
     return False
   _print_cost(experiment, first, rest, examined, arguments, console)
   return True
+
+
+def _print_cost_without_data(
+  experiment: Experiment,
+  tuning: list[RunSpec],
+  specs: list[RunSpec],
+  arguments: argparse.Namespace,
+  console: Console,
+) -> None:
+  from cnnlab.lab.stand_in import stand_in
+  from cnnlab.lab.wiring import examine
+
+  first, rest = ([stand_in(spec) for spec in part] for part in (tuning, specs))
+  known = [spec for spec in rest if spec is not None]
+  examined = examine(known) if len(known) == len(rest) else []
+  if not examined or any(one.error for one in examined):
+    console.print("cost: not known without the data")
+    return
+  console.print("The data are missing: the cost is that of as many generated images.")
+  stood_in = [spec for spec in first if spec is not None]
+  _print_cost(experiment, stood_in, known, examined, arguments, console)
 
 
 def _print_cost(

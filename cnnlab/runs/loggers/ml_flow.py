@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -54,11 +53,14 @@ class MLflow:
 
   def _experiment(self) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "cnnlab")
-    if (found := self._client.get_experiment_by_name(name)) is None:
-      with contextlib.suppress(MlflowException):  # another run has just made it
-        return self._client.create_experiment(name)
-      found = self._client.get_experiment_by_name(name)
-    return found.experiment_id
+    if found := self._client.get_experiment_by_name(name):
+      return found.experiment_id
+    try:
+      return self._client.create_experiment(name)
+    except MlflowException:  # another run has just made it
+      if found := self._client.get_experiment_by_name(name):
+        return found.experiment_id
+      raise
 
   def log(self, step: int, metrics: Mapping[str, float]) -> None:
     """Takes the metrics `train/...`, `eval/...` after a step."""
