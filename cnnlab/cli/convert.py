@@ -5,7 +5,8 @@
 
 Use the result with `cnnlab predict --workdir runs/resnet50 cat.jpg`, or with
 `cnnlab train ... --config.init_from runs/r18`. Images are resized, cropped and normalized as in
-torchvision. A model with 1000 classes uses the class names of ImageNet.
+torchvision. A model with 1000 classes uses the class names of ImageNet, one for segmentation with
+21 classes those of PASCAL VOC.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from typing import TYPE_CHECKING
 from cnnlab.types import Json, PyTree
 
 MOST_CLASSES, MOST_SIZE = 1_000_000, 10_000
+# Data set, feature and kind of what the published weights were trained to predict, by task.
+TARGETS = {
+  "classification": ("tfds:imagenet2012", "label", "label"),
+  "segmentation": ("pairs:voc2012", "labels", "label_map"),
+}
 
 if TYPE_CHECKING:
   from flax import linen as nn
@@ -40,31 +46,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--image_size",
     type=int,
-    default=224,
     metavar="S",
-    help="side of the input in pixels (default 224)",
+    help="side of the input in pixels (default: 224, for segmentation 520)",
   )
   parser.add_argument(
     "--resize",
     type=int,
     metavar="S",
-    help="short side before the crop, in pixels (default: 8/7 of the input)",
+    help="short side before the crop, in pixels (default: 8/7 of the input, for segmentation 1)",
   )
 
 
 def run(arguments: argparse.Namespace) -> int:
   """Converts the weights; returns the exit code."""
   from cnnlab.errors import ConfigError, RunError, printable
+  from cnnlab.models.registry import output_of
   from cnnlab.weights import from_torchvision
 
   out = Path(arguments.out)
   if out.exists() and not (out.is_dir() and not any(out.iterdir())):
     raise RunError(f"--out {arguments.out} already exists; name a new directory")
-  size = arguments.image_size
-  resize = arguments.resize or size * 256 // 224
+  dense = output_of(arguments.model) == "segmentation"
+  size = arguments.image_size or (520 if dense else 224)
+  resize = arguments.resize or (size if dense else size * 256 // 224)
   for name, given, least, most in (
     ("--num_classes", arguments.num_classes, 1, MOST_CLASSES),
-    ("--image_size", size, 1, MOST_SIZE),
+    ("--image_size", arguments.image_size, 1, MOST_SIZE),
     ("--resize", arguments.resize, size, 2 * MOST_SIZE),
   ):
     if given is not None and not least <= given <= most:
@@ -129,26 +136,33 @@ def write_run(
 
 def _config(arguments: argparse.Namespace, model: nn.Module, sizes: tuple[int, int]) -> Json:
   """Returns the resolved config of the run, with the derived values."""
+  from ml_collections import ConfigDict
+
   from cnnlab.config import to_plain
   from cnnlab.defaults import default_config
-  from cnnlab.tasks import Classification
+  from cnnlab.models.registry import output_of
+  from cnnlab.tasks import SavedFeature, create_task
   from cnnlab.train.setup import about_task, measure_model
-  from cnnlab.weights import imagenet_classes
+  from cnnlab.weights import class_names
 
   config = default_config()
   config.model.name = arguments.model
-  config.data.name = "tfds:imagenet2012"
+  output = output_of(arguments.model)
+  if config.task.name != output:
+    config.task = ConfigDict({"name": output})
+  config.data.name, target, kind = TARGETS[output]
   config.data.image_size, config.data.resize = sizes
   shape = (sizes[0], sizes[0], 3)
   parameters, cost = measure_model(model, shape)
   count = int(model.num_classes)
-  names = imagenet_classes()
-  names = names if count == len(names) else [f"class {i}" for i in range(count)]
+  names = class_names(arguments.model, count)
+  features = {"image": SavedFeature("image"), target: SavedFeature(kind, tuple(names))}
   derived = {
     "image_shape": list(shape),
     "num_classes": count,
     "class_names": names,
-    **about_task(Classification(tuple(names))),
+    "features": {name: feature._asdict() for name, feature in features.items()},
+    **about_task(create_task(config.task.to_dict(), features)),
     "parameters": parameters,
     "multiply_adds": cost,
     "total_steps": 0,

@@ -18,6 +18,7 @@ from cnnlab.annotations import NonNegative, ProperFraction
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import CLASSIFICATION
 from cnnlab.models import create_model
+from cnnlab.models.registry import require_output
 from cnnlab.tasks import classes
 from cnnlab.tasks.analysis import Analysis
 from cnnlab.tasks.base import (
@@ -84,6 +85,7 @@ class Classification(Task):
 
   def network(self, options: JsonMapping, dtype: str) -> nn.Module:
     """Returns the model with as many outputs as there are classes, or as `num_classes` asks for."""
+    require_output(options["name"], "classification")
     classes = len(self.class_names)
     options = {"num_classes": classes} | dict(options)
     model = create_model(options.pop("name"), dtype=dtype, **options)

@@ -1,6 +1,6 @@
 """Conversion of published weights to the models of `cnnlab.models`."""
 
-from cnnlab.weights.imagenet import imagenet_classes, input_normalization
+from cnnlab.weights.imagenet import class_names, imagenet_classes, input_normalization
 from cnnlab.weights.torchvision import (
   WeightsError,
   convertible_models,
@@ -10,6 +10,7 @@ from cnnlab.weights.torchvision import (
 
 __all__ = [
   "WeightsError",
+  "class_names",
   "convertible_models",
   "from_torchvision",
   "imagenet_classes",

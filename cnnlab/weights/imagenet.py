@@ -1,17 +1,40 @@
-"""Input normalization and class names of torchvision's ImageNet weights."""
+"""Input normalization and class names of torchvision's weights: ImageNet's, or PASCAL VOC's."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from cnnlab.models.registry import family_of
+from cnnlab.models.registry import family_of, output_of
 
 Channels = tuple[float, float, float]
 MEAN: Channels = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 DEVIATION: Channels = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 # torchvision's GoogLeNet weights come from TensorFlow and expect pixels in [-1, 1].
 SYMMETRIC = ("googlenet",)
+VOC = (
+  "background",
+  "aeroplane",
+  "bicycle",
+  "bird",
+  "boat",
+  "bottle",
+  "bus",
+  "car",
+  "cat",
+  "chair",
+  "cow",
+  "diningtable",
+  "dog",
+  "horse",
+  "motorbike",
+  "person",
+  "pottedplant",
+  "sheep",
+  "sofa",
+  "train",
+  "tvmonitor",
+)
 
 
 def input_normalization(name: str) -> tuple[Channels, Channels]:
@@ -19,6 +42,12 @@ def input_normalization(name: str) -> tuple[Channels, Channels]:
   if family_of(name) in SYMMETRIC:
     return (127.5,) * 3, (127.5,) * 3
   return MEAN, DEVIATION
+
+
+def class_names(name: str, count: int) -> list[str]:
+  """Returns names for the classes of a model's published weights, or numbers if there are others."""
+  published = list(VOC) if output_of(name) == "segmentation" else imagenet_classes()
+  return published if count == len(published) else [f"class {i}" for i in range(count)]
 
 
 def imagenet_classes() -> list[str]:

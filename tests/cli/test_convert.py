@@ -1,5 +1,6 @@
 """`cnnlab convert`: makes a run from torchvision's weights, for predictions and for training."""
 
+import argparse
 import json
 
 import jax
@@ -9,7 +10,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from cnnlab import runs
+from cnnlab.cli import convert
 from cnnlab.cli.main import main
+from cnnlab.models import create_model
+from cnnlab.tasks import Segmentation, saved_task
 from cnnlab.weights import from_torchvision
 from tests import parity_weights
 
@@ -88,3 +92,14 @@ def test_wrong_weights_leave_nothing_behind(weights, tmp_path, capsys):
   assert main(["convert", "--model", "resnet34", "--weights", weights, "--out", str(out)]) == 2
   assert "missing: layer1.2.bn1.bias" in capsys.readouterr().err
   assert not out.exists()
+
+
+def test_a_segmentation_net_predicts_the_classes_of_pascal_voc():
+  arguments = argparse.Namespace(model="fcn_resnet50", weights="fcn.pth")
+  config = convert._config(arguments, create_model("fcn_resnet50"), (64, 64))
+  assert config["task"] == {"name": "segmentation"}
+  task = saved_task(config)
+  assert isinstance(task, Segmentation)
+  assert (task.class_names[0], task.class_names[20]) == ("background", "tvmonitor")
+  assert len(task.class_names) == 21
+  assert config["derived"]["main_metric"][0] == "eval/miou"
