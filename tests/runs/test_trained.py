@@ -54,7 +54,9 @@ def test_stages_are_pooled_or_whole_and_named_where_they_are_missing(run):
   assert whole.shape == (3, 4, 4, 8)
   np.testing.assert_allclose(run.embed(DIGITS[:3], "block1"), whole.mean((1, 2)), rtol=1e-5)
   assert run.embed(DIGITS[0]).shape == (1, 128)
-  with pytest.raises(ConfigError, match="'blok1' of the network; did you mean 'block1'.*pre_logits"):
+  with pytest.raises(
+    ConfigError, match="'blok1' of the network; did you mean 'block1'.*pre_logits"
+  ):
     run.embed(DIGITS[0], "blok1")
   with pytest.raises(DataError, match="no image is given"):
     run.predict([])
