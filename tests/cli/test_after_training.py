@@ -1,6 +1,8 @@
 """The verbs that use a finished run, as on the command line."""
 
 import json
+import runpy
+import sys
 
 import numpy as np
 import pandas as pd
@@ -52,13 +54,10 @@ def test_export_tells_what_the_program_takes(digits_run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("module", ["normalization.importance", "stochastic_depth.step_time"])
-def test_a_script_of_an_experiment_without_runs_says_so_in_one_line(module, tmp_path, project):
-  import subprocess
-  import sys
-
+def test_a_script_of_an_experiment_without_runs_says_so(module, tmp_path, monkeypatch, capsys):
   for arguments in ([], [str(tmp_path / "none")]):
-    command = [sys.executable, "-m", f"experiments.{module}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=project)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "error: " in done.stderr.splitlines()[-1]
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    with pytest.raises(SystemExit) as caught:
+      runpy.run_module(f"experiments.{module}", run_name="__main__")
+    assert caught.value.code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]
