@@ -97,7 +97,7 @@ class PolicyResNet(ResidualNet):
     if not self.preact:
       x = layers.act(layers.norm(name="norm1")(x))
     block = self.block(layers)
-    x, feats = self.stages(x, block, (self.blocks,), (self.filters,), 0, ((1,),), train=train)
+    x, feats = self.stages(x, block, (self.blocks,), (self.filters,), 0, train=train)
     if self.preact:
       x = layers.act(layers.norm(name="norm_last")(x))
     feats["pre_logits"] = x
