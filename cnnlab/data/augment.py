@@ -293,8 +293,8 @@ class Preprocess:
     for place, one in enumerate(self.transforms):
       if isinstance(one, ExampleTransform):
         own = jax.vmap(lambda k, t=one, p=place: _own_key(k, t.name, p))(keys)
-        examples = {name: out[name] for name in kinds}
-        out |= jax.vmap(lambda e, k, t=one: t.apply(e, kinds, k))(examples, own)
+        features = {name: out[name] for name in kinds}
+        out |= jax.vmap(lambda e, k, t=one: t.apply(e, kinds, k))(features, own)
     for place, mix in enumerate(self.mix):
       out = mix.apply(out, kinds, _own_key(jax.random.fold_in(key, offset), mix.name, place))
     return out

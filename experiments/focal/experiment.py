@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from cnnlab.experiments.segmentation import METRIC, choose
 from cnnlab.lab import Claim, Experiment
+from cnnlab.lab.variants import Overrides
 
 RECIPES = ("paper", "quick", "tiny")
 FOCAL = "arXiv:1708.02002, table 1b"
@@ -38,7 +39,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     "rare": f"scenes:{count}least=1,most=1,low=0.2,high=0.3",
     "common": f"scenes:{count}least=3,most=3,low=0.4,high=0.6",
   }
-  losses = {
+  losses: dict[str, Overrides] = {
     "cross_entropy": {"task.class_weights": "none"},
     "inverse": {"task.class_weights": "inverse"},
     "median": {"task.class_weights": "median"},
