@@ -18,6 +18,7 @@ from cnnlab.train.state import State
 log = logging.getLogger(__name__)
 
 HEAD = "head"  # a part of the path of every classifier's parameters
+HIDDEN = {"fc6", "fc7"}  # AlexNet's and VGG's, which belong to the classifier, not to an encoder
 FIELD = "crf"  # that of a random field on top of a network
 SHOWN = 8  # names in a message
 
@@ -108,7 +109,8 @@ def _refuse_differences(directory: str, mapped: Mapped, source: Leaves, wanted: 
   pairs = {p: there + p[len(here) :] for p in wanted if p[: len(here)] == here}
   used = set(pairs.values())
   pairs |= {here + q[len(there) :]: q for q in source if q[: len(there)] == there and q not in used}
-  differing = [p for p in pairs if p not in mapped.taken and not {HEAD, FIELD} & {*p}]
+  may_differ = {HEAD, FIELD} | (HIDDEN if here else set())
+  differing = [p for p in pairs if p not in mapped.taken and not may_differ & {*p}]
   if differing or not mapped.taken:
     named = sorted(
       f"{'/'.join(p)} ({_shape(source.get(pairs[p]))} there, {_shape(wanted.get(p))} here)"

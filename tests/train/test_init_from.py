@@ -12,8 +12,9 @@ from cnnlab import runs
 from cnnlab.errors import RunError
 from cnnlab.models import create_model
 from cnnlab.nn import freeze_batch_norm
+from cnnlab.testing import trace
 from cnnlab.train import train
-from cnnlab.train.init_from import start_from
+from cnnlab.train.init_from import _leaves, _map, _refuse_differences, start_from
 from cnnlab.train.state import State
 from tests.train.conftest import tiny
 
@@ -128,6 +129,19 @@ def test_a_classifier_starts_the_encoder_of_a_larger_network(pretrained, caplog)
   assert_equal(larger.params["decoder"], started.params["decoder"])
   assert "start encoder" in caplog.text
   assert "a new decoder/kernel" in caplog.text
+
+
+def test_an_encoder_leaves_the_fully_connected_layers_of_a_vgg_behind():
+  options = {"width": 0.0625, "convs": (1, 1, 1, 1, 1)}
+  nets = [create_model(name, **options) for name in ("vgg11", "fcn8s_vgg11")]
+  source, wanted = (_leaves(trace(net, (1, 32, 32, 3)).variables) for net in nets)
+  mapped = _map(source, wanted)
+  assert mapped.here == ("encoder",)
+  assert len(mapped.taken) == 10
+  _refuse_differences("run", mapped, source, wanted)
+  del source["conv5_1", "kernel"]
+  with pytest.raises(RunError, match="encoder/conv5_1/kernel"):
+    _refuse_differences("run", _map(source, wanted), source, wanted)
 
 
 def test_nothing_that_fits_is_refused(pretrained):
