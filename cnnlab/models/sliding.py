@@ -3,6 +3,7 @@
     sliding = slide(create_model("alexnet"), (224, 224, 3))
     logits = sliding(variables, images)         # [batch, rows, columns, num_classes]
     log_probabilities = sliding.average(variables, images)  # [batch, num_classes]
+    scores = sliding.label_scores(variables, images)  # [batch, height, width, num_classes]
 
 The net's convolutions run once over the whole image; its head, made for the last map of one crop,
 is then applied to every window of that size in the larger map, one step of the map apart. Where no
@@ -28,6 +29,8 @@ from jax.extend import core
 
 from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.nn import WeightNormDense
+
+_GROWTH = 960  # pixels added to an image to measure the step between crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,35 @@ class Sliding:
     """Returns the logarithm of the mean of the windows' probabilities, [batch, classes]."""
     logits = self(variables, images)
     return log_mean_probability(logits.reshape(logits.shape[0], -1, logits.shape[-1]), axis=1)
+
+  def label_scores(self, variables: VariableDict, images: jax.Array) -> jax.Array:
+    """Returns scores of each pixel's class, of the crop around it [batch, height, width, classes].
+
+    The first form of segmentation: a pixel has the class of a crop that it is the center of. Crops
+    are one step of the map apart, and scores are interpolated bilinearly between their centers. The
+    images, of any size, are padded by zeros so that crops reach over their borders.
+    """
+    sides, steps = self.image_shape[:2], self._steps(variables)
+    before = [(side - 1) // 2 for side in sides]
+    axes = zip(images.shape[1:3], sides, steps, before, strict=True)
+    # The last crop is centered on the last pixel, or beyond it.
+    after = [-(-(n - 1) // step) * step + side - n - low for n, side, step, low in axes]
+    padding = [(0, 0), *zip(before, after, strict=True), (0, 0)]
+    logits = self(variables, jnp.pad(images, padding))
+    rows, columns = (
+      _interpolation(n, count, step, first=(1 - side % 2) / 2)
+      for n, count, step, side in zip(
+        images.shape[1:3], logits.shape[1:3], steps, sides, strict=True
+      )
+    )
+    return jnp.einsum("hi,wj,bijc->bhwc", rows, columns, logits)
+
+  def _steps(self, variables: VariableDict) -> tuple[int, int]:
+    """Returns the pixels between neighboring crops, down and across."""
+    height, width, channels = self.image_shape
+    larger = jax.ShapeDtypeStruct((1, height + _GROWTH, width + _GROWTH, channels), jnp.float32)
+    rows, columns = jax.eval_shape(self, variables, larger).shape[1:3]
+    return _GROWTH // (rows - 1), _GROWTH // (columns - 1)
 
   def _maps(self, variables: VariableDict, images: jax.Array) -> jax.Array:
     def skip(call: NextGetter, args: Args, kwargs: Kwargs, context: InterceptorContext) -> object:
@@ -173,6 +205,12 @@ def _dense_modules(
   with nn.intercept_methods(record):
     jax.eval_shape(lambda v, x: model.apply(v, x, train=False)[0], variables, image)
   return found
+
+
+def _interpolation(pixels: int, count: int, step: int, first: float) -> jax.Array:
+  """Returns weights [pixels, count] of values at first, first + step, ...; constant beyond."""
+  places = jnp.clip((jnp.arange(pixels) - first) / step, 0, count - 1)
+  return jnp.maximum(1 - jnp.abs(places[:, None] - jnp.arange(count)), 0)
 
 
 def log_mean_probability(logits: jax.Array, axis: int) -> jax.Array:

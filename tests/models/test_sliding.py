@@ -1,10 +1,15 @@
 """A sliding classifier against the classifier itself on every crop, and on every window."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
+from scipy.ndimage import map_coordinates
+from sklearn.datasets import load_digits
 
 from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.models import create_model, slide
@@ -110,6 +115,55 @@ def test_the_average_is_that_of_probabilities():
   expected = jax.nn.softmax(jax.jit(sliding)(variables, images), axis=-1).mean((1, 2))
   np.testing.assert_allclose(jax.nn.softmax(average), expected, rtol=1e-5)
   np.testing.assert_allclose(np.exp(average), expected, rtol=1e-5)
+
+
+def test_scores_of_pixels_are_interpolated_from_the_crops_around_them():
+  """Without padding in the net, there is a crop of 8 pixels at every second pixel."""
+  options = {"padding": "valid", "features": (4,), "hidden": (), "head": "fc"}
+  net, variables, sliding, images = prepared("convnet", 8, (11, 14), **options)
+  found = jax.jit(sliding.label_scores)(variables, images)
+  padded = jnp.pad(images, ((0, 0), (3, 4), (3, 5), (0, 0)))
+  corners = itertools.product(range(0, 11, 2), range(0, 15, 2))
+  crops = jnp.stack([padded[0, y : y + 8, x : x + 8] for y, x in corners])
+  logits = np.asarray(jax.jit(lambda v, x: net.apply(v, x, train=False)[0])(variables, crops))
+  # A crop's center lies half a pixel beyond the pixel that it is padded for.
+  places = (np.mgrid[:11, :14] - 0.5) / 2
+  for label in range(5):
+    expected = map_coordinates(logits[:, label].reshape(6, 8), places, order=1, mode="nearest")
+    np.testing.assert_allclose(found[0, ..., label], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_classifier_of_digits_labels_the_pixels_of_a_page():
+  """Trained on scikit-learn's digits, it has the right label at the centers of four that it knows."""
+  digits = load_digits()
+  x = jnp.asarray(digits.images[..., None] / 16, jnp.float32)
+  net = create_model("convnet", num_classes=10, features=(16, 32), hidden=(), head="fc")
+  variables = net.init(RNGS, x[:1], train=False)
+  optimizer = optax.adam(0.005)
+
+  @jax.jit
+  def step(variables, state, start):
+    def loss(variables):
+      part = [jax.lax.dynamic_slice_in_dim(a, start, 100) for a in (x, jnp.asarray(digits.target))]
+      logits = net.apply(variables, part[0], train=False)[0]
+      return optax.softmax_cross_entropy_with_integer_labels(logits, part[1]).mean()
+
+    updates, state = optimizer.update(jax.grad(loss)(variables), state)
+    return optax.apply_updates(variables, updates), state
+
+  state = optimizer.init(variables)
+  for k in range(450):
+    variables, state = step(variables, state, k * 100 % 1500)
+  right = net.apply(variables, x[1600:], train=False)[0].argmax(-1) == digits.target[1600:]
+  assert right.mean() > 0.85
+  chosen = 1600 + np.flatnonzero(right)[:4]
+  page = np.zeros((1, 24, 24, 1), np.float32)
+  for k, index in enumerate(chosen):
+    top, left = 1 + 12 * (k // 2), 1 + 12 * (k % 2)  # where crops lie, which are 4 pixels apart
+    page[0, top : top + 8, left : left + 8] = x[index]
+  labels = slide(net, (8, 8, 1)).label_scores(variables, jnp.asarray(page)).argmax(-1)[0]
+  centers = [labels[4 + 12 * (k // 2), 4 + 12 * (k % 2)] for k in range(4)]
+  np.testing.assert_array_equal(centers, digits.target[chosen])
 
 
 def test_what_cannot_slide():
