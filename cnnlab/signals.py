@@ -14,6 +14,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 
 from cnnlab.errors import printable
@@ -88,3 +90,18 @@ def keep_interrupts() -> None:
       hook(found)
 
   sys.unraisablehook = unraisable
+
+
+@contextlib.contextmanager
+def held_back(*more: signal.Signals) -> Iterator[None]:
+  """Holds SIGINT, SIGTERM and more signals back; a process that is started inside begins so.
+
+  Ctrl-C in the terminal reaches it, too, and would end it with a traceback.
+  """
+  # Its start would let the signals through again.
+  resource_tracker.ensure_running()
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, *more))
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -6,9 +6,10 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
 
-from cnnlab.signals import SIGNALS, raise_interrupt
+from cnnlab.signals import SIGNALS, held_back, raise_interrupt
+
+__all__ = ["held_back", "interruptible", "let_through", "on_signals"]
 
 
 @contextlib.contextmanager
@@ -35,22 +36,6 @@ def interruptible() -> Iterator[None]:
   finally:
     for name, handler in before.items():
       signal.signal(name, handler)
-
-
-@contextlib.contextmanager
-def held_back(*more: signal.Signals) -> Iterator[None]:
-  """Holds SIGINT, SIGTERM and more signals back; a process that is started inside begins so.
-
-  Such a process calls `let_through` once it can handle them: until then, Ctrl-C in the terminal
-  would end it with a traceback.
-  """
-  # Its start would let the signals through again.
-  resource_tracker.ensure_running()
-  before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, *more))
-  try:
-    yield
-  finally:
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def let_through() -> None:

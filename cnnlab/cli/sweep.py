@@ -213,11 +213,16 @@ def _examine(
   """
   from cnnlab.errors import ConfigError, DataError
   from cnnlab.lab.measures import check_measures
+  from cnnlab.lab.plan import resolve
   from cnnlab.lab.wiring import examine, nearly_same, unwired
+  from cnnlab.runs.loggers import LOGGERS, Loggers
 
   if not any(spec.to_do for spec in specs):
     return True
   first, rest = specs[:tuning], specs[tuning:]
+  for config in map(resolve, {spec.label: spec for spec in rest}.values()):
+    # The modules that a run imports may register others.
+    Loggers(n for n in config.loggers if n in LOGGERS or not config.imports)
   with console.status("checking that the variants differ"):
     examined = examine(rest)
   broken = [one for one in examined if one.error]
@@ -268,18 +273,15 @@ def _print_cost(
   arguments: argparse.Namespace,
   console: Console,
 ) -> None:
-  from concurrent.futures import ProcessPoolExecutor
-  from multiprocessing import get_context
-
   from cnnlab.lab.cost import (
+    check_and_measure,
     compiled_folders,
     estimate_cost,
-    measure,
     rate_of_runs,
     remembered,
     scaled,
   )
-  from cnnlab.lab.wiring import check_settings
+  from cnnlab.lab.helpers import in_helpers
   from cnnlab.launch.hardware import shares
 
   share = shares(arguments.workers, len(tuning) + len(specs))[0]
@@ -289,13 +291,12 @@ def _print_cost(
   rate = rate_of_runs(Path(arguments.root) / experiment.name)
   rate = rate or remembered(timed, len(share.cores))
   if rate is None or tuning:
-    with (
-      console.status("estimating the cost"),
-      ProcessPoolExecutor(1, get_context("spawn"), initializer=share.claim) as pool,
-    ):
-      asked = time.time()
-      pool.submit(check_settings, [spec.to_dict() for spec in tuning]).result()
-      rate = rate or pool.submit(measure, timed.to_dict(), len(share.cores), asked).result()
+    first = [spec.to_dict() for spec in tuning]
+    task = (first, None if rate else timed.to_dict(), len(share.cores), time.time())
+    with console.status("estimating the cost"):
+      (measured,) = in_helpers(check_and_measure, [task], 1, share.claim)
+    rate = rate or measured
+  assert rate is not None
   stages = [(tuning, scaled(examined, specs, tuning)), (specs, examined)]
   workers = len(shares(arguments.workers, sum(one.to_do for one in (*tuning, *specs))))
   cost = estimate_cost(stages, rate, workers, compiled)

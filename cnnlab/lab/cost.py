@@ -20,7 +20,7 @@ from cnnlab.data.cache import cached, stored
 from cnnlab.errors import RunError
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.report import wording
-from cnnlab.lab.wiring import Examined
+from cnnlab.lab.wiring import Examined, check_settings
 from cnnlab.runs.directory import read_json
 from cnnlab.runs.loading import Run, find_runs
 from cnnlab.runs.pace import TRAINING_FACTOR
@@ -196,6 +196,18 @@ def measure(spec: JsonMapping, cores: int, asked: float) -> Rate:
 
   start = time.time() - asked
   return Rate(**cached(_key(spec, cores), lambda: ({}, _measure(spec, start)._asdict()))[1])
+
+
+def check_and_measure(
+  tuning: Sequence[JsonMapping], spec: JsonMapping | None, cores: int, asked: float
+) -> Rate | None:
+  """Checks the settings of tuning runs, then measures a run, if one is given; see `measure`.
+
+  Raises:
+    ConfigError: a setting cannot be used.
+  """
+  check_settings(tuning)
+  return None if spec is None else measure(spec, cores, asked)
 
 
 def remember_compiled(spec: JsonMapping) -> None:

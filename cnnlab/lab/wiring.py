@@ -14,9 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -26,6 +24,7 @@ from cnnlab.config import to_plain
 from cnnlab.data.cache import cached, stored
 from cnnlab.errors import CnnlabError, ConfigError
 from cnnlab.imports import code_digest
+from cnnlab.lab.helpers import in_helpers
 from cnnlab.lab.outputs import NEARLY, initial_outputs, relative_difference
 from cnnlab.lab.plan import RunSpec, resolve
 from cnnlab.lab.variants import Overrides
@@ -98,8 +97,7 @@ def examine(specs: Sequence[RunSpec], workers: int | None = None) -> list[Examin
   tasks = [(spec.label, spec.config, dict(spec.overrides)) for spec in asked]
   workers = min(os.cpu_count() or 1 if workers is None else workers, len(tasks))
   if workers:
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_stay_on_cpu) as pool:
-      found = list(pool.map(_examine, tasks))
+    found = in_helpers(_examine, [(task,) for task in tasks], workers, _stay_on_cpu)
   else:
     found = [_examine(task) for task in tasks]
   known |= {one.label: one for one in found}
