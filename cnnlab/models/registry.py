@@ -1,6 +1,6 @@
 """The table of models: names to families, with options checked before a network is built.
 
-A family is a module in this folder with `SIZES`, a dict of model name -> anything, and
+A family is a module in this folder with `SIZES`, a tuple of model names or a dict by them, and
 `build(name, **options)`, which returns a Flax module whose fields are the options. `OUTPUT` is what
 its models compute, 'classification' by default.
 

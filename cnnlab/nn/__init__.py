@@ -27,6 +27,8 @@ from cnnlab.nn.norm import (
   local_response_norm,
 )
 from cnnlab.nn.pool import (
+  adaptive_avg_pool,
+  adaptive_max_pool,
   avg_pool,
   global_avg_pool,
   global_max_pool,
@@ -34,6 +36,7 @@ from cnnlab.nn.pool import (
   max_pool_with_switches,
   max_unpool,
 )
+from cnnlab.nn.resize import resize
 from cnnlab.nn.separable import DepthwiseSeparableConv, SpatiallySeparableConv
 from cnnlab.nn.stack import Row, Window, nearest_sizes, stack
 from cnnlab.nn.stochastic_depth import StochasticDepth, survival_probabilities
@@ -62,6 +65,8 @@ __all__ = [
   "WeightNormDense",
   "Window",
   "activation",
+  "adaptive_avg_pool",
+  "adaptive_max_pool",
   "avg_pool",
   "check_image",
   "conv_as_dense",
@@ -82,6 +87,7 @@ __all__ = [
   "output_size",
   "register_activation",
   "register_norm",
+  "resize",
   "stack",
   "survival_probabilities",
 ]
