@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
   """Evaluates the run; returns the exit code."""
+  from cnnlab.cli.progress import Working
   from cnnlab.config import parse_overrides
   from cnnlab.defaults import default_config
   from cnnlab.errors import RunError, printable
@@ -58,11 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
   if out and out.exists() and not (out.is_dir() and not any(out.iterdir())):
     raise RunError(f"--out {arguments.out} already exists; name a new directory")
   if not asked and out is None:
-    metrics = evaluate_run(arguments.workdir, overrides)
+    with Working("evaluating") as bar:
+      metrics = evaluate_run(arguments.workdir, overrides, bar.count)
   else:
     from cnnlab.train.analysis import analyze_run, save_analysis
 
-    found = analyze_run(arguments.workdir, overrides)
+    with Working("evaluating") as bar:
+      found = analyze_run(arguments.workdir, overrides, bar.count)
     metrics = found.metrics
     summary = found.analysis.summary if found.analysis else {}
     if asked:

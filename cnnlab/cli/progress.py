@@ -111,6 +111,48 @@ class TrainProgress:
     self._end_line()
 
 
+class Working:
+  """Shows on a terminal, on standard error, that a command works, and how far it is.
+
+  Args:
+    text: what it does.
+  """
+
+  def __init__(self, text: str):
+    self._text, self._began = text, time.monotonic()
+    self._part = self._parts = 0
+    self._first = 0.0  # when the first part was done: before, much else was
+    self._spinner = Spinner("dots")
+    console = SafeConsole(stderr=True)
+    self._terminal = console.is_terminal
+    self._live = Live(console=console, get_renderable=self._render, transient=True)
+
+  def count(self, part: int, parts: int) -> None:
+    """Shows how many parts of the work are done."""
+    self._first = self._first or time.monotonic()
+    self._part, self._parts = part, parts
+
+  def _render(self) -> RenderableType:
+    now = time.monotonic()
+    if self._parts < 2:
+      self._spinner.update(text=f"{self._text} ... {now - self._began:.1f} s")
+      return self._spinner
+    each = (now - self._first) / (self._part - 1) if self._part > 1 else 0.0
+    left = f"{clock(each * (self._parts - self._part))} left" if each else ""
+    text = f"{self._text} {self._part}/{self._parts}"
+    return ProgressLine(text, self._part / self._parts, [left])
+
+  def __enter__(self) -> Working:
+    if self._terminal:
+      self._live.start()
+    return self
+
+  def __exit__(
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+  ) -> None:
+    self._live.stop()
+
+
 def print_parts(console: Console, parts: Sequence[str]) -> None:
   """Prints texts on one line; on a terminal without the last ones, if they do not fit."""
   if console.is_terminal:

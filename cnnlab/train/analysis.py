@@ -18,7 +18,7 @@ from cnnlab.plot_style import STYLE, WIDTH, page, save
 from cnnlab.runs.files import make_folder, write_text
 from cnnlab.runs.loading import Run
 from cnnlab.tasks.analysis import Analysis, with_classes
-from cnnlab.train.evaluate import Evaluation
+from cnnlab.train.evaluate import Evaluation, Progress
 from cnnlab.train.restore import config_from_json, restored
 from cnnlab.train.settings import Settings
 
@@ -39,17 +39,22 @@ class Analyzed(NamedTuple):
   images: np.ndarray
 
 
-def analyze_run(directory: str | Path, overrides: Mapping[str, Any] | None = None) -> Analyzed:
+def analyze_run(
+  directory: str | Path,
+  overrides: Mapping[str, Any] | None = None,
+  progress: Progress | None = None,
+) -> Analyzed:
   """Evaluates the newest good checkpoint below `directory`, and has its task analyze the examples.
 
   Args:
     directory, overrides: as of `cnnlab.train.restore.restored`.
+    progress: called with (evaluated batches, batches in all).
 
   Raises:
     RunError, ConfigError: as `restored` does.
   """
   with restored(directory, overrides) as run:
-    metrics, examples = Evaluation(run.setup).with_examples(run.state)
+    metrics, examples = Evaluation(run.setup, progress=progress).with_examples(run.state)
     task = run.setup.program.task
     analysis = with_classes(task.analyze(examples), metrics, task.metrics, examples)
     images = _picked(analysis, run.setup.data.eval, run.setup.program.preprocess)

@@ -21,7 +21,7 @@ from cnnlab.errors import ConfigError, DataError
 from cnnlab.imports import import_recorded
 from cnnlab.runs import checkpoint
 from cnnlab.train.compile_cache import enable_compile_cache
-from cnnlab.train.evaluate import Evaluation
+from cnnlab.train.evaluate import Evaluation, Progress
 from cnnlab.train.setup import Setup, prepare
 from cnnlab.train.state import State
 from cnnlab.types import PyTree
@@ -100,18 +100,21 @@ def restored(
 
 
 def evaluate_run(
-  directory: str | Path, overrides: Mapping[str, Any] | None = None
+  directory: str | Path,
+  overrides: Mapping[str, Any] | None = None,
+  progress: Progress | None = None,
 ) -> dict[str, Any]:
   """Returns the metrics of the newest good checkpoint below `directory`, its `step` among them.
 
   Args:
     directory, overrides: as of `restored`.
+    progress: called with (evaluated batches, batches in all).
 
   Raises:
     RunError, ConfigError: as `restored` does.
   """
   with restored(directory, overrides) as run:
-    return {"step": run.step, **Evaluation(run.setup)(run.state)}
+    return {"step": run.step, **Evaluation(run.setup, progress=progress)(run.state)}
 
 
 def _require_parameters(wanted: PyTree, saved: PyTree, directory: str | Path) -> None:
