@@ -25,7 +25,8 @@ from tests.conftest import PROJECT
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
 SEGMENTATION = ("context", "crf", "fcn_skips", "focal")
-CIFAR = [name for name in NAMES if name not in ("downsampling_digits", *SEGMENTATION)]
+GO = ("go_features", "go_residual", "go_width")
+CIFAR = [name for name in NAMES if name not in ("downsampling_digits", *SEGMENTATION, *GO)]
 
 
 def test_every_claim_of_the_lectures_on_classifiers_has_an_experiment():

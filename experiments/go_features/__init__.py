@@ -1,0 +1,1 @@
+"""What the groups of input planes of AlphaGo's policy network bring."""

@@ -1,0 +1,1 @@
+"""Plain and residual policy networks of equal cost."""

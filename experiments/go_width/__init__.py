@@ -1,0 +1,1 @@
+"""The width of AlphaGo's policy network: accuracy and cost."""
