@@ -89,7 +89,7 @@ def test_damped_updates_lower_the_free_energy_until_nothing_changes(kind, streng
   for _ in range(200):
     energies.append(float(energy(log_q)))
     log_q = step(log_marginals=log_q)
-  assert np.diff(energies).max() < 2e-6
+  assert np.diff(energies).max() < 1e-5  # float32
   assert energies[-1] < energies[0] - 0.1
   np.testing.assert_allclose(step(log_marginals=log_q), log_q, atol=1e-3)
   np.testing.assert_allclose(log_q, update(scores, messages, compatibility, log_q), atol=2e-3)
