@@ -115,7 +115,7 @@ def _module_and_folder(name: str) -> tuple[str, Path]:
         "path of a .py file"
       )
     return name, Path.cwd()
-  file = Path(name).expanduser().absolute()
+  file = Path(name).absolute()
   with contextlib.suppress(OSError, ValueError):
     if file.is_file():
       if not _DOTTED.fullmatch(file.stem) or "." in file.stem:
