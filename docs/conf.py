@@ -42,8 +42,9 @@ html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
-# A type that two modules define; names in docstrings that do not exist are told by code_role.
-suppress_warnings = ["ref.python"]
+# A type that two modules define (names in docstrings that do not exist are told by code_role); cells of
+# notebooks that were not executed, whose language is not known then.
+suppress_warnings = ["ref.python", "myst-nb.lexer"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
