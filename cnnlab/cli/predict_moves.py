@@ -87,7 +87,7 @@ def _positions(
       color = int(game.colors[at])
     else:
       color = 3 - int(game.colors[-1]) if len(game.colors) else 1
-    known = {"color": np.int32(color)}
+    known = {"color": np.asarray(color)}
     if number <= last and game.moves[at] != PASS:
-      known["played"] = np.int32(game.moves[at])
+      known["played"] = np.asarray(game.moves[at])
     yield number, board.planes(color), known

@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class GoSource:
   """The moves of one split, in a fixed random order, so that any first part is a fair sample.
 
-  Planes are computed when they are read: a core makes some thousand positions a second, and all
-  games are smaller than the planes of one in a thousand positions.
+  Planes are computed when they are read: a core makes some thousand positions a second, and ten
+  million moves take less room than the planes of twenty thousand positions.
 
   Attributes:
     name: what errors call it.

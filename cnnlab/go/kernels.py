@@ -29,7 +29,7 @@ LADDER_CAPTURE, LADDER_ESCAPE, SENSIBLE, ZEROS, PLANES = 44, 45, 46, 47, 48
 LONG_AGO = 10_000  # moves: more than a game has
 LOST, SAVED, OPEN = 0, 1, 2
 LADDER_DEPTH = 128  # moves; across the whole board a ladder takes about 70
-LADDER_NODES = 1000  # moves looked at for one question
+LADDER_NODES = 1000  # moves that are looked at before it is undecided
 
 
 class Work(NamedTuple):
