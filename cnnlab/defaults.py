@@ -23,6 +23,10 @@ def default_config() -> ConfigDict:
   config.epochs = 10.0
   # a run or checkpoint directory whose weights to start from; the head may differ
   config.init_from = ""
+  config.init_head = "keep"  # reset: a new head even where that of init_from fits
+  # by which mean and deviation images are normalized: of the data set at hand, or weights: those
+  # that init_from was trained with
+  config.init_statistics = "data"
   config.max_steps = 0  # where > 0, training ends there even if the epochs ask for more
   config.dtype = "float32"  # of activations: float32 or bfloat16; parameters stay float32
   # exponential moving average of the parameters, used in evaluation; 0 = off

@@ -179,7 +179,7 @@ def fingerprint(setup: Setup, init_from: str = "") -> str:
     "order": [setup.resolved["seed"], setup.resolved["batch_size"]],
     "preprocess": setup.data.preprocess.settings(),
     "plan": [length.total_steps, length.eval_every],
-    "init_from": init_from,
+    "init_from": (init_from, "new head") if setup.new_head else init_from,
     "streamed": {} if setup.data.train.constants else data,
   }
   digest.update(json.dumps(about, sort_keys=True).encode())

@@ -24,6 +24,7 @@ from cnnlab.nn.types import LayerFactory
 from cnnlab.types import OptionValue
 
 Shortcut = Literal["A", "B", "C"]
+ShortcutPadding = Literal["after", "both"]
 # Output channels of a bottleneck block for each filter of its stage.
 EXPANSION = 4
 
@@ -44,6 +45,7 @@ class Block(nn.Module):
     residual: False for a plain net, which has no shortcut.
     projection: the shortcut is a 1x1 convolution instead of subsampling and zero channels
       (option A).
+    padding: where option A's zero channels lie, see `ResidualNet.shortcut_padding`.
     preact: norm and activation before each convolution instead of after.
     first: the first block of the net; with `preact`, both paths start from its activation.
     survival: probability that the branch survives in training; 1 never drops it.
@@ -63,6 +65,7 @@ class Block(nn.Module):
   stride_at: str = "3x3"
   residual: bool = True
   projection: bool = False
+  padding: str = "after"
   preact: bool = False
   first: bool = False
   survival: float = 1.0
@@ -138,7 +141,9 @@ class Block(nn.Module):
         f"shortcut 'A' cannot go from {x.shape[3]} to {outputs} channels; use 'B' or 'C'"
       )
     x = x[:, :: self.stride, :: self.stride]
-    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, outputs - x.shape[3])))
+    missing = outputs - x.shape[3]
+    before = missing // 2 if self.padding == "both" else 0
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, missing - before)))
 
 
 class ResidualNet(nn.Module):
@@ -154,6 +159,8 @@ class ResidualNet(nn.Module):
     norm: normalization, see `cnnlab.nn.NORMS`.
     act: activation, see `cnnlab.nn.ACTIVATIONS`.
     shortcut: 'A' without parameters, 'B' a projection where channels or size change, 'C' always.
+    shortcut_padding: where the zero channels of 'A' lie: 'after' those of the map, or on 'both'
+      sides of them, half each.
     preact: pre-activation blocks.
     survival: probability that the last block's branch survives (arXiv:1603.09382); 1 disables
       stochastic depth.
@@ -173,6 +180,7 @@ class ResidualNet(nn.Module):
   norm: str = "batch"
   act: str = "relu"
   shortcut: Shortcut = "B"
+  shortcut_padding: ShortcutPadding = "after"
   preact: bool = False
   survival: Survival = 1.0
   survival_schedule: Literal["linear", "uniform"] = "linear"
@@ -191,6 +199,8 @@ class ResidualNet(nn.Module):
       raise ConfigError("survival: a plain net (residual=False) has no branches to drop")
     if not self.bottleneck and (self.cardinality, self.base_width) != (1, 64):
       raise ConfigError("cardinality and base_width need bottleneck blocks (bottleneck=True)")
+    if self.shortcut_padding != "after" and (self.shortcut != "A" or not self.residual):
+      raise ConfigError("shortcut_padding: only shortcut 'A' adds zero channels")
     if options.get("zero_init") and (self.preact or not self.residual):
       raise ConfigError("zero_init_residual: only post-activation residual blocks end in a norm")
     return partial(
@@ -200,6 +210,7 @@ class ResidualNet(nn.Module):
       cardinality=self.cardinality,
       base_width=self.base_width,
       residual=self.residual,
+      padding=self.shortcut_padding,
       preact=self.preact,
       survival_per=self.survival_per,
       survival_skip=self.survival_skip,

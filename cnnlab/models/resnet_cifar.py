@@ -12,7 +12,7 @@ A 3x3 convolution, three stages on maps of 32, 16 and 8 pixels, average pooling 
     convolution in C groups of W channels, outputs of 256, 512 and 1024 channels
 
 Deviation: the first paper does not say on which side option A's zero channels lie; here they come
-last. The classifier starts at N(0, 0.01), all convolutions at Kaiming fan-out.
+last, with shortcut_padding='both' half of them first, as in some ports. The classifier starts at N(0, 0.01), all convolutions at Kaiming fan-out.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from cnnlab.errors import RunError
 from cnnlab.runs import checkpoint
 from cnnlab.train.setup import Setup, variable_shapes
 from cnnlab.train.state import State
+from cnnlab.weights.positions import POSITIONS, resizable, resized
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,12 @@ def refuse_bad_start(setup: Setup, workdir: str | Path) -> None:
   if not setup.init_from or checkpoint.checkpoint_steps(Path(workdir)):
     return
   program, shape = setup.program, setup.data.image_shape
-  source = _leaves(checkpoint.restore_variables(Path(setup.init_from)))
   wanted = _leaves(variable_shapes(program.model, shape, program.task))
+  source = _source(setup.init_from, wanted, shape)
   _refuse_differences(setup.init_from, _map(source, wanted), source, wanted)
 
 
-def start_from(directory: str, state: State) -> State:
+def start_from(directory: str, state: State, *, new_head: bool = False) -> State:
   """Returns a fresh state with the weights of a run or checkpoint.
 
   Paths and shapes are compared as they are, or with the prefix of one network left out, so that a
@@ -62,26 +63,48 @@ def start_from(directory: str, state: State) -> State:
   corresponding parts, only the head and a random field may differ; what lies outside of them here
   is made anew. Batch norm's scale and bias are found whether they are parameters or frozen, so that
   a network may continue with norm='frozen_batch'. Averaged weights are preferred where the run has
-  them.
+  them. The position embedding of a Vision Transformer is resized to another number of patches.
 
   Args:
     directory: a run's or a checkpoint's, such as `cnnlab convert` writes.
     state: of step 0.
+    new_head: make the head anew even if its shape fits.
 
   Raises:
     RunError: there is no checkpoint, nothing fits, or something other than the head differs.
   """
-  source = _leaves(checkpoint.restore_variables(Path(directory)))
   target = {"params": state.params, **state.model_state}
   wanted = _leaves(target)
+  source = _source(directory, wanted)
   mapped = _map(source, wanted)
   _refuse_differences(directory, mapped, source, wanted)
+  if new_head:
+    kept = {here: there for here, there in mapped.taken.items() if HEAD not in here}
+    mapped = mapped._replace(taken=kept)
   _log(directory, mapped, source, wanted)
   taken = _filled(target, {here: source[there] for here, there in mapped.taken.items()})
   params = taken.pop("params")
   # A copy, since a training step takes over the memory of both.
   ema = _filled({"params": params}, {})["params"] if state.ema else state.ema
   return state.replace(params=params, model_state=taken, ema=ema)
+
+
+def _source(directory: str, wanted: Leaves, image_shape: tuple[int, ...] = ()) -> Leaves:
+  """Returns the weights of a run, position embeddings resized to the number that is wanted.
+
+  Those of images that are not square stay as they are, and are refused.
+  """
+  restored = checkpoint.restore(Path(directory))
+  source = _leaves(checkpoint.variables_of(restored["state"]))
+  there = restored["about"]["config"].get("derived", {}).get("image_shape", ())
+  if any(len({*shape[:2]}) > 1 for shape in (image_shape, there)):
+    return source
+  sizes = {path[-1]: leaf.shape for path, leaf in wanted.items() if path[-1] == POSITIONS}
+  for path, leaf in source.items():
+    shape = sizes.get(path[-1])
+    if shape is not None and resizable(leaf.shape, shape):
+      source[path] = resized(leaf, shape)
+  return source
 
 
 def _map(source: Leaves, wanted: Leaves) -> Mapped:

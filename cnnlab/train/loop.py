@@ -236,7 +236,7 @@ class Session:
     restored = self.checkpoints.restore_latest(template)
     step, state, about = restored or (0, init(self.constants, first, self.key), {})
     if setup.init_from and not restored:
-      state = setup.parallel.put(start_from(setup.init_from, state))
+      state = setup.parallel.put(start_from(setup.init_from, state, new_head=setup.new_head))
     if restored:
       log.info("resuming %s at step %d", self.run.path, step)
     elif lost := self.run.last_row().get("step"):

@@ -22,9 +22,10 @@ from cnnlab.imports import import_recorded
 from cnnlab.runs import checkpoint
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import Evaluation, Progress
-from cnnlab.train.setup import Setup, prepare
+from cnnlab.train.setup import Setup, prepare, with_statistics
 from cnnlab.train.state import State
 from cnnlab.types import PyTree
+from cnnlab.weights import numbered_classes
 
 EVAL_KEYS = ("data.", "eval_batch_size", "imports", "task.crf")
 
@@ -81,10 +82,12 @@ def restored(
   other = given.get("data.name", config.data.name) != config.data.name
   if other:
     given = _for_other_data(trained) | given
+  # Where the run itself started from may be gone.
+  given |= {"init_from": "", "init_head": "keep", "init_statistics": "data"}
   setup = prepare(apply_overrides(config, given), whole=other and "data.eval_fraction" not in given)
   try:
     _require_same_classes(setup.data, saved["about"]["config"], given.get("data.name"))
-    preprocess = _with_statistics(setup.data.preprocess, trained)
+    preprocess = with_statistics(setup.data.preprocess, trained)
     program = dataclasses.replace(setup.program, preprocess=preprocess)
     setup = dataclasses.replace(setup, program=program)
     first = setup.parallel.put_batch(next(setup.data.train.train_batches(0)))
@@ -146,22 +149,9 @@ def _for_other_data(trained: data.Preprocess) -> dict[str, Any]:
 def _require_same_classes(loaded: data.Data, saved: Mapping[str, Any], name: str | None) -> None:
   """Raises DataError where a data set's classes are not those of a run's resolved config."""
   trained = tuple(saved["derived"].get("class_names") or loaded.class_names)
-  if loaded.class_names != trained:
+  numbered = trained == tuple(numbered_classes(len(loaded.class_names)))  # names are not known
+  if loaded.class_names != trained and not numbered:
     raise DataError(
       f"{name or 'the data set'} has the classes {listed(loaded.class_names)}; the run was trained on "
       f"{listed(trained)}"
     )
-
-
-def _with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Preprocess:
-  """Returns `now` with the statistics that the network was trained with, whatever the data says.
-
-  Raises:
-    ConfigError: those are a mean image, and images now have another size.
-  """
-  if trained.mean.ndim == 3 and now.stored_size != trained.stored_size:
-    raise ConfigError(
-      f"config key 'data.resize': the run is centred by a mean image of {trained.stored_size}, which "
-      f"does not fit images of {now.stored_size}"
-    )
-  return dataclasses.replace(now, mean=trained.mean, scale=trained.scale)

@@ -33,6 +33,8 @@ class RunSettings:
   eval_batch_size: Count = 500
   epochs: Epochs = 10.0
   init_from: str = ""
+  init_head: Literal["keep", "reset"] = "keep"
+  init_statistics: Literal["data", "weights"] = "data"
   max_steps: Whole = 0
   dtype: Dtype = "float32"
   ema_decay: ProperFraction = 0.0
@@ -49,12 +51,15 @@ class RunSettings:
   loggers: tuple[str, ...] = ("tensorboard",)
 
   def __post_init__(self) -> None:
-    """Raises ConfigError where the batch cannot be divided into micro-batches."""
+    """Raises ConfigError where keys contradict each other."""
     if self.batch_size % self.accumulate:
       raise ConfigError(
         f"config key 'accumulate' is {self.accumulate}; allowed: a divisor of batch_size, which is "
         f"{self.batch_size}"
       )
+    for key, usual in (("init_head", "keep"), ("init_statistics", "data")):
+      if getattr(self, key) != usual and not self.init_from:
+        raise ConfigError(f"config key {key!r} has no effect without 'init_from'")
 
 
 @dataclasses.dataclass(frozen=True)

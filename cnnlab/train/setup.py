@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from cnnlab.annotations import LARGEST_INT
 from cnnlab.config import to_plain
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.nn.cost import count_parameters, multiply_adds
+from cnnlab.runs import checkpoint
 from cnnlab.train.needs import require_memory
 from cnnlab.train.optim import create_optimizer, freeze_filter
 from cnnlab.train.parallel import Parallel
@@ -79,6 +81,7 @@ class Setup:
   plan: Plan
   key: Array
   init_from: str = ""
+  new_head: bool = False
 
 
 def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = False) -> Setup:
@@ -108,6 +111,8 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
     process_count=jax.process_count(),
     whole=whole,
   )
+  if run.init_statistics == "weights":
+    loaded = _as_the_weights(loaded, run.init_from)
   # A larger batch than the split would only hold padding.
   eval_batch_size = min(eval_batch_size, parallel.round_up(loaded.eval.num_examples))
   loaded.eval.plan = dataclasses.replace(loaded.eval.plan, eval_batch_size=eval_batch_size)
@@ -157,7 +162,41 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
     plan=plan,
     key=jax.random.key(run.seed),
     init_from=run.init_from,
+    new_head=run.init_head == "reset",
   )
+
+
+def _as_the_weights(loaded: data.Data, directory: str) -> data.Data:
+  """Returns the data set, normalized by the statistics that a run's weights were trained with.
+
+  Raises:
+    RunError: the run has no checkpoint.
+    ConfigError: as of `with_statistics`.
+  """
+  saved = checkpoint.restore(Path(directory))
+  trained = data.Preprocess.from_parts(saved["about"]["preprocess"], saved["preprocess"])
+  preprocess = with_statistics(loaded.preprocess, trained)
+  unused = (*loaded.unused, "centering", "scale")
+  return dataclasses.replace(loaded, preprocess=preprocess, unused=unused)
+
+
+def with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Preprocess:
+  """Returns `now` with the statistics that a network was trained with, whatever the data says.
+
+  Raises:
+    ConfigError: those are a mean image of another size, or of another number of channels.
+  """
+  if trained.mean.ndim == 3 and now.stored_size != trained.stored_size:
+    raise ConfigError(
+      f"config key 'data.resize': the weights' images are centred by a mean image of "
+      f"{trained.stored_size}, which does not fit images of {now.stored_size}"
+    )
+  if now.channels != trained.channels:
+    raise ConfigError(
+      f"config key 'data.channels': images have {now.channels} channels, those that the weights were "
+      f"trained on {trained.channels}"
+    )
+  return dataclasses.replace(now, mean=trained.mean, scale=trained.scale)
 
 
 def _about_data(loaded: data.Data) -> dict[str, Any]:

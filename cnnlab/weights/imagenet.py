@@ -47,7 +47,12 @@ def input_normalization(name: str) -> tuple[Channels, Channels]:
 def class_names(name: str, count: int) -> list[str]:
   """Returns names for the classes of a model's published weights, or numbers if there are others."""
   published = list(VOC) if output_of(name) == "segmentation" else imagenet_classes()
-  return published if count == len(published) else [f"class {i}" for i in range(count)]
+  return published if count == len(published) else numbered_classes(count)
+
+
+def numbered_classes(count: int) -> list[str]:
+  """Returns the names of classes that are not known."""
+  return [f"class {i}" for i in range(count)]
 
 
 def imagenet_classes() -> list[str]:

@@ -58,6 +58,8 @@ def _vit(path: ParameterPath) -> str | None:
 
 FAMILIES = {
   "resnet": Family(resnet),
+  # torchvision has none of these; their widespread ports use the same names, but for the head.
+  "resnet_cifar": Family(resnet, renamed=((r"^linear\.", "fc."),)),
   # The published files still use names from before 2017.
   "densenet": Family(_densenet, renamed=((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)),
   "vit": Family(

@@ -25,6 +25,8 @@ from cnnlab.errors import shown
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older format
 _MOST_PICKLE = 64 << 20  # bytes; that of a network of thousands of tensors takes a few hundred kB
+# Where training scripts keep the model's weights in a checkpoint.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _MOST_TENSORS, _MOST_AXES = 100_000, 32
 _DTYPES = {
   "Double": np.dtype("<f8"),
@@ -48,7 +50,7 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """Returns {name: array} of a `.pth` file that holds a model's weights.
 
   Of a training script's checkpoint, which holds them next to the optimizer's state, they are what
-  lies at 'state_dict' or 'model'. The arrays are read-only views.
+  lies at the first of `WRAPPERS` that it has. The arrays are read-only views.
 
   Raises:
     PthError: the file is damaged, or holds anything that weights do not need.
@@ -248,8 +250,11 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]
 
 def _arrays(content: object) -> dict[str, np.ndarray]:
   """Returns the arrays of a file's content."""
-  if isinstance(content, dict):
-    content = next((content[key] for key in ("state_dict", "model") if key in content), content)
+  while isinstance(content, dict):
+    inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), dict)]
+    if not inner:
+      break
+    content = inner[0]
   if not isinstance(content, dict):
     raise PthError(f"it holds a {type(content).__name__}, not named tensors")
   wrong = [key for key, value in content.items() if not isinstance(value, _Tensor)]

@@ -1,12 +1,12 @@
-"""Conversion of torchvision's weights by the rules in `families.py`."""
+"""Weights from elsewhere as variables of our models, by the rules in `families.py` or by path."""
 
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,18 @@ from flax import linen as nn
 from flax import traverse_util
 from flax.typing import Collection
 
-from cnnlab.errors import CnnlabError, ConfigError, unknown
+from cnnlab.errors import ConfigError, unknown
 from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import family_of
 from cnnlab.types import OptionValue
 from cnnlab.weights.families import FAMILIES
+from cnnlab.weights.layouts import Kernel, Layout, order_of
 from cnnlab.weights.names import Family, ParameterPath, TensorSource, source_of
-from cnnlab.weights.pth import PthError, read_pth
+from cnnlab.weights.positions import POSITIONS, resizable, resized
+from cnnlab.weights.reading import Tensors, WeightsError, read_tensors
 
-Tensors = Mapping[str, Any]
+log = logging.getLogger(__name__)
+
 HEAD = "head"  # part of the path of every classifier, including auxiliary ones
 TORCHVISION = (
   "alexnet", "deeplabv3_resnet50", "deeplabv3_resnet101", "densenet121", "densenet161",
@@ -33,20 +36,17 @@ TORCHVISION = (
   "vgg19_bn", "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14", "wide_resnet50_2",
   "wide_resnet101_2",
 )  # fmt: skip
+BY_PATH = Family()  # of models without rules
 SHOWN = 8  # number of names in an error message
-
-
-class WeightsError(CnnlabError):
-  """Weights that do not fit the model: tensors are missing, left over or of another shape."""
 
 
 def from_torchvision(
   name: str,
   source: str | os.PathLike[str] | Tensors,
   *,
+  image_size: int = 224,
   num_classes: int | None = None,
   new_head: bool | None = None,
-  image_size: int = 224,
   seed: int = 0,
   **options: OptionValue,
 ) -> tuple[nn.Module, dict[str, Collection]]:
@@ -54,44 +54,114 @@ def from_torchvision(
 
   Args:
     name: a model of a family that torchvision has, see `convertible_models`.
-    source: a `.pth` file, a `.safetensors` file, or a mapping of torchvision's names to arrays.
-    num_classes: number of outputs; default: the model's. If the file has another number, its
-      classifier is dropped and a new one is initialized.
-    new_head: True always drops the file's classifier; False never does.
+    source: as of `from_tensors`, under torchvision's names.
     image_size: side of the images in pixels; determines a ViT's position embedding.
-    seed: seed of a new classifier's weights.
-    **options: options of the model, see `cnnlab.models.model_options`; they must keep its
-      parameters, as `dtype`, `norm='frozen_batch'` or `output_stride` do.
+    num_classes, new_head, seed, options: as of `from_tensors`.
 
   Returns:
     (model, variables): `model.apply(variables, x, train=False)` gives torchvision's outputs for
     images normalized as torchvision does; x is [batch, height, width, 3].
 
   Raises:
-    WeightsError: tensors are missing, left over or misshapen (all are named), or the file is
-      unreadable.
-    ConfigError: unknown model, family or option.
+    WeightsError, ConfigError: as `from_tensors` does, or torchvision has no such model.
+  """
+  check_convertible(name)
+  return from_tensors(
+    name,
+    source,
+    (image_size, image_size, 3),
+    num_classes=num_classes,
+    new_head=new_head,
+    seed=seed,
+    **options,
+  )
+
+
+def from_tensors(
+  name: str,
+  source: str | os.PathLike[str] | Tensors,
+  image_shape: tuple[int, int, int] = (224, 224, 3),
+  *,
+  num_classes: int | None = None,
+  new_head: bool | None = None,
+  layout: Layout = "auto",
+  seed: int = 0,
+  **options: OptionValue,
+) -> tuple[nn.Module, dict[str, Collection]]:
+  """Builds a model with the weights of a file.
+
+  Args:
+    name: of the model.
+    source: a `.pth`, `.safetensors` or `.npz` file, or a mapping of names to arrays. Names are
+      torchvision's where `families.py` has rules for the model, or paths here such as
+      'conv1/kernel' or, as `cnnlab export` writes them, 'params.conv1.kernel'.
+    image_shape: (height, width, channels). The file's position embedding is resized to it if both
+      grids of patches are square.
+    num_classes: number of outputs; default: the model's. If the file has another number, its
+      classifier is dropped and a new one is initialized.
+    new_head: True always drops the file's classifier; False never does.
+    layout: of the kernels in the file, see `cnnlab.weights.layouts`; 'auto': the one that fits.
+    seed: seed of a new classifier's weights.
+    **options: options of the model, see `cnnlab.models.model_options`; they must keep its
+      parameters, as `dtype`, `norm='frozen_batch'` or `output_stride` do.
+
+  Returns:
+    (model, variables).
+
+  Raises:
+    WeightsError: tensors are missing, left over or misshapen (all are named), the layout is
+      ambiguous, or the file is unreadable.
+    ConfigError: unknown model or option.
   """
   if num_classes is not None:
     options["num_classes"] = num_classes
-  check_convertible(name)
   model = create_model(name, **options)
-  family = FAMILIES[family_of(name)].of(model)
+  family = FAMILIES[family_of(name)].of(model) if _is_convertible(name) else BY_PATH
   tensors = _canonical(read_tensors(source), family)
-  image = jnp.zeros((1, image_size, image_size, 3))
+  image = jnp.zeros((1, *image_shape))
   rngs = {"params": jax.random.key(seed), "dropout": jax.random.key(seed)}
 
   def initial() -> dict[ParameterPath, jax.Array]:
     return traverse_util.flatten_dict(dict(model.init(rngs, image, train=False)))
 
   shapes = {path: leaf.shape for path, leaf in jax.eval_shape(initial).items()}
-  places = {path: source_of(family, path) for path in shapes}
+  places = {path: _place(family, path, tensors) for path in shapes}
+  if image_shape[0] == image_shape[1]:
+    tensors |= _fitted_positions(shapes, places, tensors)
   fresh = _replaced_head(shapes, places, tensors, num_classes, new_head)
-  found = _converted(name, shapes, places, tensors, fresh, family)
+  found = _converted(name, shapes, places, tensors, fresh, family, layout)
   if fresh:
     # XLA removes the forward pass, since its result is not used.
     found |= jax.jit(lambda: {path: initial()[path] for path in fresh})()
   return model, traverse_util.unflatten_dict({path: found[path] for path in shapes})
+
+
+def _place(family: Family, path: ParameterPath, tensors: Tensors) -> TensorSource:
+  """Returns the tensor of a parameter, by its path or else by its family's rule.
+
+  Raises:
+    ConfigError: neither has it.
+  """
+  names = ("/".join(path[1:]), "/".join(path), ".".join(path))
+  named = next((name for name in names if name in tensors), names[0])
+  if named in tensors or family.rule is None:
+    return TensorSource(named)
+  return source_of(family, path)
+
+
+def _fitted_positions(
+  shapes: Mapping[ParameterPath, tuple[int, ...]],
+  places: Mapping[ParameterPath, TensorSource],
+  tensors: Tensors,
+) -> dict[str, np.ndarray]:
+  """Returns position embeddings of another number of patches, resized."""
+  found = {}
+  for path, shape in shapes.items():
+    name = places[path].name
+    if path[-1] == POSITIONS and name in tensors and resizable(tensors[name].shape, shape):
+      log.info("%s: resized from %s to %s", name, tensors[name].shape, shape)
+      found[name] = resized(tensors[name], shape)
+  return found
 
 
 def convertible_models() -> list[str]:
@@ -112,52 +182,6 @@ def check_convertible(name: str) -> None:
 def _is_convertible(name: str) -> bool:
   family = FAMILIES.get(family_of(name))
   return family is not None and fnmatch.fnmatch(name, family.models)
-
-
-def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarray]:
-  """Returns {name: array} of a `.pth` or `.safetensors` file or of a mapping of names to arrays.
-
-  A `.pth` file is read without PyTorch, and its code is not run.
-
-  Raises:
-    WeightsError: the file is missing, unreadable or of an unknown type.
-  """
-  if isinstance(source, Mapping):
-    return {str(key): _array(value) for key, value in source.items()}
-  path = os.fspath(source)
-  if not os.path.isfile(path):
-    raise WeightsError(f"weights file {path!r} does not exist")
-  if path.endswith(".safetensors"):
-    return _read_safetensors(path)
-  if path.endswith((".pth", ".pt")):
-    return _read_pth(path)
-  raise WeightsError(f"weights file {path!r} must end with .pth, .pt or .safetensors")
-
-
-def _read_safetensors(path: str) -> dict[str, np.ndarray]:
-  from safetensors import SafetensorError, safe_open
-
-  try:
-    # Flax's reader, unlike NumPy's, supports bfloat16.
-    with safe_open(path, framework="flax") as file:
-      return {key: _array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
-  except (SafetensorError, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
-    raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
-
-
-def _read_pth(path: str) -> dict[str, np.ndarray]:
-  try:
-    tensors = read_pth(path)
-  except (PthError, OSError) as error:
-    raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
-  return {key.removeprefix("module."): _array(value) for key, value in tensors.items()}
-
-
-def _array(value: Any) -> np.ndarray:
-  if hasattr(value, "detach"):  # a PyTorch tensor; NumPy has no bfloat16
-    value = value.detach().cpu()
-    value = value.float().numpy() if value.is_floating_point() else value.numpy()
-  return np.asarray(value)
 
 
 def _canonical(tensors: Tensors, family: Family) -> dict[str, np.ndarray]:
@@ -181,10 +205,10 @@ def _replaced_head(
   """Returns the classifier's paths if it is to be reinitialized, else an empty set."""
   head = {path for path in shapes if HEAD in path}
   if new_head is None:
-    outputs = {
-      tensors[places[path].name].shape[:1] for path in head if places[path].name in tensors
-    }
-    new_head = num_classes is not None and outputs != {(num_classes,)}
+    there = [tensors[p.name].shape for path in head if (p := places[path]).name in tensors]
+    # Outputs are a kernel's first or last axis.
+    fits = bool(there) and all(num_classes in (*shape[:1], *shape[-1:]) for shape in there)
+    new_head = num_classes is not None and not fits
   return head if new_head else set()
 
 
@@ -195,23 +219,27 @@ def _converted(
   tensors: Tensors,
   fresh: set[ParameterPath],
   family: Family,
+  layout: Layout,
 ) -> dict[ParameterPath, jax.Array]:
   """Returns the variables that the tensors give, except `fresh` ones; WeightsError if any is wrong."""
-  known = {place.name for place in places.values()}
-  missing, misshapen, found = [], [], {}
-  for path, shape in shapes.items():
-    place = places[path]
-    if path in fresh:
-      continue
-    if place.name not in tensors:
-      missing.append(place.name)
-      continue
-    array = _in_our_layout(tensors[place.name], shape, place)
+  present = [path for path in shapes if path not in fresh and places[path].name in tensors]
+  kernels = {
+    path: Kernel(tensors[places[path].name], shapes[path], places[path])
+    for path in present
+    if path[-1] == "kernel" and tensors[places[path].name].ndim >= 2
+  }
+  order = order_of(kernels.values(), layout)
+  misshapen, found = [], {}
+  for path in present:
+    name, shape = places[path].name, shapes[path]
+    array = kernels[path].ordered(order) if path in kernels else tensors[name]
     if array.shape == shape:
       found[path] = jnp.asarray(array, jnp.float32)
     else:
       ours = "x".join(map(str, shape)) or "a number"
-      misshapen.append(f"{place.name} {tuple(tensors[place.name].shape)} for {ours}")
+      misshapen.append(f"{name} {tuple(tensors[name].shape)} for {ours}")
+  known = {place.name for place in places.values()}
+  missing = [places[path].name for path in shapes if path not in fresh and path not in present]
   surplus = [n for n in tensors if n not in known and not n.startswith(family.spare)]
   wrong = {"missing": missing, "left over": surplus, "of another shape": misshapen}
   if any(wrong.values()):
@@ -234,24 +262,3 @@ def _complaint(model: str, wrong: Mapping[str, list[str]], head: list[str]) -> s
       "; only its classifier does not fit: pass num_classes, or new_head=True for a new one"
     )
   return message
-
-
-def _in_our_layout(array: np.ndarray, shape: tuple[int, ...], place: TensorSource) -> np.ndarray:
-  """Returns a kernel [out, in, ...] as [..., in, out]; other tensors are unchanged.
-
-  The inputs of a fully connected layer over a flattened [C,H,W] map are reordered to [H,W,C]. If
-  the model has a convolution over the whole map instead, the kernel gets its shape.
-  """
-  if not place.name.endswith("weight") or array.ndim < 2:
-    return array
-  if array.ndim == 4:
-    return array.transpose(2, 3, 1, 0)
-  if array.ndim == 2 and len(shape) == 4:
-    height, width, channels, out = shape
-    if array.size != height * width * channels * out:
-      return array.T
-    return array.reshape(out, channels, height, width).transpose(2, 3, 1, 0)
-  if place.flattened and array.shape[1] % place.flattened == 0:
-    maps = array.reshape(array.shape[0], place.flattened, -1)
-    return maps.transpose(2, 1, 0).reshape(-1, array.shape[0])
-  return array.T

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import re
+import types
 
 import jax
 import numpy as np
@@ -12,9 +14,13 @@ from safetensors.numpy import save_file
 from cnnlab import runs
 from cnnlab.cli import convert
 from cnnlab.cli.main import main
+from cnnlab.defaults import default_config
+from cnnlab.errors import DataError
 from cnnlab.models import create_model
 from cnnlab.tasks import Segmentation, saved_task
+from cnnlab.train.restore import _require_same_classes
 from cnnlab.weights import from_torchvision
+from cnnlab.weights.to_torchvision import to_torchvision
 from tests import parity_weights
 
 # The smallest net that has a fixture.
@@ -95,11 +101,78 @@ def test_wrong_weights_leave_nothing_behind(weights, tmp_path, capsys):
 
 
 def test_a_segmentation_net_predicts_the_classes_of_pascal_voc():
-  arguments = argparse.Namespace(model="fcn_resnet50", weights="fcn.pth")
-  config = convert._config(arguments, create_model("fcn_resnet50"), (64, 64))
+  arguments = argparse.Namespace(model="fcn_resnet50", weights="fcn.pth", class_names=None)
+  taken = convert.Input(64, 64, np.zeros(3), np.ones(3))
+  config = convert._config(arguments, default_config(), create_model("fcn_resnet50"), taken)
   assert config["task"] == {"name": "segmentation"}
   task = saved_task(config)
   assert isinstance(task, Segmentation)
   assert (task.class_names[0], task.class_names[20]) == ("background", "tvmonitor")
   assert len(task.class_names) == 21
   assert config["derived"]["main_metric"][0] == "eval/miou"
+
+
+SMALL = ("--config.model.blocks=1", "--config.model.filters=(4,8,16)")
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory):
+  """Weights of a small CIFAR net under the names of its ports, with a class for each third."""
+  net = create_model("resnet20", blocks=1, filters=(4, 8, 16), shortcut_padding="both")
+  variables = net.init(jax.random.key(0), np.zeros((1, 32, 32, 3)), train=False)
+  variables = jax.tree.map(lambda leaf: leaf + 0.01, dict(variables))
+  tensors = to_torchvision("resnet20", net, variables)
+  named = {name.replace("fc.", "linear."): array for name, array in tensors.items()}
+  path = tmp_path_factory.mktemp("cifar") / "small.npz"
+  np.savez(path, **named)
+  return net, variables, str(path)
+
+
+def test_statistics_travel_with_the_weights(cifar, tmp_path):
+  net, variables, path = cifar
+  names = tmp_path / "classes.txt"
+  names.write_text("\n".join("abcdefghij"))
+  command = ["convert", "--model=resnet20", f"--weights={path}", "--mean=0.5,0.4,0.3", *SMALL]
+  command += ["--std=0.2", "--config.model.shortcut_padding=both", f"--class_names={names}"]
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+  for order in ("rgb", "bgr"):
+    out = tmp_path / order
+    assert main([*command, f"--channels={order}", f"--out={out}"]) == 0
+    found = runs.load(out).predict(image)
+    seen = image if order == "rgb" else image[..., ::-1]
+    x = (seen / 255 - np.array([0.5, 0.4, 0.3])) / 0.2
+    logits = net.apply(variables, x.astype(np.float32), train=False)[0]
+    np.testing.assert_allclose(found.probabilities, jax.nn.softmax(logits), atol=1e-5)
+  assert list(found.class_names) == list("abcdefghij")
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ((), "one is needed, since torchvision has no weights of 'resnet20'"),
+    (("--mean=1,2",), r"--mean is '1,2'; allowed: one number, or 3"),
+    (("--mean=a",), "--mean is 'a'; allowed"),
+    (("--std=0",), "--std is 0; allowed: numbers over 0"),
+    (("--scale=256",), "--scale is 256; allowed"),
+    (("--scale=1", "--channels=brg"), "unknown value 'brg' of --channels; did you mean 'rgb'"),
+    (("--scale=1", "--layout=nhwc"), "unknown layout 'nhwc'"),
+    (("--scale=1", "--config.epochs=3"), "'epochs' has no effect on a conversion"),
+    (("--scale=1", "--names=gone.txt"), "'gone.txt' cannot be read"),
+    (("--scale=1", "--class_names=gone.txt"), "gone.txt cannot be read"),
+    (("--scale=1", "--config.model.norm=group"), r"left over: bn1\.running_mean"),
+  ],
+)
+def test_what_makes_no_sense_is_refused(cifar, arguments, message, tmp_path, capsys):
+  command = ["convert", "--model=resnet20", f"--weights={cifar[2]}", *SMALL, *arguments]
+  assert main([*command, f"--out={tmp_path}/run"]) == 2
+  assert re.search(message, capsys.readouterr().err)
+  assert not (tmp_path / "run").exists()
+
+
+def test_classes_that_have_no_names_fit_a_data_set_with_as_many():
+  loaded = types.SimpleNamespace(class_names=("cat", "dog"))
+  _require_same_classes(loaded, {"derived": {"class_names": ["class 0", "class 1"]}}, "pets")
+  for names in (["class 0"], ["dog", "cat"]):
+    with pytest.raises(DataError, match=r"pets has the classes.*cat"):
+      _require_same_classes(loaded, {"derived": {"class_names": names}}, "pets")

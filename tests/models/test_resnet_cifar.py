@@ -220,3 +220,22 @@ def test_what_cannot_be_is_refused():
     traced("resnet20", norm="bach")
   with pytest.raises(ShapeError, match="20 layers has a total stride of 4.*3x3"):
     traced("resnet20", jax.ShapeDtypeStruct((1, 3, 3, 3), jnp.float32))
+
+
+@pytest.mark.parametrize(("padding", "before"), [("after", 0), ("both", 8)])
+def test_zero_channels_of_the_shortcut_lie_after_the_map_or_on_both_sides(padding, before):
+  net = create_model("resnet20", blocks=1, norm="none", shortcut_padding=padding)
+  x = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
+  variables = net.init(jax.random.key(1), x, train=False)
+  # With silent branches, a block is its shortcut.
+  silent = jax.tree.map(jnp.zeros_like, variables["params"]["stage2_block1"])
+  variables = {"params": {**variables["params"], "stage2_block1": silent}}
+  feats = net.apply(variables, x, train=False)[1]
+  expected = np.zeros((1, 4, 4, 32), np.float32)
+  expected[..., before : before + 16] = feats["stage1"][:, ::2, ::2]
+  np.testing.assert_array_equal(feats["stage2"], expected)
+
+
+def test_padding_without_option_a_is_refused():
+  with pytest.raises(ConfigError, match="shortcut_padding: only shortcut 'A'"):
+    traced("resnet20", shortcut="B", shortcut_padding="both")

@@ -13,7 +13,8 @@ from cnnlab.models import create_model
 from cnnlab.runs import load
 from cnnlab.tasks import Classification
 from cnnlab.train.loop import train
-from cnnlab.train.restore import _with_statistics, evaluate_run
+from cnnlab.train.restore import evaluate_run
+from cnnlab.train.setup import with_statistics
 from tests.train.conftest import tiny
 
 TASK = Classification(tuple("abcde"))
@@ -92,7 +93,7 @@ def test_from_a_config_through_training_to_evaluation_and_prediction(workdir, tm
 def test_a_mean_image_holds_the_images_to_its_size():
   mean = np.zeros((12, 16, 1), np.float32)
   trained = dataclasses.replace(preprocess("center"), mean=mean)
-  assert _with_statistics(preprocess("ten"), trained).eval_crops == "ten"
+  assert with_statistics(preprocess("ten"), trained).eval_crops == "ten"
   larger = dataclasses.replace(preprocess("ten"), stored_size=(14, 18))
   with pytest.raises(ConfigError, match=r"data\.resize.*mean image of \(12, 16\)"):
-    _with_statistics(larger, trained)
+    with_statistics(larger, trained)

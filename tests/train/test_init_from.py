@@ -7,15 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from cnnlab import runs
-from cnnlab.errors import RunError
+from cnnlab.config import apply_overrides
+from cnnlab.errors import ConfigError, RunError
 from cnnlab.models import create_model
 from cnnlab.nn import freeze_batch_norm
 from cnnlab.testing import trace
 from cnnlab.train import train
 from cnnlab.train.init_from import _leaves, _map, _refuse_differences, start_from
+from cnnlab.train.restore import evaluate_run
 from cnnlab.train.state import State
+from cnnlab.weights.positions import resized
 from tests.train.conftest import tiny
 
 BATCH = {"model__norm": "batch"}
@@ -149,3 +153,63 @@ def test_nothing_that_fits_is_refused(pretrained):
   other = plain.replace(params={"decoder": {"kernel": jnp.ones((2, 2))}}, model_state={})
   with pytest.raises(RunError, match="in more than its classifier"):
     start_from(str(pretrained), other)
+
+
+def test_a_head_that_fits_is_made_anew_on_request(pretrained, caplog):
+  before = fresh()
+  with caplog.at_level(logging.INFO, logger="cnnlab"):
+    started = start_from(str(pretrained), before, new_head=True)
+  given = runs.load(pretrained).variables["params"]
+  assert_equal(before.params["head"], started.params["head"])
+  assert_equal(given["hidden1"], started.params["hidden1"])
+  assert "a new head/bias, head/kernel" in caplog.text
+
+
+def test_the_weights_own_statistics_go_with_them(pretrained, workdir):
+  changed = {"data__train_examples": 100, "max_steps": 1, "seed": 1, "init_from": str(pretrained)}
+  train(tiny(**BATCH, **changed, init_head="reset", init_statistics="weights"), workdir)
+  found, given = (runs.load(path).trained.preprocess for path in (workdir, pretrained))
+  np.testing.assert_array_equal(found.mean, given.mean)
+  np.testing.assert_array_equal(found.scale, given.scale)
+  train(tiny(**BATCH, **changed), workdir.with_name("other"))
+  assert not np.allclose(runs.load(workdir.with_name("other")).trained.preprocess.mean, given.mean)
+  before = runs.load(pretrained).variables["params"]["head"]["kernel"]
+  assert not np.allclose(
+    runs.load(workdir).variables["params"]["head"]["kernel"], before, atol=1e-3
+  )
+  # The other run is not needed for an evaluation.
+  pretrained.rename(pretrained.with_name("away"))
+  try:
+    assert evaluate_run(workdir)["eval/count"] > 0
+  finally:
+    pretrained.with_name("away").rename(pretrained)
+
+
+def test_keys_that_would_have_no_effect_are_refused(pretrained, workdir):
+  for key, value in (("init_head", "reset"), ("init_statistics", "weights")):
+    with pytest.raises(ConfigError, match=f"'{key}' has no effect without 'init_from'"):
+      train(tiny(**{key: value}), workdir)
+  asked = ["data.centering"]
+  config = tiny(**BATCH, init_from=str(pretrained), init_statistics="weights")
+  with pytest.raises(ConfigError, match=r"data\.centering"):
+    train(config, workdir, asked=asked)
+
+
+def test_position_embeddings_are_resized_to_other_images(tmp_path):
+  small = {"depth": 1, "features": 8, "heads": 2, "mlp_features": 8, "patch_size": 4}
+  first = tiny(max_steps=1)
+  with first.unlocked():
+    first.model = ConfigDict({"name": "vit_ti_16", **small})
+  train(first, tmp_path)
+  given = runs.load(tmp_path).variables["params"]
+  assert given["pos_embedding"].shape == (1, 5, 8)
+  net = create_model("vit_ti_16", num_classes=10, **small)
+  params = net.init(jax.random.key(7), jnp.zeros((1, 16, 16, 1)), train=False)["params"]
+  found = start_from(str(tmp_path), fresh().replace(params=params, model_state={})).params
+  np.testing.assert_array_equal(
+    found.pop("pos_embedding"), resized(given.pop("pos_embedding"), (1, 17, 8))
+  )
+  assert_equal(found, given)
+  oblong = apply_overrides(first, {"init_from": str(tmp_path), "data.image_size": (16, 8)})
+  with pytest.raises(RunError, match="pos_embedding"):
+    train(oblong, tmp_path / "oblong")

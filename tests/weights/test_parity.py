@@ -41,4 +41,5 @@ def test_logits_agree_with_torchvision(path):
 
 
 def test_every_family_that_converts_has_a_fixture():
-  assert {family_of(path.stem) for path in FIXTURES} == set(FAMILIES)
+  # Of the CIFAR nets, which torchvision lacks, test_borrowed.py has the published errors.
+  assert {family_of(path.stem) for path in FIXTURES} == set(FAMILIES) - {"resnet_cifar"}

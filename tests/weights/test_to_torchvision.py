@@ -50,6 +50,6 @@ def test_flattened_maps_and_attention_return_as_they_were(name, options, size):
 
 def test_torchvision_has_no_such_network():
   with pytest.raises(
-    ConfigError, match="model 'resnet20' of torchvision's.*did you mean 'resnet50'"
+    ConfigError, match="model 'fcn_resnet18' of torchvision's.*did you mean 'fcn_resnet101'"
   ):
-    to_torchvision("resnet20", create_model("resnet20"), {})
+    to_torchvision("fcn_resnet18", create_model("fcn_resnet18"), {})

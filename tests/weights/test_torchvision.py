@@ -113,8 +113,8 @@ def test_options_that_torchvision_has_no_weights_for_are_refused(small):
     from_torchvision("resnet18", small, norm="layer", **SMALL)
   with pytest.raises(ConfigError, match="no tensor for the parameter .*/norm_last"):
     from_torchvision("resnet18", small, preact=True, **SMALL)
-  with pytest.raises(ConfigError, match="unknown model 'resnet20' of torchvision's; did you mean"):
-    from_torchvision("resnet20", small)
+  with pytest.raises(ConfigError, match="unknown model 'lenet5' of torchvision's; did you mean"):
+    from_torchvision("lenet5", small)
   with pytest.raises(ConfigError, match="'resnet19' of torchvision's; did you mean"):
     from_torchvision("resnet19", small)
 
@@ -181,7 +181,7 @@ def test_torch_itself(small, tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "message"),
-  [("gone.pth", "does not exist"), ("weights.h5", "must end with .pth, .pt or .safetensors")],
+  [("gone.pth", "does not exist"), ("weights.h5", "must end with .pth, .pt, .safetensors or .npz")],
 )
 def test_files_that_are_no_weights(name, message, tmp_path):
   if name == "weights.h5":
