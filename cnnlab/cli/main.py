@@ -29,7 +29,7 @@ VERBS = {
   "models": "list the models, or the options of one model",
   "describe": "show output, cost, receptive field and memory of each layer of a model",
   "export": "write a trained network to a file that is used without cnnlab",
-  "convert": "make a run directory from torchvision's weights",
+  "convert": "make a run directory from published or other weights",
   "bench": "time the training step, seven networks beside PyTorch, or the input pipeline",
   "sweep": "train all variants and seeds of an experiment, then report",
   "report": "write the report of a run, or of an experiment from its run directories",

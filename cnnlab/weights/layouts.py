@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+import jax
 import numpy as np
+from flax import linen as nn
 
 from cnnlab.errors import unknown
-from cnnlab.weights.names import TensorSource
+from cnnlab.weights.names import ParameterPath, TensorSource
 from cnnlab.weights.reading import WeightsError
 
 Order: TypeAlias = Literal["channels_first", "channels_last"]
@@ -65,3 +67,31 @@ def order_of(kernels: Iterable[Kernel], layout: Layout) -> Order:
       "layout='channels_first' (PyTorch's) or 'channels_last' (Keras's and JAX's)"
     )
   return max(ORDERS, key=lambda order: fitting[order])
+
+
+def flattened_inputs(initial: Callable[[], Any]) -> dict[ParameterPath, int]:
+  """Returns the fully connected kernels over a flattened map, with the map's number of channels.
+
+  Args:
+    initial: initializes a network and applies it; it is traced, not computed.
+  """
+  found: dict[ParameterPath, int] = {}
+  channels = 0  # of the last map that no fully connected layer has followed yet
+
+  def record(
+    call: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+  ) -> Any:
+    nonlocal channels
+    module = context.module
+    if isinstance(module, nn.Dense) and channels and args and args[0].ndim == 2:
+      if args[0].shape[1] != channels:  # else it is the mean over the map
+        found["params", *module.path, "kernel"] = channels
+      channels = 0
+    out = call(*args, **kwargs)
+    if (axes := getattr(out, "ndim", 0)) in (3, 4):  # tokens are no map
+      channels = out.shape[-1] if axes == 4 else 0
+    return out
+
+  with nn.intercept_methods(record):
+    jax.eval_shape(lambda: initial())  # not from the cache of an earlier trace
+  return found

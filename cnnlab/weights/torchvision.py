@@ -20,7 +20,7 @@ from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import family_of
 from cnnlab.types import OptionValue
 from cnnlab.weights.families import FAMILIES
-from cnnlab.weights.layouts import Kernel, Layout, order_of
+from cnnlab.weights.layouts import Kernel, Layout, flattened_inputs, order_of
 from cnnlab.weights.names import Family, ParameterPath, TensorSource, source_of
 from cnnlab.weights.positions import POSITIONS, resizable, resized
 from cnnlab.weights.reading import Tensors, WeightsError, read_tensors
@@ -126,6 +126,9 @@ def from_tensors(
 
   shapes = {path: leaf.shape for path, leaf in jax.eval_shape(initial).items()}
   places = {path: _place(family, path, tensors) for path in shapes}
+  if family is BY_PATH:
+    for path, channels in flattened_inputs(initial).items():
+      places[path] = places[path]._replace(flattened=channels)
   if image_shape[0] == image_shape[1]:
     tensors |= _fitted_positions(shapes, places, tensors)
   fresh = _replaced_head(shapes, places, tensors, num_classes, new_head)

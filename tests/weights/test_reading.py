@@ -7,10 +7,15 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from cnnlab.models import create_model
+from cnnlab.models.registry import family_of
 from cnnlab.weights import WeightsError, from_tensors, read_mapping, read_tensors, renamed
+from cnnlab.weights.families import FAMILIES
+from cnnlab.weights.layouts import flattened_inputs
+from cnnlab.weights.names import source_of
 from tests.weights.pth_files import write_pth
 
-NET, OPTIONS, SHAPE = "convnet", {"features": (4, 6), "num_classes": 5}, (8, 8, 3)
+NET, SHAPE = "convnet", (8, 8, 3)
+OPTIONS = {"features": (4, 6), "num_classes": 5, "head": "avgpool"}
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +144,36 @@ def test_names_of_a_stranger_are_translated(ours, variables, tmp_path):
   path = tmp_path / "names.txt"
   path.write_text("f.*.* = */*\nepoch = -\n")
   assert_equal(convert(renamed(theirs, read_mapping(path))), variables)
+
+
+@pytest.mark.parametrize("head", ["fc", "avgpool"])
+def test_a_flattened_map_has_its_channels_first_or_last(head):
+  """The same function of an image, computed by hand with the file's order of a flattened map."""
+  options = {"features": (4,), "convs_per_block": 1, "hidden": (7,), "num_classes": 5, "head": head}
+  net = create_model(NET, **options)
+  image = np.random.default_rng(1).normal(size=(1, *SHAPE)).astype(np.float32)
+  variables = net.init(jax.random.key(0), image, train=False)
+  flat = traverse_util.flatten_dict(dict(variables))
+  theirs = channels_first({"/".join(p[1:]): np.asarray(a) for p, a in flat.items()})
+  _, found = from_tensors(NET, theirs, SHAPE, layout="channels_first", **options)
+  logits, feats = net.apply(found, image, train=False)
+  block = np.asarray(feats["block1"])[0]
+  x = block.transpose(2, 0, 1).reshape(-1) if head == "fc" else block.mean((0, 1))
+  x = np.maximum(theirs["hidden1/kernel"] @ x + theirs["hidden1/bias"], 0)
+  np.testing.assert_allclose(
+    logits[0], theirs["head/kernel"] @ x + theirs["head/bias"], rtol=1e-4, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  ("name", "size"), [("alexnet", 224), ("vgg11", 64), ("googlenet", 224), ("vit_ti_16", 32)]
+)
+def test_flattened_maps_are_those_that_the_rules_know(name, size):
+  net = create_model(name)
+  rngs = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
+  image = np.zeros((1, size, size, 3), np.float32)
+  found = flattened_inputs(lambda: net.init(rngs, image, train=False))
+  paths = traverse_util.flatten_dict(jax.eval_shape(lambda: net.init(rngs, image, train=False)))
+  family = FAMILIES[family_of(name)].of(net)
+  rules = {path: source_of(family, path).flattened for path in paths if path[-1] == "kernel"}
+  assert found == {path: channels for path, channels in rules.items() if channels}
