@@ -28,6 +28,7 @@ ROOMS = (
   "cnnlab.go",
   "cnnlab.native",
   "cnnlab.nn",
+  "cnnlab.boxes",
   "cnnlab.crf",
   "cnnlab.models",
   "cnnlab.testing",
