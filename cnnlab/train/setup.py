@@ -112,7 +112,8 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
     whole=whole,
   )
   if run.init_statistics == "weights":
-    loaded = _as_the_weights(loaded, run.init_from)
+    asked = tuple(asked)
+    loaded = _as_the_weights(loaded, run.init_from, asked)
   # A larger batch than the split would only hold padding.
   eval_batch_size = min(eval_batch_size, parallel.round_up(loaded.eval.num_examples))
   loaded.eval.plan = dataclasses.replace(loaded.eval.plan, eval_batch_size=eval_batch_size)
@@ -166,7 +167,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
   )
 
 
-def _as_the_weights(loaded: data.Data, directory: str) -> data.Data:
+def _as_the_weights(loaded: data.Data, directory: str, asked: tuple[str, ...]) -> data.Data:
   """Returns the data set, normalized by the statistics that a run's weights were trained with.
 
   Raises:
@@ -176,8 +177,9 @@ def _as_the_weights(loaded: data.Data, directory: str) -> data.Data:
   saved = checkpoint.restore(Path(directory))
   trained = data.Preprocess.from_parts(saved["about"]["preprocess"], saved["preprocess"])
   preprocess = with_statistics(loaded.preprocess, trained)
-  unused = (*loaded.unused, "centering", "scale")
-  return dataclasses.replace(loaded, preprocess=preprocess, unused=unused)
+  # Those of a config page stand for the data's own statistics, which is what was asked not to take.
+  unused = (key for key in ("centering", "scale") if f"data.{key}" in asked)
+  return dataclasses.replace(loaded, preprocess=preprocess, unused=(*loaded.unused, *unused))
 
 
 def with_statistics(now: data.Preprocess, trained: data.Preprocess) -> data.Preprocess:
