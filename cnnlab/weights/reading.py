@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +19,9 @@ Tensors = Mapping[str, Any]
 SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
 # What PyTorch's DataParallel and `torch.compile` put before every name.
 PREFIXES = ("module.", "_orig_mod.")
+
+BAD_HEADER = (SyntaxError, tokenize.TokenError)  # NumPy's headers are Python literals
+MOST_UNPACKED = 100  # bytes of arrays for each byte of an .npz file; trained weights hardly shrink
 
 
 class WeightsError(CnnlabError):
@@ -47,7 +52,8 @@ def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarr
     return _unwrapped(read(path))
   except (PthError, OSError, ValueError, KeyError, TypeError, EOFError, MemoryError) as error:
     raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
-  except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+  # Of a damaged .npz file; RuntimeError if it seems to be encrypted.
+  except (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, *BAD_HEADER) as error:
     raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
 
 
@@ -63,6 +69,11 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: str) -> dict[str, np.ndarray]:
+  if zipfile.is_zipfile(path):
+    with zipfile.ZipFile(path) as archive:
+      unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > (1 << 20) + MOST_UNPACKED * os.path.getsize(path):
+      raise ValueError(f"its arrays would take {unpacked} bytes, much more than the file")
   content = np.load(path, allow_pickle=False)
   if not isinstance(content, np.lib.npyio.NpzFile):
     raise ValueError("it holds a single array, without a name")

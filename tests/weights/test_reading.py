@@ -177,3 +177,26 @@ def test_flattened_maps_are_those_that_the_rules_know(name, size):
   family = FAMILIES[family_of(name)].of(net)
   rules = {path: source_of(family, path).flattened for path in paths if path[-1] == "kernel"}
   assert found == {path: channels for path, channels in rules.items() if channels}
+
+
+def test_an_npz_file_that_unpacks_to_much_more_is_refused(tmp_path):
+  np.savez_compressed(tmp_path / "w.npz", a=np.zeros(10_000_000, np.float32))
+  with pytest.raises(WeightsError, match=r"its arrays would take 400\d+ bytes"):
+    read_tensors(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_npz_file_gives_no_other_error(tmp_path, save):
+  path = tmp_path / "w.npz"
+  save(path, a=np.arange(6, dtype=np.float32).reshape(2, 3))
+  whole, refused = path.read_bytes(), 0
+  for place in range(len(whole)):
+    for bit in (0, 3, 7):
+      damaged = bytearray(whole)
+      damaged[place] ^= 1 << bit
+      path.write_bytes(damaged)
+      try:
+        read_tensors(path)
+      except WeightsError as error:
+        refused += "w.npz" in str(error)
+  assert refused > len(whole)
