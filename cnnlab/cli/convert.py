@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 TAKES_OVERRIDES = True
 MOST_CLASSES, MOST_SIZE = 1_000_000, 10_000
 KEYS = ("model.", "dtype", "data.name", "data.dir", "imports")
+OWN_KEYS = ("model.name", "model.num_classes", "model.dtype")  # set by --model, ...
 # Data set, feature and kind of what the published weights were trained to predict, by task.
 TARGETS = {
   "classification": ("tfds:imagenet2012", "label", "label"),
@@ -121,9 +122,10 @@ def run(arguments: argparse.Namespace) -> int:
     raise RunError(f"--out {arguments.out} already exists; name a new directory")
   overrides = parse_overrides(arguments.overrides, default_config())
   for key in overrides:
-    if not key.startswith(KEYS) or key == "model.name":
+    if not key.startswith(KEYS) or key in OWN_KEYS:
       raise ConfigError(
-        f"config key {key!r} has no effect on a conversion; allowed: model.*, dtype, data.name, data.dir"
+        f"config key {key!r} has no effect on a conversion; allowed: dtype, data.name, data.dir, "
+        "and model.* but for what --model, --num_classes and dtype set"
       )
   config = apply_overrides(default_config(), overrides)
   config.model.name = arguments.model
@@ -278,6 +280,7 @@ def _config(
   """Returns the resolved config of the run, with the derived values."""
   from ml_collections import ConfigDict
 
+  from cnnlab import imports
   from cnnlab.config import to_plain
   from cnnlab.defaults import default_config
   from cnnlab.models.registry import output_of
@@ -303,6 +306,7 @@ def _config(
     "parameters": parameters,
     "multiply_adds": cost,
     "total_steps": 0,
+    "imports": imports.origins(config.imports),
     "weights": Path(arguments.weights).name,
   }
   return to_plain(config) | {"derived": derived}

@@ -158,6 +158,7 @@ def test_statistics_travel_with_the_weights(cifar, tmp_path):
     (("--scale=1", "--channels=brg"), "unknown value 'brg' of --channels; did you mean 'rgb'"),
     (("--scale=1", "--layout=nhwc"), "unknown layout 'nhwc'"),
     (("--scale=1", "--config.epochs=3"), "'epochs' has no effect on a conversion"),
+    (("--scale=1", "--config.model.num_classes=3"), "'model.num_classes' has no effect"),
     (("--scale=1", "--names=gone.txt"), "'gone.txt' cannot be read"),
     (("--scale=1", "--class_names=gone.txt"), "gone.txt cannot be read"),
     (("--scale=1", "--config.model.norm=group"), r"left over: bn1\.running_mean"),
