@@ -19,7 +19,8 @@ from cnnlab.models import create_model, list_models
 from cnnlab.models.registry import OUTPUTS, family_of, module_of, output_of
 
 # Image shapes of the data set that a net was published for, by family or name pattern; ImageNet
-# models are not listed. Those of segmentation are torchvision's and the papers' for PASCAL VOC.
+# models are not listed. Those of segmentation are torchvision's and the papers' for PASCAL VOC;
+# detectors resize COCO's images to a short side of 800.
 IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
   "fcn_resnet*": (520, 520, 3),
   "deeplabv3_resnet*": (520, 520, 3),
@@ -27,6 +28,8 @@ IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
   "unet": (572, 572, 1),
   "family pspnet": (473, 473, 3),
   "family deeplab": (513, 513, 3),
+  "family faster_rcnn": (800, 800, 3),
+  "family retinanet": (800, 800, 3),
   "highway10_*": (28, 28, 1),
   "lenet5*": (32, 32, 1),
   "convnet": (32, 32, 3),

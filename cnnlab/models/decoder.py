@@ -29,7 +29,7 @@ from cnnlab.types import Options
 
 Upsampling = Literal["transposed", "bilinear"]
 Maps = dict[str, jax.Array]
-Net = TypeVar("Net", bound="SegmentationNet")
+Net = TypeVar("Net", bound=nn.Module)
 
 VOC_CLASSES = 21
 

@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 from cnnlab.annotations import Between, NotEmpty, PositiveFraction, ProperFraction
 
 Classes: TypeAlias = Annotated[int, Between(1, 100_000)]
+Boxes: TypeAlias = Annotated[int, Between(1, 100_000)]
 Channels: TypeAlias = Annotated[int, Between(1, 1_000_000)]
 # ResNet-1202 has stages of 200 blocks; tracing takes its time, and more would seem to hang.
 DEEPEST = 200

@@ -48,9 +48,11 @@ FAMILIES: tuple[str, ...] = (
   "pspnet",
   "deeplab",
   "segnet",
+  "retinanet",
+  "faster_rcnn",
   "policy",
 )
-OUTPUTS = ("classification", "segmentation", "policy")
+OUTPUTS = ("classification", "segmentation", "detection", "policy")
 # Options whose text is a name of these tables, which users add to.
 NAMED: Mapping[str, Mapping[str, Any]] = {"norm": NORMS, "act": ACTIVATIONS}
 

@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 HEAD = "head"  # part of the path of every classifier, including auxiliary ones
 TORCHVISION = (
   "alexnet", "deeplabv3_resnet50", "deeplabv3_resnet101", "densenet121", "densenet161",
-  "densenet169", "densenet201", "fcn_resnet50", "fcn_resnet101", "googlenet", "resnet18",
-  "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
-  "resnext101_64x4d", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
-  "vgg19_bn", "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14", "wide_resnet50_2",
-  "wide_resnet101_2",
+  "densenet169", "densenet201", "fasterrcnn_resnet50_fpn", "fcn_resnet50", "fcn_resnet101",
+  "googlenet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d",
+  "resnext101_32x8d", "resnext101_64x4d", "retinanet_resnet50_fpn", "vgg11", "vgg11_bn", "vgg13",
+  "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "vit_b_16", "vit_b_32", "vit_l_16",
+  "vit_l_32", "vit_h_14", "wide_resnet50_2", "wide_resnet101_2",
 )  # fmt: skip
 BY_PATH = Family()  # of models without rules
 SHOWN = 8  # number of names in an error message

@@ -1,0 +1,148 @@
+"""Feature Pyramid Networks (arXiv:1612.03144): maps of equal channels from those of an encoder.
+
+What the detectors share: the pyramid on any encoder of the zoo, and the form of what is computed at
+each of its positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from cnnlab.boxes import Anchors
+from cnnlab.models.decoder import Maps, encoder_layers, measured_maps
+from cnnlab.models.encoder import deepest
+from cnnlab.models.ranges import Channels, Classes, Depth
+from cnnlab.nn.layers import Layers
+from cnnlab.nn.types import Layer
+
+COCO_CLASSES = 91  # as torchvision counts them: ids of COCO up to 90, and background
+Extra = Literal["convolutions", "subsampled"]
+
+
+class Dense(NamedTuple):
+  """What a detector computes for each anchor; a tuple over the maps, from the finest.
+
+  Attributes:
+    logits: [batch, anchors, classes], float32.
+    offsets: [batch, anchors, 4], float32, as of `cnnlab.boxes.decode`.
+    anchors: [anchors, 4] in pixels of the network's input.
+  """
+
+  logits: tuple[jax.Array, ...]
+  offsets: tuple[jax.Array, ...]
+  anchors: tuple[np.ndarray, ...]
+
+
+class FPN(nn.Module):
+  """Lateral 1x1 convolutions, top-down nearest upsampling and sums, 3x3 convolutions (section 3).
+
+  Attributes:
+    layers: conv.
+    features: channels of each map.
+    extra: maps beyond the encoder's: 'convolutions' adds two by 3x3 convolutions of stride 2, the
+      second after a ReLU (arXiv:1708.02002, section 4); 'subsampled' every other position of the
+      last one (arXiv:1612.03144, section 4.1).
+  """
+
+  layers: Layers
+  features: int
+  extra: Extra
+
+  @nn.compact
+  def __call__(self, maps: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
+    """Returns maps [batch, height, width, features] from the finest to the coarsest.
+
+    Args:
+      maps: the encoder's, from the finest to the coarsest.
+    """
+    merged = self._conv(1, f"lateral{len(maps)}")(maps[-1])
+    found = [self._conv(3, f"output{len(maps)}")(merged)]
+    for i in range(len(maps) - 1, 0, -1):
+      lateral = self._conv(1, f"lateral{i}")(maps[i - 1])
+      merged = lateral + nearest(merged, lateral.shape[1:3])
+      found.insert(0, self._conv(3, f"output{i}")(merged))
+    if self.extra == "subsampled":
+      return (*found, found[-1][:, ::2, ::2])
+    found.append(self._conv(3, "extra1", stride=2)(found[-1]))
+    return (*found, self._conv(3, "extra2", stride=2)(nn.relu(found[-1])))
+
+  def _conv(self, window: int, name: str, stride: int = 1) -> Layer:
+    # He et al.'s uniform form with gain 1, as in torchvision and Detectron.
+    start = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+    return self.layers.conv(
+      self.features,
+      window,
+      stride=stride,
+      padding=window // 2,
+      use_bias=True,
+      kernel_init=start,
+      name=name,
+    )
+
+
+def nearest(x: jax.Array, size: Sequence[int]) -> jax.Array:
+  """Returns a map in another (height, width), by the pixel at floor(i * old / new)."""
+  rows, columns = (np.arange(new) * old // new for new, old in zip(size, x.shape[1:3], strict=True))
+  return x[:, rows][:, :, columns]
+
+
+class DetectionNet(nn.Module):
+  """An encoder and its pyramid, to which each detector adds its heads.
+
+  Attributes:
+    encoder: a network without classifier, see `create_encoder`.
+    num_classes: number of classes, with background, which is the class 0.
+    features: channels of the pyramid's maps and of the heads on them.
+    levels: number of maps that the pyramid takes from the encoder, counted from the coarsest; fewer
+      if the encoder has no more.
+  """
+
+  encoder: nn.Module
+  num_classes: Classes = COCO_CLASSES
+  features: Channels = 256
+  levels: Depth = 4
+
+  def pyramid(
+    self, x: jax.Array, layers: Layers, extra: Extra, *, train: bool
+  ) -> tuple[tuple[jax.Array, ...], tuple[int, ...], Maps]:
+    """Returns the pyramid's maps, the strides of those on the encoder's, and the encoder's `feats`."""
+    maps = measured_maps(self.encoder.clone(parent=None, name=None), x.shape[1:])
+    used = deepest(maps)[-self.levels :]
+    _, feats = self.encoder(x, train=train)
+    found = FPN(layers, self.features, extra, name="fpn")([feats[one.name] for one in used])
+    named = {f"fpn{i}": value for i, value in enumerate(found)}
+    return found, tuple(one.stride for one in used), {**feats, **named}
+
+  def layers(self, *, train: bool) -> Layers:
+    """Returns layers with norm, activation and dtype of the encoder."""
+    return encoder_layers(self.encoder, train=train)
+
+
+def anchors_on(
+  image_size: tuple[int, int], maps: Sequence[jax.Array], stride: int, factors: Sequence[float]
+) -> tuple[tuple[np.ndarray, ...], int]:
+  """Returns the anchors of each map, and their number at a position.
+
+  Args:
+    image_size: (height, width).
+    maps: [batch, height, width, channels], each half of the one before.
+    stride: of the finest map.
+    factors: sizes of the anchors over the stride; sizes are rounded down to whole pixels.
+  """
+  sizes = tuple(
+    tuple(float(int(factor * stride * 2**i)) for factor in factors) for i in range(len(maps))
+  )
+  anchors = Anchors(sizes)
+  found = anchors(image_size, [(one.shape[1], one.shape[2]) for one in maps])
+  return found, anchors.per_position[0]
+
+
+def by_anchor(x: jax.Array, values: int) -> jax.Array:
+  """Returns [batch, height * width * anchors, values] of [batch, height, width, anchors * values]."""
+  return x.astype(jnp.float32).reshape(len(x), -1, values)
