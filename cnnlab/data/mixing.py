@@ -40,7 +40,9 @@ class Mix:
   def check(self, features: Features) -> None:
     """Raises DataError where the features of a data set cannot be mixed."""
     for name, feature in features.items():
-      if feature.kind in ("boxes", "point") or (feature.kind == "label_map" and type(self) is Mixup):
+      if feature.kind in ("boxes", "point") or (
+        feature.kind == "label_map" and type(self) is Mixup
+      ):
         raise DataError(f"data.mix: {self.name} cannot mix the feature {name!r} ({feature.kind})")
       if feature.kind == "label" and not feature.names:
         raise DataError(f"data.mix: the classes of the feature {name!r} are not known")

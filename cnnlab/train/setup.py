@@ -97,6 +97,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
     DataError: the data set is missing, broken or too small.
     ShapeError: the images are too small for the network.
   """
+  asked = tuple(asked)
   settings = Settings.read(config)
   run = settings.run
   native.select(run.native)
@@ -112,7 +113,6 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
     whole=whole,
   )
   if run.init_statistics == "weights":
-    asked = tuple(asked)
     loaded = _as_the_weights(loaded, run.init_from, asked)
   # A larger batch than the split would only hold padding.
   eval_batch_size = min(eval_batch_size, parallel.round_up(loaded.eval.num_examples))
@@ -121,21 +121,7 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
   model = task.network(settings.model, run.dtype)
   plan, warmup_steps = _plan(settings, loaded.train.num_examples)
   rate = _scaled_rate(settings)
-  program = Program(
-    model=model,
-    task=task,
-    optimizer=create_optimizer(settings.optim),
-    schedule=create_schedule(
-      settings.schedule, peak=rate, total_steps=plan.total_steps, warmup_steps=warmup_steps
-    ),
-    preprocess=loaded.preprocess,
-    gather=loaded.train.gather,
-    eval_gather=loaded.eval.gather,
-    plateau=create_plateau(settings.schedule, task.best_by[1]),
-    ema_decay=run.ema_decay,
-    accumulate=run.accumulate,
-    freeze=freeze_filter(settings.optim),
-  )
+  program = _program(settings, loaded, task, model, rate, plan.total_steps, warmup_steps)
   shapes, outputs = _traced(model, loaded.image_shape, task)
   task.check(outputs[0], loaded.preprocess)
   jax.eval_shape(program.optimizer.init, shapes["params"])  # groups must match something
@@ -164,6 +150,34 @@ def prepare(config: ConfigDict, asked: Iterable[str] = (), *, whole: bool = Fals
     key=jax.random.key(run.seed),
     init_from=run.init_from,
     new_head=run.init_head == "reset",
+  )
+
+
+def _program(
+  settings: Settings,
+  loaded: data.Data,
+  task: tasks.Task,
+  model: nn.Module,
+  rate: float,
+  total_steps: int,
+  warmup_steps: int,
+) -> Program:
+  """Returns what the compiled steps are made of."""
+  run = settings.run
+  return Program(
+    model=model,
+    task=task,
+    optimizer=create_optimizer(settings.optim),
+    schedule=create_schedule(
+      settings.schedule, peak=rate, total_steps=total_steps, warmup_steps=warmup_steps
+    ),
+    preprocess=loaded.preprocess,
+    gather=loaded.train.gather,
+    eval_gather=loaded.eval.gather,
+    plateau=create_plateau(settings.schedule, task.best_by[1]),
+    ema_decay=run.ema_decay,
+    accumulate=run.accumulate,
+    freeze=freeze_filter(settings.optim),
   )
 
 
