@@ -16,7 +16,7 @@ def test_a_grid_holds_every_picture_unchanged():
   for value, size in ((10, 30 * 40), (20, 50 * 20), (30, 30 * 40)):
     assert (found == value).all(-1).sum() >= size
   # `b` begins to the right of the widest title of the first column.
-  assert np.nonzero((found == 20).all(-1))[1].min() > 80
+  assert np.nonzero((found == 20).all(-1).sum(axis=0) >= 50)[0].min() > 80
   assert found.shape[0] >= 30 + 50 + 20
 
 

@@ -35,7 +35,7 @@ def check_measures(
   asked |= {f"metric of condition {one.text!r}": one.metric for one in experiment.regime}
   for what, text in asked.items():
     if text:
-      _check(f"{where}: {what}", Measure.parse(text).metric, declared, evaluated)
+      _check(where, what, Measure.parse(text).metric, declared, evaluated)
   found = metrics.find(experiment.metric, declared)
   if experiment.mode and experiment.mode != found.better:
     raise ConfigError(
@@ -44,12 +44,14 @@ def check_measures(
     )
 
 
-def _check(what: str, name: str, declared: Sequence[metrics.Metric], evaluated: bool) -> None:
+def _check(
+  where: str, what: str, name: str, declared: Sequence[metrics.Metric], evaluated: bool
+) -> None:
   split, _, leaf = name.partition("/")
   known = {f"{part}/{one.name}" for part in metrics.SPLITS for one in declared}
   known |= {"train/loss", "train/grad_norm", "learning_rate", *COSTS}
   per_class = {one.name for one in declared if one.per_class}
   if name not in known and not (split in metrics.SPLITS and leaf.partition("/")[0] in per_class):
-    raise ConfigError(unknown(what, name, known))
+    raise ConfigError(f"{where}: {unknown(what, name, known)}")
   if split == TRAINSET and not evaluated:
-    raise ConfigError(f"{what} is {name!r}, which needs eval_trainset=True in the config")
+    raise ConfigError(f"{where}: {what} is {name!r}, which needs eval_trainset=True in the config")

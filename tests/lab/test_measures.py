@@ -38,7 +38,7 @@ def test_measures_are_read():
     ({"metric": "eval/top1", "mode": "min"}, "mode is 'min', but 'eval/top1' is better the higher"),
     (
       {"claims": (Claim("c", "base", "<", "better", "s", "train/los@area"),)},
-      r"metric of claim 'c' 'train/los'",
+      r"experiment 'toy': unknown metric 'train/los' of claim 'c'; did you mean 'train/loss'",
     ),
     (
       {"regime": (Condition("fits", "trainset/error", "<=", 0.1),)},

@@ -14,6 +14,8 @@ from cnnlab import native
 from cnnlab.data import Preprocess
 from cnnlab.data.transforms import Crop, Flip
 from cnnlab.runs.directory import RunDirectory
+from cnnlab.runs.loggers import Loggers
+from cnnlab.runs.pace import Pace
 from cnnlab.train.interrupt import Interrupts
 from cnnlab.train.loop import Session
 from cnnlab.train.optim import Sgd, create_optimizer
@@ -81,7 +83,7 @@ def test_between_logged_steps_the_host_reads_nothing_and_stays_ahead(tmp_path, m
   assert setup.data.train.constants  # the data set lives on the device
   run = RunDirectory(tmp_path / "run", setup.resolved)
   try:
-    session = Watched(setup, run, None, None)
+    session = Watched(setup, run, Loggers(()), Pace())
     with Interrupts() as interrupts:
       assert session.run_to_end(interrupts)["step"] == 15
   finally:
