@@ -10,11 +10,14 @@ import pytest
 
 from cnnlab.lab.helpers import in_helpers
 
+# A shell's background command ignores SIGINT, and what it starts inherits that.
 WAITING = """
+import signal
 import time
 from cnnlab.lab.helpers import in_helpers
 
 if __name__ == "__main__":
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
     in_helpers(time.sleep, [(60,)], 1, int)
   except KeyboardInterrupt:
