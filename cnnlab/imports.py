@@ -74,17 +74,24 @@ def _located(name: str, folder: Path) -> str:
   return name
 
 
-def import_modules(names: Iterable[str]) -> None:
+def import_modules(names: Iterable[str], option: str = "config key 'imports'") -> None:
   """Imports modules by dotted name or by the path of a .py file.
 
   The current directory, or the folder of the file, stays on `sys.path`: modules beside are found, and
   so are these in processes that this one starts.
 
+  Args:
+    names: of the modules.
+    option: where they are named, for messages.
+
   Raises:
     ConfigError: there is no such module, or it raises an error; the message names its line.
   """
   for name in names:
-    _import(name)
+    try:
+      _import(name)
+    except ConfigError as error:
+      raise ConfigError(f"{option}: {error}") from error
 
 
 def _import(name: str) -> ModuleType:

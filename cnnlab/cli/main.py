@@ -152,7 +152,7 @@ def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) ->
   )
   if not getattr(verb, "TAKES_OVERRIDES", False):
     parsed = parser.parse_args(arguments)
-    import_modules(parsed.imports)
+    import_modules(parsed.imports, "--import")
     return verb.run(parsed)  # type: ignore[attr-defined]
   overrides, rest = [], []
   pending = list(arguments)
@@ -165,7 +165,7 @@ def _run(verb: object, parser: argparse.ArgumentParser, arguments: list[str]) ->
     else:
       rest.append(argument)
   parsed = parser.parse_args(rest)
-  import_modules(parsed.imports)
+  import_modules(parsed.imports, "--import")
   parsed.overrides = [*overrides, *(f"--import={name}" for name in parsed.imports)]
   return verb.run(parsed)  # type: ignore[attr-defined]
 
