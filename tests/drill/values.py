@@ -47,6 +47,8 @@ NETS: dict[str, tuple[int, dict[str, Any]]] = {
   "resnet20": (16, {"blocks": 1}),
   "vit_ti_16": (32, {"depth": 1, "features": 12, "mlp_features": 12}),
 }
+# Pages of tasks that digits are no data of.
+PAGES = {"segmentation": "configs/scenes.py:tiny"}
 Overrides = Mapping[str, Any]
 
 
@@ -145,7 +147,7 @@ def _train(directory: Path, overrides: Overrides, sane: bool) -> str:
   from cnnlab.train import train
 
   def run() -> None:
-    page = load_page("configs/digits.py:tiny")
+    page = load_page(PAGES.get(str(overrides.get("task.name")), "configs/digits.py:tiny"))
     page.max_steps = 1
     train(apply_overrides(page, overrides), directory / "run", asked=tuple(overrides))
 
