@@ -47,10 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
   """Prints the predictions; returns the exit code."""
   from rich.table import Table
 
-  from cnnlab.cli.predict_moves import predict_moves
   from cnnlab.errors import ConfigError, printable
   from cnnlab.runs import load
-  from cnnlab.tasks import MovePrediction
   from cnnlab.terminal import SafeConsole
   from cnnlab.train.compile_cache import enable_compile_cache
 
@@ -60,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     raise ConfigError("--draw is empty; allowed: a directory")
   enable_compile_cache()
   trained = load(arguments.workdir).trained
-  if isinstance(trained.task, MovePrediction):
+  if trained.task.predicts_from == "games":
+    from cnnlab.cli.predict_moves import predict_moves
+
     for path in arguments.images:
       predict_moves(trained, path, arguments.move, arguments.top, arguments.json, arguments.draw)
     return 0

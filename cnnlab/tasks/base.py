@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -134,6 +134,7 @@ class Task(abc.ABC):
     main_metric: name of the metric that decides which checkpoint is best.
     streams: random streams of the forward pass in training, beside the parameters'.
     measures_training: whether `metric_sums` are computed in training steps too.
+    predicts_from: the files that predictions are made of: 'images', or 'games' of Go.
   """
 
   Settings: ClassVar[type]
@@ -142,6 +143,7 @@ class Task(abc.ABC):
   main_metric: ClassVar[str]
   streams: ClassVar[tuple[str, ...]] = ("dropout",)
   measures_training: ClassVar[bool] = True
+  predicts_from: ClassVar[Literal["images", "games"]] = "images"
 
   @classmethod
   @abc.abstractmethod

@@ -71,6 +71,7 @@ class MovePrediction(Task):
     Metric("phase_top1", "top-1 accuracy by phase", "%", 100.0, "max", per_class=True),
   )
   main_metric: ClassVar = "error"
+  predicts_from: ClassVar = "games"
 
   @classmethod
   def create(
