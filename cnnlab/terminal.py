@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.table import Table
@@ -34,6 +35,23 @@ class SafeConsole(Console):
     for segment in super().render(renderable, options):
       # Those with `control` move the cursor of a progress bar.
       yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+class TerminalLive(Live):
+  """A display that is drawn again and again, where the console is a terminal; it leaves nothing.
+
+  Args:
+    console: where to draw.
+    render: returns what is drawn.
+  """
+
+  def __init__(self, console: Console, render: Callable[[], RenderableType]):
+    super().__init__(console=console, get_renderable=render, transient=True)
+
+  def start(self, refresh: bool = False) -> None:
+    """Begins to draw, on a terminal."""
+    if self.console.is_terminal:
+      super().start(refresh)
 
 
 class PrintableFormatter(logging.Formatter):

@@ -7,12 +7,11 @@ from collections import deque
 from types import TracebackType
 
 from rich.console import Console, RenderableType
-from rich.live import Live
 from rich.markup import escape
 
 from cnnlab.lab import tuning
 from cnnlab.lab.report import wording
-from cnnlab.terminal import ProgressLine, clock, steps_per_second
+from cnnlab.terminal import ProgressLine, TerminalLive, clock, steps_per_second
 
 _COLORS = {"done": "green", "interrupted": "yellow"}
 _WINDOW = 20.0  # seconds over which the rate of steps is averaged
@@ -38,11 +37,10 @@ class SweepDisplay:
     self._past_steps = 0
     self._history: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
     self._last_line = time.monotonic()
-    self._live = Live(console=console, get_renderable=self._render, transient=True)
+    self._live = TerminalLive(console, self._render)
 
   def __enter__(self) -> SweepDisplay:
-    if self._console.is_terminal:
-      self._live.start()
+    self._live.start()
     return self
 
   def __exit__(

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.spinner import Spinner
 
 from cnnlab.metrics import Metric
 from cnnlab.runs.pace import Pace, Work
-from cnnlab.terminal import Fitted, ProgressLine, SafeConsole, clock, steps_per_second
+from cnnlab.terminal import (
+  Fitted,
+  ProgressLine,
+  SafeConsole,
+  TerminalLive,
+  clock,
+  steps_per_second,
+)
 from cnnlab.types import JsonMapping
 
 _RECURRING = (Work.TRAIN, Work.EVALUATE, Work.EVALUATE_TRAINSET, Work.SAVE)
@@ -38,7 +44,7 @@ class TrainProgress:
     self._row: JsonMapping = {}  # the newest value of each metric
     self._console = SafeConsole(stderr=True)
     self._spinner = Spinner("dots")
-    self._live = Live(console=self._console, get_renderable=self._render, transient=True)
+    self._live = TerminalLive(self._console, self._render)
     self._last_line = time.monotonic()
     self._unfinished = False  # whether the last line still lacks its end
 
@@ -100,8 +106,7 @@ class TrainProgress:
     return Group(bar, Fitted(metrics, "cyan")) if metrics else bar
 
   def __enter__(self) -> TrainProgress:
-    if self._console.is_terminal:
-      self._live.start()
+    self._live.start()
     return self
 
   def __exit__(
@@ -123,9 +128,7 @@ class Working:
     self._part = self._parts = 0
     self._first = 0.0  # when the first part was done: before, much else was
     self._spinner = Spinner("dots")
-    console = SafeConsole(stderr=True)
-    self._terminal = console.is_terminal
-    self._live = Live(console=console, get_renderable=self._render, transient=True)
+    self._live = TerminalLive(SafeConsole(stderr=True), self._render)
 
   def count(self, part: int, parts: int) -> None:
     """Shows how many parts of the work are done."""
@@ -143,8 +146,7 @@ class Working:
     return ProgressLine(text, self._part / self._parts, [left])
 
   def __enter__(self) -> Working:
-    if self._terminal:
-      self._live.start()
+    self._live.start()
     return self
 
   def __exit__(
