@@ -7,12 +7,12 @@ import pytest
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.crf import read_crf
 from cnnlab.lab.directory import open_sweep
-from cnnlab.lab.execute import execute_run
 from cnnlab.lab.files import load_experiment
 from cnnlab.lab.plan import plan
 from cnnlab.lab.results import collect
 from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.train.setup import prepare
+from tests.experiments.training import train_variants
 
 
 @pytest.mark.parametrize("recipe", ["paper", "quick", "scenes", "tiny", ""])
@@ -50,9 +50,7 @@ def test_every_setting_is_read_on_camvid(shared, tmp_path):
 
 def test_three_variants_are_one_trained_network_and_all_are_judged(tmp_path):
   experiment = load_experiment("crf", "tiny")
-  for spec in plan(experiment, tmp_path, seeds=1):
-    outcome = execute_run(spec.to_dict(), lambda step, total: None)
-    assert (spec.name, outcome["status"], outcome["reason"]) == (spec.name, "done", "")
+  train_variants(experiment, tmp_path)
   losses, scores = {}, {}
   for label in experiment.variants:
     text = (tmp_path / f"crf/{label}/seed0/metrics.jsonl").read_text()
