@@ -114,12 +114,11 @@ def run(arguments: argparse.Namespace) -> int:
   """Converts the weights; returns the exit code."""
   from cnnlab.config import apply_overrides, parse_overrides
   from cnnlab.defaults import default_config
-  from cnnlab.errors import ConfigError, RunError, printable
+  from cnnlab.errors import ConfigError, printable
+  from cnnlab.runs.files import new_folder
   from cnnlab.weights import from_tensors, read_mapping, read_tensors, renamed
 
-  out = Path(arguments.out)
-  if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-    raise RunError(f"--out {arguments.out} already exists; name a new directory")
+  out = new_folder("--out", arguments.out)
   overrides = parse_overrides(arguments.overrides, default_config())
   for key in overrides:
     if not key.startswith(KEYS) or key in OWN_KEYS:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,14 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.cli.progress import Working
   from cnnlab.config import parse_overrides
   from cnnlab.defaults import default_config
-  from cnnlab.errors import RunError, printable
+  from cnnlab.errors import printable
+  from cnnlab.runs.files import new_folder
   from cnnlab.train.restore import evaluate_run
 
   overrides = parse_overrides(arguments.overrides, default_config())
   asked = [name for name in TABLES if getattr(arguments, name)]
-  out = Path(arguments.out) if arguments.out is not None else None
-  if out and out.exists() and not (out.is_dir() and not any(out.iterdir())):
-    raise RunError(f"--out {arguments.out} already exists; name a new directory")
+  out = new_folder("--out", arguments.out) if arguments.out is not None else None
   if not asked and out is None:
     with Working("evaluating") as bar:
       metrics = evaluate_run(arguments.workdir, overrides, bar.count)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnlab.errors import ConfigError, RunError, printable, unknown
+from cnnlab.errors import ConfigError, printable, unknown
 
 if TYPE_CHECKING:
   import numpy as np
@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.defaults import default_config
   from cnnlab.inspect.network import require_map
   from cnnlab.runs import load
+  from cnnlab.runs.files import new_folder
   from cnnlab.tasks import Classification
   from cnnlab.train.compile_cache import enable_compile_cache
 
@@ -114,9 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
       "and 1 or more"
     )
   epsilons = _epsilons(arguments.epsilons)
-  out = Path(arguments.out)
-  if not arguments.out or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-    raise RunError(f"--out {arguments.out!r} is not empty; name a new directory")
+  out = new_folder("--out", arguments.out)
   enable_compile_cache()
   trained = load(arguments.workdir).trained
   if not isinstance(trained.task, Classification):

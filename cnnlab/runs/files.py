@@ -91,6 +91,18 @@ def present(path: Path) -> bool:
   return os.path.lexists(path)
 
 
+def new_folder(option: str, given: str) -> Path:
+  """Returns the folder that an option names; it may be there already if it is empty.
+
+  Raises:
+    RunError: something is there, or nothing is named.
+  """
+  path = Path(given)
+  if not given or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+    raise RunError(f"{option} {given!r} already exists; name a new directory")
+  return path
+
+
 def make_folder(path: Path) -> None:
   """Makes a folder and its missing parents; makes none of them if one cannot be made.
 
