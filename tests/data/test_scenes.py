@@ -77,6 +77,10 @@ def test_settings_control_how_much_is_background():
   assert share("least=4,most=4,low=0.5,high=0.5") > 0.15
 
 
+def test_true_may_be_written_as_in_json():
+  assert open_scenes("boxes=true")[0].settings == open_scenes("boxes=True")[0].settings
+
+
 def test_the_splits_have_no_digit_in_common():
   train, evaluation = (source._ink[0] for source in open_scenes(""))
   assert len(train) + len(evaluation) == 1797
