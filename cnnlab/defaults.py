@@ -73,8 +73,8 @@ def _data() -> ConfigDict:
   data.eval_fraction = 0.2  # held out for evaluation where the set has one split only
   data.train_examples = 0  # a class-balanced subset of this size; 0 = all
   data.eval_examples = 0
-  # where > 0, this fraction of the training examples is held out and evaluated in place of the
-  # evaluation split: to choose hyperparameters without the test set
+  # where > 0, this fraction of the training split is held out and evaluated in place of the evaluation
+  # split: to choose hyperparameters without the test set; `train_examples` are taken from the rest
   data.validation = 0.0
   # of the network's input in pixels: side or (height, width); 0 = the set's own
   data.image_size = 0

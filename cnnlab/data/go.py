@@ -67,6 +67,10 @@ class GoSource:
   def labels(self) -> None:
     """Returns None: examples have no single label."""
 
+  def groups(self) -> np.ndarray:
+    """Returns the game of each move, int64 [n]: a hold-out never divides one."""
+    return self.games.game_of(self.positions)
+
   def read(
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:

@@ -98,11 +98,13 @@ def load(
   """
   plan = order.BatchOrder(seed, batch_size, eval_batch_size, process_index, process_count)
   opened = open_sources(settings, whole)
-  train = sources.first(opened.train, settings.train_examples, "data.train_examples")
+  train, evaluation, what = opened.train, opened.eval, "data.train_examples"
   if settings.validation:
+    # Before the training set is cut, so that a few training examples are judged on many others.
     train, evaluation = sources.held_out(train, settings.validation)
-  else:
-    evaluation = sources.first(opened.eval, settings.eval_examples, "data.eval_examples")
+    what += f" (beside data.validation={settings.validation:g})"
+  train = sources.first(train, settings.train_examples, what)
+  evaluation = sources.first(evaluation, settings.eval_examples, "data.eval_examples")
   stored_size, image_size = _sizes(train, evaluation, settings.image_size, settings.resize)
   channels = settings.channels or image_channels(train)
   if channels not in (1, 3, image_channels(train)):
@@ -153,9 +155,7 @@ def load(
 
 def _without_effect(settings: DataSettings) -> list[str]:
   """Returns keys that have no effect because of the values of others."""
-  unused = ["eval_examples"] if settings.validation else []
-  if not settings.crop_padding:
-    unused.append("pad_mode")
+  unused = [] if settings.crop_padding else ["pad_mode"]
   if settings.centering in ("symmetric", "none"):
     unused.append("scale")
   # Whether `auto` streams depends on the set: asking for workers then is no mistake.

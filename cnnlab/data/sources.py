@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -52,6 +52,14 @@ class Source(Protocol):
 
   def fingerprint(self) -> Any:
     """Returns a JSON-able value that changes when the data do; None where caching gains nothing."""
+
+
+@runtime_checkable
+class Grouped(Protocol):
+  """A source whose examples come in groups, such as the moves of a game, which are never divided."""
+
+  def groups(self) -> np.ndarray:
+    """Returns the group of each example, int [n]."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -248,7 +256,15 @@ def balanced_subset(labels: np.ndarray, count: int, what: str) -> np.ndarray:
 
 
 def held_out(source: Source, fraction: float) -> tuple[Source, Source]:
-  """Returns a source without an evenly divided fraction of its examples, and that fraction."""
+  """Returns a source without an evenly divided fraction of its examples, and that fraction.
+
+  Where examples are grouped, it is that fraction of the groups.
+  """
+  if isinstance(source, Grouped):
+    _, group = np.unique(source.groups(), return_inverse=True)
+    _, part = holdout(np.zeros(group.max() + 1, np.int64), fraction)
+    held = np.isin(group, part)
+    return Subset(source, np.flatnonzero(~held)), Subset(source, np.flatnonzero(held))
   rest, part = holdout(_strata(source), fraction)
   return Subset(source, rest), Subset(source, part)
 

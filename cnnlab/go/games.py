@@ -101,9 +101,13 @@ class Games:
     own = (self.splits == SPLITS.index(split))[game]
     return np.flatnonzero(played & own & (self.moves != PASS)).astype(np.int32)
 
+  def game_of(self, positions: np.ndarray) -> np.ndarray:
+    """Returns the index of the game that each move belongs to, int64 [n]."""
+    return np.searchsorted(self.starts, positions, side="right") - 1
+
   def numbers(self, positions: np.ndarray) -> np.ndarray:
     """Returns the number of each move in its game, from 1, without the stones placed before."""
-    game = np.searchsorted(self.starts, positions, side="right") - 1
+    game = self.game_of(positions)
     return (positions - self.starts[game] - self.setups[game] + 1).astype(np.int32)
 
   def planes(self, positions: np.ndarray) -> np.ndarray:

@@ -136,7 +136,9 @@ def scaled(
     if one.label in first:
       config = resolve(first[one.label])
       share = config.epochs / (resolve(whole[one.label]).epochs or config.epochs)
-      images = int(one.images * share * (1 - config.data.validation))
+      # Examples that are counted out are taken from what is not held out.
+      kept = 1 if config.data.train_examples else 1 - config.data.validation
+      images = int(one.images * share * kept)
       found.append(one._replace(images=images, eval_images=int(one.eval_images * share)))
   return found
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from cnnlab import data
+from cnnlab.data import sources
+from cnnlab.data.opening import open_sources
 from cnnlab.data.settings import DataSettings
 from cnnlab.errors import ConfigError, DataError
 from cnnlab.go import kernels
@@ -96,3 +98,12 @@ def test_a_user_is_told_what_is_wrong(games, tmp_path):
     with pytest.raises((DataError, ConfigError), match=told):
       load(path, **options)
   assert load(broken, max_bad_images=1).train.num_examples > 100
+
+
+def test_a_validation_part_shares_no_game_with_the_training_set(games):
+  source = open_sources(DataSettings(name=f"go:{games}")).train
+  rest, part = sources.held_out(source, 0.3)
+  assert sorted([*rest.indices, *part.indices]) == list(range(len(source)))
+  of = source.groups()
+  assert len(part)
+  assert not set(of[rest.indices]) & set(of[part.indices])

@@ -182,3 +182,18 @@ def test_transforms_are_applied_in_the_order_of_the_list_after_crop_and_flip(sec
   assert [one.name for one in found.preprocess.mix] == ["cutmix"]
   with pytest.raises(DataError, match="flip, color is not in the order"):
     load(section(transforms=("flip", "color(brightness=0.1)")))
+
+
+def test_a_validation_part_is_held_out_before_the_training_set_is_cut(section):
+  whole = load(section())
+  found = load(section(validation=0.1, train_examples=100))
+  assert (found.train.num_examples, found.eval.num_examples) == (100, 145)
+  assert load(section(validation=0.1, eval_examples=20)).eval.num_examples == 20
+
+  def images(split):
+    return {image.tobytes() for image in split.constants["image"]}
+
+  assert not images(found.train) & images(found.eval)
+  assert not images(whole.eval) & images(found.eval)
+  with pytest.raises(DataError, match=r"validation=0\.1\) is 1438; the split has 1293"):
+    load(section(validation=0.1, train_examples=1438))
