@@ -7,6 +7,7 @@ from cnnlab.nn.conv import Conv
 from cnnlab.nn.convolutional import conv_as_dense, dense_as_conv
 from cnnlab.nn.cost import count_parameters, multiply_adds
 from cnnlab.nn.geometry import check_image, conv_parameters, output_size
+from cnnlab.nn.kernels import KERNELS, filter_images, fixed, gaussian, separable_terms, separate
 from cnnlab.nn.layers import (
   ACTIVATIONS,
   NORMS,
@@ -17,6 +18,7 @@ from cnnlab.nn.layers import (
   register_norm,
 )
 from cnnlab.nn.local import LocallyConnected
+from cnnlab.nn.matrix import conv_matrix, im2col
 from cnnlab.nn.norm import (
   FrozenBatchNorm,
   GroupNorm,
@@ -46,6 +48,7 @@ from cnnlab.nn.weight_norm import WeightNormConv, WeightNormDense
 
 __all__ = [
   "ACTIVATIONS",
+  "KERNELS",
   "NORMS",
   "Conv",
   "ConvTranspose",
@@ -70,12 +73,17 @@ __all__ = [
   "avg_pool",
   "check_image",
   "conv_as_dense",
+  "conv_matrix",
   "conv_parameters",
   "count_parameters",
   "dense_as_conv",
+  "filter_images",
+  "fixed",
   "freeze_batch_norm",
+  "gaussian",
   "global_avg_pool",
   "global_max_pool",
+  "im2col",
   "importance_weights",
   "local_response_norm",
   "make_layers",
@@ -88,6 +96,8 @@ __all__ = [
   "register_activation",
   "register_norm",
   "resize",
+  "separable_terms",
+  "separate",
   "stack",
   "survival_probabilities",
 ]
