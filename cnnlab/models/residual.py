@@ -17,7 +17,7 @@ from cnnlab.errors import ConfigError
 from cnnlab.models.downsampling import Downsample, pool, scaled
 from cnnlab.models.ranges import Channels, Classes, Survival, Width
 from cnnlab.native.keep import keep
-from cnnlab.nn import StochasticDepth, global_avg_pool, survival_probabilities
+from cnnlab.nn import NORMS, StochasticDepth, global_avg_pool, survival_probabilities
 from cnnlab.nn.init import classifier_normal
 from cnnlab.nn.layers import Layers
 from cnnlab.nn.types import LayerFactory
@@ -203,6 +203,12 @@ class ResidualNet(nn.Module):
       raise ConfigError("shortcut_padding: only shortcut 'A' adds zero channels")
     if options.get("zero_init") and (self.preact or not self.residual):
       raise ConfigError("zero_init_residual: only post-activation residual blocks end in a norm")
+    if options.get("zero_init") and not NORMS[self.norm].scale:
+      scaled_by = ", ".join(name for name, norm in NORMS.items() if norm.scale)
+      raise ConfigError(
+        f"zero_init_residual: norm {self.norm!r} learns no scale that could start at zero; "
+        f"allowed: {scaled_by}"
+      )
     return partial(
       Block,
       layers,

@@ -44,7 +44,8 @@ class ResNet(ResidualNet):
     bottleneck_stride: the convolution of a bottleneck that has the stride.
     stem: 'imagenet' reduces the image by 4, 'cifar' keeps its size.
     stem_pool: pooling of ImageNet's stem; 'stride' moves it into the convolution.
-    zero_init_residual: initialize every branch to zero (arXiv:1706.02677, 5.1).
+    zero_init_residual: initialize every branch to zero (arXiv:1706.02677, 5.1), by the scale of
+      its last norm, which must have a learned one.
     output_stride: largest total stride; stages beyond it dilate instead.
     multi_grid: factors of the dilation in the blocks of the fourth stage and later ones, in turn
       (arXiv:1706.05587, section 3.2.1).

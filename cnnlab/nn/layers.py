@@ -55,10 +55,12 @@ class Norm(NamedTuple):
     layer: class of a module, or a function in its place, called with `name` and with those of
       `use_running_average`, `momentum`, `epsilon`, `dtype` and `scale_init` that it takes.
     shift: whether it adds a learned shift; without one, convolutions have a bias.
+    scale: whether it multiplies by a learned scale, which `scale_init` starts.
   """
 
   layer: LayerFactory
   shift: bool = True
+  scale: bool = True
 
 
 def _identity(*, name: str) -> Layer:
@@ -68,16 +70,16 @@ def _identity(*, name: str) -> Layer:
 
 NORMS: dict[str, Norm] = {
   "batch": Norm(norms.BatchNorm),
-  "frozen_batch": Norm(norms.FrozenBatchNorm),
+  "frozen_batch": Norm(norms.FrozenBatchNorm, scale=False),
   "layer": Norm(norms.LayerNorm),
   "instance": Norm(partial(norms.GroupNorm, groups="channels")),
   "group": Norm(norms.GroupNorm),
   "switchable": Norm(SwitchableNorm),
-  "weight": Norm(_identity, shift=False),
-  "weight_mean_only": Norm(norms.MeanOnlyBatchNorm),
+  "weight": Norm(_identity, shift=False, scale=False),
+  "weight_mean_only": Norm(norms.MeanOnlyBatchNorm, scale=False),
   # AlexNet's k=2 divides by 1.7 in every layer, which leaves no signal at ResNet-18's depth.
-  "lrn": Norm(partial(norms.LocalResponseNorm, k=1.0), shift=False),
-  "none": Norm(_identity, shift=False),
+  "lrn": Norm(partial(norms.LocalResponseNorm, k=1.0), shift=False, scale=False),
+  "none": Norm(_identity, shift=False, scale=False),
 }
 
 
@@ -95,7 +97,8 @@ def register_norm(
   Raises:
     ConfigError: the name is taken.
   """
-  register(NORMS, "norm", name, Norm(norm, shift), replace=replace)
+  scale = "scale_init" in inspect.signature(norm).parameters
+  register(NORMS, "norm", name, Norm(norm, shift, scale), replace=replace)
 
 
 def register_activation(

@@ -7,7 +7,7 @@ import pytest
 
 from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.models import create_model
-from cnnlab.nn import multiply_adds
+from cnnlab.nn import NORMS, multiply_adds
 
 SMALL = {"width": 0.125, "blocks": (1, 1, 1, 1)}
 
@@ -132,6 +132,14 @@ def test_zero_initialised_branches_leave_the_shortcuts():
   np.testing.assert_array_equal(feats["stage2"][..., :8], feats["stem"][:, ::2, ::2])
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_branches_start_at_zero_with_every_norm_that_learns_a_scale(norm):
+  """Independent of the table: a scale parameter of zeros is what makes the branch zero."""
+  params = traced("resnet18", norm=norm, **SMALL)[1]["params"]
+  learned = "scale" in params["stage1_block1"].get("norm2", {})
+  assert NORMS[norm].scale == learned
+
+
 @pytest.mark.parametrize("kind", ["max", "avg", "stride"])
 def test_the_stem_s_pooling_can_be_replaced(kind):
   (out, feats), variables = traced("resnet18", stem_pool=kind, **SMALL)
@@ -155,6 +163,10 @@ def test_preactivation_ends_in_a_norm_and_starts_bare():
     ("plain18", {"survival": 0.5}, "no branches to drop"),
     ("resnet18", {"cardinality": 2}, "need bottleneck blocks"),
     ("resnet18", {"zero_init_residual": True, "preact": True}, "zero_init_residual"),
+    *(
+      ("resnet18", {"zero_init_residual": True, "norm": norm}, f"norm '{norm}' learns no scale")
+      for norm in ("frozen_batch", "weight", "weight_mean_only", "lrn", "none")
+    ),
   ],
 )
 def test_what_cannot_be_is_refused(name, options, message):
