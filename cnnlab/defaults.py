@@ -66,7 +66,7 @@ def default_config() -> ConfigDict:
 
 def _data() -> ConfigDict:
   data = ConfigDict()
-  data.name = "digits"  # digits, scenes, tfds:<name>, folder:<path>, pairs:<path>
+  data.name = "digits"  # digits, scenes, tfds:<name>, folder:<path>, pairs:<path>, coco:<path>, ...
   data.dir = ""  # the TFDS data_dir; empty = TFDS's own default
   data.train_split = ""  # empty = the set's usual split
   data.eval_split = ""

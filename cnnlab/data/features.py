@@ -8,7 +8,9 @@ so that reading, caching, batching and augmentation work for any set of features
   point      int32, a place in the image as row * width + column
   label_map  uint8 [height, width] of classes; nearest, `IGNORED_LABEL` where there is none
   boxes      float32 [most, 4] as (ymin, xmin, ymax, xmax) in pixels of the image, padded to `most`;
-             `<name>_valid`, bool [most], tells which are boxes
+             `<name>_valid`, bool [most], tells which are boxes. Their classes are the vector
+             `box_labels`, int32 [most]; where a data set has boxes that do not count, such as
+             COCO's crowds and VOC's difficult objects, `box_crowd`, bool [most], marks them
   vector     numbers of a fixed shape
   array      the same, for anything else; neither is changed
 """
@@ -26,6 +28,7 @@ from cnnlab.data.images import Size, fit_array, source_box
 from cnnlab.errors import DataError, unknown
 
 BITS = "bits"
+BOX_LABELS, BOX_CROWD = "box_labels", "box_crowd"
 IGNORED_LABEL = 255  # what a label map holds where the padding of its image lies
 KINDS = ("image", "label", "point", "label_map", "boxes", "vector", "array")
 
@@ -126,7 +129,7 @@ def fit_example(
     elif feature.kind == "label_map":
       example[name] = fit_label_map(_checked_map(name, np.asarray(value), feature), size)
     elif feature.kind == "boxes":
-      example |= _fit_boxes(name, np.asarray(value, np.float32), feature, original, size)
+      example |= fit_boxes(name, np.asarray(value, np.float32), feature, original, size)
     else:
       example[name] = _fit_vector(name, value, feature)
   return example
@@ -165,9 +168,21 @@ def _checked_map(name: str, labels: np.ndarray, feature: Feature) -> np.ndarray:
   return labels
 
 
-def _fit_boxes(
+def fit_boxes(
   name: str, boxes: np.ndarray, feature: Feature, original: Size | None, size: Size | None
 ) -> Example:
+  """Returns boxes [n, 4] of an image fitted to a size as the image is, padded, and their validity.
+
+  Args:
+    name: of the feature.
+    boxes: in pixels of the unfitted image.
+    feature: its declaration, (most, 4).
+    original: (height, width) of the unfitted image.
+    size: that it is fitted to; None keeps its own.
+
+  Raises:
+    DataError: there are more boxes than the feature declares.
+  """
   most = int(feature.shape[0] or 0)
   if len(boxes) > most:
     raise DataError(f"{name}: an image has {len(boxes)} boxes; the data set declares {most}")

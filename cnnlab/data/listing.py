@@ -108,3 +108,38 @@ def listed(names: Iterable[str], limit: int = 10) -> str:
   given = list(names)
   more = f", ... ({len(given)} in all)" if len(given) > limit else ""
   return ", ".join(given[:limit]) + more
+
+
+def files_by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, str]:
+  """Returns {name without suffix: name} of a folder's files of some kinds, sorted.
+
+  Raises:
+    DataError: two files differ in their suffix only, or the folder cannot be read.
+  """
+  found: dict[str, str] = {}
+  for entry in entries(folder):
+    stem, _, suffix = entry.name.rpartition(".")
+    if f".{suffix.lower()}" in suffixes:
+      if stem in found:
+        raise DataError(f"{folder} has both {found[stem]} and {entry.name}; one image, one name")
+      found[stem] = entry.name
+  return found
+
+
+def lines(path: Path) -> list[str]:
+  """Returns the lines of a text file without the blanks around them, nor empty ones at its end.
+
+  Raises:
+    DataError: the file is missing or no text, or a line is empty or there twice.
+  """
+  try:
+    found = [line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines()]
+  except (OSError, ValueError) as error:
+    raise DataError(f"cannot read {path}: {cause(error)}") from error
+  seen: set[str] = set()
+  for number, line in enumerate(found, start=1):
+    if not line or line in seen:
+      problem = f"names {shown(line)} again" if line else "is empty"
+      raise DataError(f"{path}: line {number} {problem}; allowed: a name of its own on each line")
+    seen.add(line)
+  return found

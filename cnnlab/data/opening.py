@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from cnnlab.data import sources
 from cnnlab.data.arrays import open_npz
+from cnnlab.data.coco import open_coco
 from cnnlab.data.folder import open_folder
 from cnnlab.data.idx import open_idx
 from cnnlab.data.pairs import open_pairs
@@ -17,6 +18,7 @@ from cnnlab.data.scenes import open_scenes
 from cnnlab.data.settings import DataSettings
 from cnnlab.data.sources import Source
 from cnnlab.data.table import open_csv
+from cnnlab.data.voc import open_voc
 from cnnlab.errors import DataError, unknown
 from cnnlab.register import register
 
@@ -81,6 +83,12 @@ KINDS: dict[str, Kind] = {
   ),
   "pairs": Kind(
     lambda rest, data: open_pairs(rest, data.train_split, data.eval_split), "<path>", ("dir",)
+  ),
+  "coco": Kind(
+    lambda rest, data: open_coco(rest, data.train_split, data.eval_split), "<path>", ("dir",)
+  ),
+  "voc": Kind(
+    lambda rest, data: open_voc(rest, data.train_split, data.eval_split), "<path>", ("dir",)
   ),
   "csv": Kind(
     lambda rest, data: open_csv(rest, data.train_split, data.eval_split), "<file>", ("dir",)

@@ -8,7 +8,7 @@ file of the image's size, palette or gray, whose values are the numbers of the l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def open_pairs(
     DataError: a folder or file is missing or cannot be used; it is named.
   """
   place = listing.existing_folder(root, "data.name", LAYOUT)
-  names = read_class_names(place / CLASSES_FILE)
+  names = _class_names(place / CLASSES_FILE)
   images = place / "images"
   if not images.is_dir() or not (place / "labels").is_dir():
     missing = "labels" if images.is_dir() else "images"
@@ -141,34 +141,18 @@ def open_pairs(
   return (train, rest[0]) if rest else train
 
 
-def read_class_names(path: Path) -> tuple[str, ...]:
-  """Returns the names of the classes, one from each line of a text file.
-
-  Raises:
-    DataError: the file is missing or no text, has an empty line or a name twice, or too few or too
-      many names.
-  """
-  try:
-    lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-  except (OSError, ValueError) as error:
-    raise DataError(
-      f"cannot read {path}: {listing.cause(error)}; it names the classes, that of value 0 in its "
-      "first line"
-    ) from error
-  names = [printable(line.strip()) for line in lines]
+def _class_names(path: Path) -> tuple[str, ...]:
+  """Returns the names of the classes, one from each line of a text file."""
+  names = tuple(map(printable, listing.lines(path)))
   if not 2 <= len(names) <= IGNORED_LABEL:
     raise DataError(f"{path} names {len(names)} classes; allowed: 2 to {IGNORED_LABEL}")
-  for number, name in enumerate(names, start=1):
-    if not name or name in names[: number - 1]:
-      problem = f"names {name!r} again" if name else "is empty"
-      raise DataError(f"{path}: line {number} {problem}; allowed: a class of its own on each line")
-  return tuple(names)
+  return names
 
 
 def _split(place: Path, split: str, names: tuple[str, ...]) -> PairSource:
   """Returns the pairs of a split, all of the same size as each other's halves."""
   images, maps = place / "images" / split, place / "labels" / split
-  files, labels = _by_stem(images, SUFFIXES), _by_stem(maps, (".png",))
+  files, labels = listing.files_by_stem(images, SUFFIXES), listing.files_by_stem(maps, (".png",))
   if not files:
     raise DataError(f"{images} has no images ({', '.join(SUFFIXES)}); {LAYOUT}")
   for own, other, folder, what in (
@@ -187,19 +171,3 @@ def _split(place: Path, split: str, names: tuple[str, ...]) -> PairSource:
   source = PairSource(pictures, paired, names)
   source.check_sizes()
   return source
-
-
-def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, str]:
-  """Returns {name without suffix: name} of a folder's files of some kinds, sorted.
-
-  Raises:
-    DataError: two files differ in their suffix only, or the folder cannot be read.
-  """
-  found: dict[str, str] = {}
-  for entry in listing.entries(folder):
-    stem, _, suffix = entry.name.rpartition(".")
-    if f".{suffix.lower()}" in suffixes:
-      if stem in found:
-        raise DataError(f"{folder} has both {found[stem]} and {entry.name}; one image, one name")
-      found[stem] = entry.name
-  return found

@@ -18,13 +18,14 @@ import numpy as np
 
 from cnnlab.data import listing
 from cnnlab.data.cache import cached
-from cnnlab.data.features import Example, Feature, Features, fit_example
+from cnnlab.data.features import BOX_CROWD, BOX_LABELS, Example, Feature, Features, fit_example
 from cnnlab.data.images import BadImage, Size
 from cnnlab.errors import DataError, unknown
 
 USUAL_TRAIN = ("train",)
 USUAL_EVAL = ("validation", "val", "test")
-OBJECTS, BOX_LABELS = "objects", "box_labels"
+OBJECTS = "objects"
+CROWDS = ("is_crowd", "is_difficult")  # as COCO's and VOC's objects have it
 MOST_BOXES = 100  # of an image; COCO has 93 at most
 
 _NUMBERS = {
@@ -137,9 +138,11 @@ class TfdsSource:
         values[name] = np.asarray(raw[OBJECTS]["bbox"]).reshape(-1, 4) * [
           height, width, height, width,
         ]  # fmt: skip
-      elif name == BOX_LABELS:
-        labels = np.asarray(raw[OBJECTS]["label"], np.int32)
-        values[name] = np.pad(labels, (0, max(0, MOST_BOXES - len(labels))))
+      elif name in (BOX_LABELS, BOX_CROWD):
+        keys = ("label",) if name == BOX_LABELS else CROWDS
+        key = next(key for key in keys if key in raw[OBJECTS])
+        of_objects = np.asarray(raw[OBJECTS][key], feature.dtype)
+        values[name] = np.pad(of_objects, (0, max(0, MOST_BOXES - len(of_objects))))
       else:
         values[name] = raw[name]
     try:
@@ -157,7 +160,8 @@ class TfdsSource:
 def read_features(features: Any, most_boxes: int) -> Features:
   """Returns the features of a TFDS set that have a kind, by their names there.
 
-  `objects` with `bbox` and `label` become `boxes` and `box_labels`; texts and the like are left out.
+  `objects` with `bbox`, `label` and a mark of those that do not count become `boxes`, `box_labels` and
+  `box_crowd`; texts and the like are left out.
 
   Args:
     features: the set's FeaturesDict.
@@ -184,6 +188,8 @@ def read_features(features: Any, most_boxes: int) -> Features:
       if "label" in feature.feature:
         names = tuple(feature.feature["label"].names)
         found[BOX_LABELS] = Feature("vector", (most_boxes,), "int32", names)
+      if any(key in feature.feature for key in CROWDS):
+        found[BOX_CROWD] = Feature("vector", (most_boxes,), "bool")
   return dict(sorted(found.items(), key=lambda item: item[0] != "image"))
 
 

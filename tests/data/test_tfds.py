@@ -216,6 +216,29 @@ def test_boxes_are_padded_and_fitted_with_their_images(shared_data, section):
   assert found.train.constants["box_labels"].max() < 3
 
 
+@pytest.mark.parametrize("key", ["is_crowd", "is_difficult"])
+def test_objects_that_do_not_count_are_marked(key):
+  tfds = pytest.importorskip("tensorflow_datasets")
+  objects = {
+    "bbox": tfds.features.BBoxFeature(),
+    "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+    key: tfds.features.Scalar(dtype=np.bool_),
+  }
+  declared = tfds.features.FeaturesDict(
+    {"image": tfds.features.Image(), "objects": tfds.features.Sequence(objects)}
+  )
+  features = tfds_sets.read_features(declared, tfds_sets.MOST_BOXES)
+  raw = {
+    "image": np.zeros((10, 20, 3), np.uint8),
+    "objects": {"bbox": [[0, 0.5, 1, 1], [0.1, 0, 0.2, 0.1]], "label": [1, 0], key: [True, False]},
+  }
+  example = tfds_sets.TfdsSource("sets/x/1.0.0", "train", features)._example(raw, None, 3)
+  assert example["boxes"][:3].tolist() == [[0, 10, 10, 20], [1, 0, 2, 2], [0, 0, 0, 0]]
+  assert example["boxes_valid"].sum() == 2
+  assert example["box_labels"][:3].tolist() == [1, 0, 0]
+  assert example["box_crowd"][:3].tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize("file", ["dataset_info.json", "features.json", "*train.array_record*"])
 @pytest.mark.parametrize("damage", ["missing", "cut", "text"])
 def test_damaged_files_are_told_of(prepared, section, tmp_path, file, damage):
