@@ -40,9 +40,10 @@ def get_experiment(recipe: str = "") -> Experiment:
       "data.flip": False,
       **net,
     },
-    quick={"model.features": (16, 32), **net},
+    # At 40 epochs, the rate that generalizes best leaves a third of the training images wrong.
+    quick={"epochs": 100.0, "eval_every_epochs": 20.0, "model.features": (16, 32), **net},
     tiny={"model.features": (4, 4), **net},
-    rates=(0.003, 0.01, 0.03, 0.1, 0.3),
+    rates=(0.005, 0.01, 0.03, 0.1),
     note="Our own net and hyperparameters: the source has no table.",
   )
   sets = TINY if chosen.name == "tiny" else DATA
