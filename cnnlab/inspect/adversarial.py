@@ -5,7 +5,6 @@ Changes are bounded in each pixel (L-infinity), in levels of 0 to 255, and image
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,12 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pandas as pd
-from flax import linen as nn
-from flax.typing import VariableDict
 from jax import Array
 from jax.typing import ArrayLike
 
 from cnnlab.errors import ConfigError
+from cnnlab.inspect.network import PixelNetwork
 
 if TYPE_CHECKING:
   from cnnlab.runs.trained import Trained
@@ -28,20 +26,8 @@ if TYPE_CHECKING:
 LEVELS = 255.0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Target:
-  """A classifier as a function of pixels.
-
-  Attributes:
-    model: `model.apply(variables, inputs, train=False)` returns (logits [batch, classes], feats).
-    variables: the model's.
-    to_inputs: from images, float32 [batch, height, width, channels] in levels of 0 to 255, to inputs;
-      traceable.
-  """
-
-  model: nn.Module
-  variables: VariableDict
-  to_inputs: Callable[[Array], Array]
+class Target(PixelNetwork):
+  """A classifier as a function of pixels; its output is logits, [batch, classes]."""
 
   @classmethod
   def of(cls, trained: Trained) -> Target:

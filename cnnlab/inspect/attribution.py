@@ -7,24 +7,28 @@ the training images' mean where the run centers by it. Results are float32.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
+from flax.typing import VariableDict
 from jax import Array
 from jax.typing import ArrayLike
 
 from cnnlab.errors import ConfigError
 from cnnlab.inspect.network import (
+  AnyNetwork,
   Classifier,
   class_indices,
   input_gradient,
   logits,
   map_and_gradient,
   require_map,
+  with_activation,
 )
-from cnnlab.nn import register_activation
 
 GUIDED = "guided_relu"  # as activation of a network: only its gradient differs
 
@@ -72,15 +76,8 @@ def guided_backpropagation(
   Raises:
     ConfigError: as `gradient` does, or the network has no option `act`, or another activation there.
   """
-  act = getattr(network.model, "act", None)
-  if act != "relu":
-    raise ConfigError(
-      f"guided backpropagation is defined for ReLUs; {type(network.model).__name__} has "
-      + ("no option 'act'" if act is None else f"act={act!r}; allowed: 'relu'")
-    )
+  guided = with_activation(network.model, GUIDED, guided_relu, "guided backpropagation")
   chosen = class_indices(network, inputs, classes)
-  register_activation(GUIDED, guided_relu, replace=True)
-  guided = network.model.clone(act=GUIDED)
   found = input_gradient(
     guided, network.variables, jnp.asarray(inputs, jnp.float32), jnp.asarray(chosen)
   )
@@ -219,3 +216,27 @@ def grad_cam(
   weights = slope.astype(jnp.float32).mean(axis=(1, 2), keepdims=True)
   heat = jax.nn.relu((found.astype(jnp.float32) * weights).sum(axis=-1))
   return np.asarray(jax.image.resize(heat, images.shape[:3], "bilinear"))
+
+
+def class_maps(network: AnyNetwork, inputs: ArrayLike) -> np.ndarray:
+  """Returns the evidence for each class at each position, [batch, rows, columns, classes].
+
+  For classifiers that average maps of classes, such as All-CNN, whose logits are the means of the
+  result (arXiv:1412.6806, table 1), and for networks of segmentation, of whose output it is all.
+
+  Raises:
+    ConfigError: the network has no such maps.
+  """
+  return np.asarray(_class_maps(network.model, network.variables, jnp.asarray(inputs, jnp.float32)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _class_maps(model: nn.Module, variables: VariableDict, inputs: Array) -> Array:
+  out, feats = model.apply(variables, inputs, train=False)
+  found = feats.get("class_maps", out)
+  if getattr(found, "ndim", 0) != 4:
+    raise ConfigError(
+      f"{type(model).__name__} has no maps of classes; allowed: networks with a stage 'class_maps', such "
+      "as All-CNN, and those of segmentation. grad_cam makes maps of any classifier"
+    )
+  return found.astype(jnp.float32)

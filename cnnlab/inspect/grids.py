@@ -1,4 +1,4 @@
-"""Pictures of what a classifier computes: filters and activations as grids, and attributions."""
+"""Pictures of what a network computes: filters and activations as grids, rows of images and maps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ import pandas as pd
 from flax import traverse_util
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from cnnlab.errors import ConfigError, unknown
-from cnnlab.inspect.network import Classifier
+from cnnlab.inspect.network import AnyNetwork
 from cnnlab.inspect.sheet import describe
-from cnnlab.plot_style import BLUE, STYLE, VERMILION, WIDTH, note, page
+from cnnlab.plot_style import BLUE, ORANGE, STYLE, VERMILION, WIDTH, note, page
 
 MOST = 64  # tiles of a grid
 _PER_ROW = 8
-_CELL = 1.25  # inches; of an attribution
+_SCALES = (
+  "Each map has its own scale: from 0 (black) to the value above it (yellow), or from minus that "
+  "value (blue, or dark) over 0 (white, or gray) to plus that value (red, or bright)."
+)
 _TITLES = {
   "guided_backpropagation": "guided backpropagation",
   "integrated_gradients": "integrated gradients",
@@ -43,7 +47,7 @@ class Tiles(NamedTuple):
 
 
 def filters(
-  network: Classifier, image_shape: tuple[int, int, int], layer: str | None = None
+  network: AnyNetwork, image_shape: tuple[int, int, int], layer: str | None = None
 ) -> Tiles:
   """Returns the filters of a convolution that sees gray or color images, the largest norm first.
 
@@ -129,6 +133,80 @@ def tiles_figure(tiles: Tiles, title: str) -> Figure:
   return figure
 
 
+class Tile(NamedTuple):
+  """A picture of a figure, with what stands above it.
+
+  Attributes:
+    image: uint8 [height, width, 1 or 3], drawn as it is; or float [height, width], drawn from black to
+      yellow, or from blue over white to red where there are both signs; or float [height, width,
+      channels], drawn in color about gray.
+    caption: short lines; `{scale}` stands for the scale of floats.
+    box: top, left, bottom and right of a part that is outlined, in pixels.
+    most: the largest size of floats; that of this image by default.
+  """
+
+  image: np.ndarray
+  caption: str = ""
+  box: tuple[float, float, float, float] | None = None
+  most: float | None = None
+
+
+def rows_figure(
+  rows: Sequence[Sequence[Tile]], title: str, text: str, side: float = 1.25
+) -> Figure:
+  """Draws rows of pictures.
+
+  Args:
+    rows: of pictures; those of a row are equally high.
+    title: above the figure.
+    text: below it.
+    side: width of a picture in inches.
+  """
+  columns = max(map(len, rows))
+  shapes = [row[0].image.shape for row in rows]
+  lines = [max((tile.caption.count("\n") + 1) * bool(tile.caption) for tile in row) for row in rows]
+  heights = [side * h / w + 0.14 * n + 0.05 for (h, w, *_), n in zip(shapes, lines, strict=True)]
+  with matplotlib.rc_context(STYLE):
+    figure = page(max(columns * (side + 0.06), 4.0), sum(heights) + 0.75)
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for axes in grid.flat:
+      axes.set_axis_off()
+    for axes_of_row, row in zip(grid, rows, strict=True):
+      for axes, tile in zip(axes_of_row, row, strict=False):
+        scale = _draw(axes, tile)
+        caption = tile.caption.replace("{scale}", scale)
+        axes.set_title(caption, fontsize=7, fontweight="normal", loc="center", pad=3)
+        if tile.box is not None:
+          top, left, bottom, right = tile.box
+          axes.add_patch(
+            Rectangle(
+              (left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=ORANGE, lw=1.0
+            )
+          )
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    note(figure, text)
+  return figure
+
+
+def _draw(axes: Axes, tile: Tile) -> str:
+  """Draws a picture; returns its scale."""
+  values = tile.image
+  if values.dtype == np.uint8:
+    shown = values[:, :, 0] if values.shape[-1] == 1 else values
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    return ""
+  most = tile.most or float(np.abs(values).max()) or 1.0
+  if values.ndim == 3:
+    shown = np.squeeze(np.clip(0.5 + values / (2 * most), 0, 1))
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return f"±{most:.2g}"
+  if values.min() < 0:
+    axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+    return f"±{most:.2g}"
+  axes.imshow(values, cmap="inferno", vmin=0, vmax=most, interpolation="nearest")
+  return f"0 to {most:.2g}"
+
+
 def attribution_figure(
   images: np.ndarray, captions: Sequence[str], found: Mapping[str, np.ndarray]
 ) -> Figure:
@@ -139,48 +217,19 @@ def attribution_figure(
   Args:
     images: uint8 [images, height, width, 1 or 3], as the network sees them.
     captions: one for each image; short lines.
-    found: {method: [images, height, width] or [images, height, width, channels]}. Maps with
-      channels are drawn in color about gray, others from black to yellow, or from blue over white
-      to red where they have both signs.
+    found: {method: [images, height, width] or [images, height, width, channels]}, see `Tile`.
   """
-  ratio = images.shape[1] / images.shape[2]
-  columns, lines = 1 + len(found), max(caption.count("\n") + 1 for caption in captions)
-  with matplotlib.rc_context(STYLE):
-    height = len(images) * (_CELL * ratio + 0.16 * lines) + 0.9
-    figure = page(max(columns * (_CELL + 0.1), 4.0), height)
-    grid = figure.subplots(len(images), columns, squeeze=False)
-    for row, axes_of_row in enumerate(grid):
-      shown = images[row, :, :, 0] if images.shape[-1] == 1 else images[row]
-      axes_of_row[0].imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-      _caption(axes_of_row[0], captions[row])
-      for axes, (method, maps) in zip(axes_of_row[1:], found.items(), strict=True):
-        _caption(axes, f"{_TITLES.get(method, method)}\n{_draw_map(axes, maps[row])}")
-    figure.suptitle("What the predicted class rests on", x=0.01, ha="left", weight="bold")
-    text = (
-      "Each map has its own scale: from 0 (black) to the value above it (yellow), or from minus that "
-      "value (blue, or dark) over 0 (white, or gray) to plus that value (red, or bright)."
-    )
-    note(figure, text)
-  return figure
-
-
-def _caption(axes: Axes, text: str) -> None:
-  axes.set_axis_off()
-  axes.set_title(text, fontsize=7, fontweight="normal", loc="center", pad=3)
-
-
-def _draw_map(axes: Axes, values: np.ndarray) -> str:
-  """Draws a map; returns its scale."""
-  most = float(np.abs(values).max()) or 1.0
-  if values.ndim == 3:
-    shown = np.squeeze(0.5 + values / (2 * most))
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    return f"±{most:.2g}"
-  if values.min() < 0:
-    axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
-    return f"±{most:.2g}"
-  axes.imshow(values, cmap="inferno", vmin=0, vmax=most, interpolation="nearest")
-  return f"0 to {most:.2g}"
+  rows = [
+    [
+      Tile(images[row], captions[row]),
+      *[
+        Tile(maps[row], f"{_TITLES.get(method, method)}\n{{scale}}")
+        for method, maps in found.items()
+      ],
+    ]
+    for row in range(len(images))
+  ]
+  return rows_figure(rows, "What the predicted class rests on", _SCALES)
 
 
 def attack_figure(table: pd.DataFrame) -> Figure:

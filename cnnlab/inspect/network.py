@@ -1,39 +1,88 @@
-"""A trained classifier as a function of its inputs and of its maps, and the gradients of its logits."""
+"""A trained network as a function of its inputs and of its maps: layers, logits and their gradients."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen.module import Args, InterceptorContext, Kwargs, NextGetter
 from flax.typing import VariableDict
 from jax import Array
 from jax.extend import core
 from jax.typing import ArrayLike
 
-from cnnlab.errors import ConfigError, unknown
+from cnnlab.errors import ConfigError, nearest, unknown
+from cnnlab.nn import WeightNormDense
+from cnnlab.nn.layers import register_activation
+
+if TYPE_CHECKING:
+  from cnnlab.runs.trained import Trained
 
 
-class Classifier(Protocol):
+class AnyNetwork(Protocol):
   """What is looked into: a `Run`, a `Trained`, or a `Network` of your own."""
 
   @property
   def model(self) -> nn.Module:
-    """`model.apply(variables, inputs, train=False)` returns (logits [batch, classes], feats)."""
+    """`model.apply(variables, inputs, train=False)` returns (output, feats)."""
 
   @property
   def variables(self) -> VariableDict:
     """Parameters and moving averages."""
 
 
+class Classifier(AnyNetwork, Protocol):
+  """One whose output is logits, [batch, classes]."""
+
+
 class Network(NamedTuple):
-  """A model with its variables; see `Classifier`."""
+  """A model with its variables; see `AnyNetwork`."""
 
   model: nn.Module
   variables: VariableDict
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PixelNetwork:
+  """A network as a function of pixels.
+
+  Attributes:
+    model: `model.apply(variables, inputs, train=False)` returns (output, feats).
+    variables: the model's.
+    to_inputs: from images, float32 [batch, height, width, channels] in levels of 0 to 255, to inputs;
+      traceable.
+  """
+
+  model: nn.Module
+  variables: VariableDict
+  to_inputs: Callable[[Array], Array]
+
+  @classmethod
+  def of(cls, trained: Trained) -> PixelNetwork:
+    """Returns the network of a run, for images of any size that it takes."""
+    preprocess = trained.preprocess
+
+    def to_inputs(images: Array) -> Array:
+      size = preprocess.mean.shape[:-1]
+      if size and size != images.shape[1:3]:
+        raise ConfigError(
+          f"an image of {images.shape[1]}x{images.shape[2]}: the run subtracts a mean image, which has "
+          f"{size[0]}x{size[1]} pixels; allowed: images of that size"
+        )
+      return preprocess.normalize(images)
+
+    return cls(trained.model, trained.variables, to_inputs)
+
+  def layers(self, images: Array, names: Sequence[str]) -> list[Array]:
+    """Returns `layer_outputs` of images; traceable."""
+    return layer_outputs(self.model, self.variables, self.to_inputs(images), names)
 
 
 def logits(network: Classifier, inputs: ArrayLike) -> Array:
@@ -69,11 +118,105 @@ def class_indices(
   return given
 
 
-def maps(network: Classifier, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+def layer_outputs(
+  model: nn.Module, variables: VariableDict, inputs: Array, names: Sequence[str]
+) -> list[Array]:
+  """Returns maps from inside a network, [batch, height, width, channels] each; traceable.
+
+  Dense layers that do not fit the size of the images are passed over: only maps are asked for.
+
+  Args:
+    model, variables: of the network.
+    inputs: as the network takes them.
+    names: of stages, or of modules by their path, such as `conv4_2` or `stage1_block1/conv1`, whose
+      output is meant. A stage goes before a module of its name.
+
+  Raises:
+    ConfigError: there is no such map, or the network takes images of another size only.
+  """
+  found = _recorded(model, variables, inputs)
+  for name in names:
+    if name not in found:
+      close = nearest(name, found)
+      hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+      raise ConfigError(
+        f"the network has no map {name!r}{hint} Allowed: a stage, or the path of a module whose output "
+        "is a map"
+      )
+  return [found[name] for name in names]
+
+
+def _recorded(model: nn.Module, variables: VariableDict, inputs: Array) -> dict[str, Array]:
+  """Returns all maps by name: of modules in the order of their calls, then the stages."""
+  found: dict[str, Array] = {}
+
+  def record(call: NextGetter, args: Args, kwargs: Kwargs, context: InterceptorContext) -> object:
+    module = context.module
+    try:
+      out = call(*args, **kwargs)
+    except flax.errors.ScopeParamShapeError:
+      if not isinstance(module, (nn.Dense, WeightNormDense)):
+        raise
+      return jnp.zeros((*args[0].shape[:-1], module.features), args[0].dtype)
+    if module.path and context.method_name == "__call__" and getattr(out, "ndim", 0) == 4:
+      found["/".join(module.path)] = out
+    return out
+
+  with nn.intercept_methods(record):
+    try:
+      feats = model.apply(variables, inputs, train=False)[1]
+    except flax.errors.ScopeParamShapeError as error:
+      raise ConfigError(
+        f"{type(model).__name__} takes images of one size only, not {inputs.shape[1]}x{inputs.shape[2]}: "
+        f"{error}"
+      ) from error
+  return found | {name: a for name, a in feats.items() if getattr(a, "ndim", 0) == 4}
+
+
+def layers(network: AnyNetwork, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+  """Returns (height, width, channels) of every map that `layer_outputs` knows, stages last."""
+  shapes: dict[str, tuple[int, ...]] = {}
+
+  # The order is lost in what `eval_shape` returns, so it is recorded while tracing.
+  def record(variables: VariableDict, inputs: Array) -> None:
+    shapes.update({n: a.shape[1:] for n, a in _recorded(network.model, variables, inputs).items()})
+
+  jax.eval_shape(record, network.variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
+  return shapes
+
+
+def with_activation(
+  model: nn.Module, name: str, activation: Callable[[Array], Array], method: str
+) -> nn.Module:
+  """Returns the network with its ReLUs replaced by a function with another gradient.
+
+  Args:
+    model: the network; of one with an encoder, that one's activation counts.
+    name: of the function, under which it is registered.
+    activation: the function.
+    method: whose error it is.
+
+  Raises:
+    ConfigError: the network has no option `act`, or another activation there.
+  """
+  inner = getattr(model, "encoder", None)
+  owner = inner if isinstance(inner, nn.Module) else model
+  act = getattr(owner, "act", None)
+  if act != "relu":
+    raise ConfigError(
+      f"{method} is defined for ReLUs; {type(owner).__name__} has "
+      + ("no option 'act'" if act is None else f"act={act!r}; allowed: 'relu'")
+    )
+  register_activation(name, activation, replace=True)
+  changed = owner.clone(act=name)
+  return model.clone(encoder=changed) if owner is inner else changed
+
+
+def maps(network: AnyNetwork, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
   """Returns (height, width, channels) of each stage that is a map, from input to output.
 
   Args:
-    network: the classifier.
+    network: any.
     image_shape: (height, width, channels) of an input.
   """
   shapes: dict[str, tuple[int, ...]] = {}
@@ -88,7 +231,7 @@ def maps(network: Classifier, image_shape: tuple[int, ...]) -> dict[str, tuple[i
   return shapes
 
 
-def require_map(network: Classifier, image_shape: tuple[int, ...], stage: str | None) -> str:
+def require_map(network: AnyNetwork, image_shape: tuple[int, ...], stage: str | None) -> str:
   """Returns the name of a stage that is a map, the last one by default.
 
   Raises:

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from cnnlab.errors import ConfigError
 from cnnlab.inspect.attribution import (
+  class_maps,
   grad_cam,
   gradient,
   guided_backpropagation,
@@ -149,6 +150,22 @@ def test_the_gradient_of_an_inner_map_is_the_slope_of_the_logit(residual):
 
   expected = float(jax.jit(jax.grad(moved))(0.0))
   assert float((slope * direction).sum()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_class_maps_are_what_the_logits_are_means_of(residual):
+  """Of All-CNN; those of a segmentation network are its output."""
+  images = np.resize(IMAGES, (2, 16, 16, 3))
+  model = create_model("all_cnn_c", width=0.05, num_classes=3)
+  init = jax.jit(partial(model.init, train=False))
+  all_cnn = Network(model, init(jax.random.key(0), images))
+  found = class_maps(all_cnn, images)
+  assert found.shape == (2, 2, 2, 3)
+  np.testing.assert_allclose(found.mean((1, 2)), logits(all_cnn, images), atol=1e-6)
+  dense = made(Dense())
+  pixel = dense.model.apply(dense.variables, IMAGES[:1, 1:2, 2:3], train=False)[0][0, 0, 0]
+  np.testing.assert_allclose(class_maps(dense, IMAGES)[0, 1, 2], pixel, atol=1e-6)
+  with pytest.raises(ConfigError, match="has no maps of classes"):
+    class_maps(residual, IMAGES)
 
 
 @pytest.mark.parametrize(
