@@ -86,6 +86,8 @@ def _data() -> ConfigDict:
   data.crop_padding = 0  # pixels on each side before the random crop
   data.pad_mode = "constant"  # constant (the mean, 0 after centering) or reflect
   data.flip = False  # left to right, at random
+  # boxes of which augmentation leaves a smaller share of their area are dropped
+  data.min_visibility = 0.0
   # further transforms, in order: "color(brightness=0.2)", "scale(low=0.8, high=1.2)",
   # "random_resized_crop(area=0.3)", "erase(probability=0.5)", ...
   data.transforms = ()

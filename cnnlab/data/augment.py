@@ -17,6 +17,7 @@ import numpy as np
 from cnnlab.data.features import IGNORED_LABEL, Feature, Features, View
 from cnnlab.data.images import Size, load_image, source_box
 from cnnlab.data.mixing import MIXES, Mix
+from cnnlab.data.moving import cut_boxes, move_boxes
 from cnnlab.data.sampling import Sampler
 from cnnlab.data.transforms import (
   TRANSFORMS,
@@ -65,6 +66,8 @@ class Preprocess:
       section 3.2); or 'whole', the same without the mirror image. Probabilities are averaged.
     eval_scales: sizes, as factors, at which an evaluation sees the stored image.
     features: kinds of the arrays in a batch.
+    min_visibility: share of a box's area that must be left of it in training; with less, the box is
+      dropped: it becomes invalid. What is left is clipped to the image.
   """
 
   mean: np.ndarray
@@ -76,6 +79,7 @@ class Preprocess:
   eval_crops: str = "center"
   eval_scales: tuple[float, ...] = (1.0,)
   features: Features = dataclasses.field(default_factory=lambda: USUAL)
+  min_visibility: float = 0.0
 
   def __post_init__(self) -> None:
     (height, width), (out_height, out_width) = self.stored_size, self.image_size
@@ -87,6 +91,11 @@ class Preprocess:
     for crop in self._geometry():
       if isinstance(crop, Crop):
         self._require_room(crop)
+        if crop.pad_mode == "reflect" and self._boxes:
+          raise DataError(
+            "data.pad_mode or data.transforms: pad_mode 'reflect' would show mirror images of objects "
+            "without boxes; allowed with boxes: 'constant'"
+          )
     groups = [type(one).__mro__[1] for one in self.transforms]
     order: list[type] = [ColorTransform, GeometricTransform, PixelTransform, ExampleTransform]
     places = [order.index(group) for group in groups]
@@ -146,6 +155,7 @@ class Preprocess:
       "mix": [one.to_json() for one in self.mix],
       "eval_crops": self.eval_crops,
       "eval_scales": list(self.eval_scales),
+      "min_visibility": self.min_visibility,
       "features": {name: dataclasses.asdict(one) for name, one in self.features.items()},
     }
 
@@ -174,6 +184,7 @@ class Preprocess:
       eval_crops=str(settings.get("eval_crops", "center")),
       eval_scales=tuple(map(float, settings.get("eval_scales", (1.0,)))),
       features=features or USUAL,
+      min_visibility=float(settings.get("min_visibility", 0.0)),
     )
 
   def load_image(self, path: str) -> np.ndarray:
@@ -203,10 +214,13 @@ class Preprocess:
     return images[..., rows, columns, :]
 
   def seen(self, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns stored examples with their images and label maps cut to what an evaluation sees."""
+    """Returns stored examples with their images, label maps and boxes cut to what an evaluation sees."""
     rows, columns = self.views.part
     maps = {n for n, f in self._present(examples).items() if f.kind in ("image", "label_map")}
-    return {n: array[:, rows, columns] if n in maps else array for n, array in examples.items()}
+    cut = {n: array[:, rows, columns] if n in maps else array for n, array in examples.items()}
+    for name in self._boxes & examples.keys():
+      cut |= cut_boxes(name, examples, rows, columns)
+    return cut
 
   def normalize(self, images: Any) -> jax.Array:
     """Returns (images - mean) / scale as float32; takes [..., height, width, channels] as stored."""
@@ -241,8 +255,12 @@ class Preprocess:
         out[name] = batch[name][:, top:bottom, left:right]
       elif feature.kind == "boxes":
         shift = AxisMap(jnp.array([[top, left]]), jnp.ones((1, 2)))
-        out |= self._move_boxes(name, batch, shift)
+        out |= move_boxes(name, batch, shift, self.image_size)
     return out
+
+  @property
+  def _boxes(self) -> set[str]:
+    return {name for name, feature in self.features.items() if feature.kind == "boxes"}
 
   def _present(self, batch: Mapping[str, Any]) -> Features:
     return {name: feature for name, feature in self.features.items() if name in batch}
@@ -353,22 +371,8 @@ class Preprocess:
       elif feature.kind == "label_map":
         out[name] = sampler.take(batch[name], IGNORED_LABEL)
       elif feature.kind == "boxes":
-        out |= self._move_boxes(name, batch, maps)
+        out |= move_boxes(name, batch, maps, self.image_size, self.min_visibility)
     return out
-
-  def _move_boxes(self, name: str, batch: Mapping[str, Any], maps: AxisMap) -> dict[str, Any]:
-    """Returns boxes [b, n, 4] and their validity where the maps [b, 2] put them."""
-    import jax.numpy as jnp
-
-    corners = batch[name].reshape(*batch[name].shape[:2], 2, 2)  # [b, n, (min, max), (y, x)]
-    # Pixel centers have whole numbers, edges lie half a pixel off.
-    moved = (corners - 0.5 - maps.offset[:, None, None]) / maps.step[:, None, None] + 0.5
-    low, high = moved.min(2), moved.max(2)
-    limit = jnp.array(self.image_size, jnp.float32)
-    low, high = jnp.clip(low, 0, limit), jnp.clip(high, 0, limit)
-    valid = batch[f"{name}_valid"] & jnp.all(high > low, axis=-1)
-    boxes = jnp.concatenate([low, high], -1) * valid[..., None]
-    return {name: boxes.astype(jnp.float32), f"{name}_valid": valid}
 
 
 def crop_and_flip(padding: int, pad_mode: str, flip: bool) -> tuple[Transform, ...]:

@@ -146,16 +146,19 @@ def load(
     eval_crops=settings.eval_crops,
     eval_scales=settings.eval_scales,
     features=train.features,
+    min_visibility=settings.min_visibility,
   )
   shape = (*image_size, channels)
-  unused = (*opened.unused, *_without_effect(settings))
+  unused = (*opened.unused, *_without_effect(settings, train.features))
   counts_of = functools.partial(_label_counts, train, splits[0], stored_size, channels)
   return Data(splits[0], splits[1], train.features, shape, preprocess, placement, counts_of, unused)
 
 
-def _without_effect(settings: DataSettings) -> list[str]:
-  """Returns keys that have no effect because of the values of others."""
+def _without_effect(settings: DataSettings, features: Features) -> list[str]:
+  """Returns keys that have no effect because of the values of others, or of what examples hold."""
   unused = [] if settings.crop_padding else ["pad_mode"]
+  if all(feature.kind != "boxes" for feature in features.values()):
+    unused.append("min_visibility")
   if settings.centering in ("symmetric", "none"):
     unused.append("scale")
   # Whether `auto` streams depends on the set: asking for workers then is no mistake.

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import Annotated, Literal, TypeAlias
 
-from cnnlab.annotations import Between, NotEmpty, Whole
+from cnnlab.annotations import Between, Fraction, NotEmpty, Whole
 
 Pixels: TypeAlias = Annotated[int, Between(1, 10_000)]
 Side: TypeAlias = Annotated[int, Between(0, 10_000)] | tuple[Pixels, Pixels]
@@ -37,6 +37,7 @@ class DataSettings:
   crop_padding: Whole = 0
   pad_mode: Literal["constant", "reflect"] = "constant"
   flip: bool = False
+  min_visibility: Fraction = 0.0
   transforms: tuple[str, ...] = ()
   mix: tuple[str, ...] = ()
   eval_crops: EvalCrops = "center"

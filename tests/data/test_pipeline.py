@@ -150,7 +150,9 @@ def test_keys_without_effect_are_named(folder, section):
   assert unused() >= {"dir", "train_split", "eval_split", "pad_mode", "max_bad_images"}
   assert unused(centering="none") >= {"scale"}
   assert unused(placement="device") >= {"device_limit_mb", "workers"}
-  assert unused(name=f"folder:{folder}", crop_padding=1) == {"dir", "eval_fraction"}
+  found = unused(name=f"folder:{folder}", crop_padding=1)
+  assert found == {"dir", "eval_fraction", "min_visibility"}
+  assert "min_visibility" not in unused(name="scenes:train=4,eval=4,boxes=true")
 
 
 def test_opening_a_set_starts_neither_jax_nor_tensorflow_datasets():
