@@ -34,7 +34,7 @@ class Metric:
   per_class: bool = False
 
 
-CLASSIFICATION = (
+CLASSIFICATION: tuple[Metric, ...] = (
   Metric("cross_entropy", "cross-entropy", "nats"),
   Metric("top1", "top-1 accuracy", "%", 100.0, "max"),
   Metric("top5", "top-5 accuracy", "%", 100.0, "max"),

@@ -11,12 +11,14 @@ from cnnlab.register import register
 from cnnlab.settings import bind
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
+from cnnlab.tasks.lesions import Lesions
 from cnnlab.tasks.move_prediction import MovePrediction
 from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
 
 TASKS: dict[str, type[Task]] = {
   "classification": Classification,
+  "lesions": Lesions,
   "move_prediction": MovePrediction,
   "segmentation": Segmentation,
 }

@@ -39,6 +39,7 @@ def test_every_claim_of_the_lectures_on_classifiers_has_an_experiment():
     "depth_cost",
     "filter_size",
     "inception",
+    "lesions",
     "lrn",
     "normalization",
     "padding",

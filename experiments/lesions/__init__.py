@@ -1,0 +1,1 @@
+"""Blocks removed from trained nets, arXiv:1605.06431."""
