@@ -12,7 +12,7 @@ Deviations, as in torchvision: RoI align in place of RoI pooling, and no norm in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from jax import lax
 
 from cnnlab.boxes import clip, decode, large_enough, nms, roi_align
 from cnnlab.models.decoder import Maps, around, split_name
-from cnnlab.models.fpn import Dense, DetectionNet, anchors_on, by_anchor
+from cnnlab.models.fpn import SAMPLING, Dense, DetectionNet, Select, anchors_on, by_anchor
 from cnnlab.models.ranges import Boxes, Channels
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
@@ -35,8 +35,6 @@ FACTORS = (8.0,)  # sizes of anchors over the stride
 OVERLAP = 0.7  # IoU above which a proposal is dropped for a better one of its map
 SMALLEST = 1e-3  # side of a proposal, in pixels
 BINS = 7
-
-Select = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 class TwoStage(NamedTuple):
@@ -129,32 +127,32 @@ class FasterRCNN(DetectionNet):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, *, train: bool, select: Select | None = None
+    self, x: jax.Array, select: Select | None = None, *, train: bool
   ) -> tuple[TwoStage, Maps]:
     """Returns the results of both stages, and the maps of encoder and pyramid.
 
     Args:
       x: images.
+      select: what the second stage gets in place of the proposals: in training, a sample with true
+        boxes among it. No gradient passes through the boxes.
       train: whether to train.
-      select: maps proposals [batch, n, 4] and the mask [batch, n] of those that are not padding to
-        the boxes that the second stage gets, with their mask: in training, a sample with true boxes
-        among it. No gradient passes through the boxes.
     """
     layers = self.layers(train=train)
-    maps, strides, feats = self.pyramid(x, layers, "subsampled", train=train)
+    pyramid = self.pyramid(x, layers, "subsampled", train=train)
+    maps, strides = pyramid.maps, pyramid.strides
     size = x.shape[1], x.shape[2]
-    anchors, count = anchors_on(size, maps, strides[0], FACTORS)
+    anchors, count = anchors_on(size, pyramid, FACTORS)
     logits, offsets = RegionProposals(layers, self.features, count, name="rpn")(maps)
     rpn = Dense(logits, offsets, anchors)
     most = self.train_proposals if train else self.proposals
     boxes, valid = propose(rpn, size, most)
     if select is not None:
-      boxes, valid = select(boxes, valid)
+      boxes, valid = select(boxes, valid, self.make_rng(SAMPLING))
     boxes = lax.stop_gradient(boxes)
     align = jax.vmap(partial(roi_align, strides=strides, size=BINS))
     aligned = align(maps[: len(strides)], boxes)
     head = BoxHead(layers, self.hidden, self.num_classes, name="box")
-    return TwoStage(rpn, boxes, valid, *head(aligned)), feats
+    return TwoStage(rpn, boxes, valid, *head(aligned)), pyramid.feats
 
 
 def propose(rpn: Dense, size: tuple[int, int], most: int) -> tuple[jax.Array, jax.Array]:

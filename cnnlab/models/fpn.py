@@ -6,23 +6,30 @@ each of its positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from cnnlab.annotations import Between
 from cnnlab.boxes import Anchors
+from cnnlab.errors import ConfigError
 from cnnlab.models.decoder import Maps, encoder_layers, measured_maps
-from cnnlab.models.encoder import deepest
+from cnnlab.models.encoder import FeatureMap, deepest
 from cnnlab.models.ranges import Channels, Classes, Depth
 from cnnlab.nn.layers import Layers
 from cnnlab.nn.types import Layer
 
 COCO_CLASSES = 91  # as torchvision counts them: ids of COCO up to 90, and background
-Extra = Literal["convolutions", "subsampled"]
+Extra = Literal["convolutions", "subsampled", "nothing"]
+ADDED = {"convolutions": 2, "subsampled": 1, "nothing": 0}  # maps beyond the encoder's
+SAMPLING = "sampling"  # the random stream of what a detector is trained on
+# Maps proposals [batch, n, 4], the mask [batch, n] of those that are not padding, and a key to the
+# boxes [batch, m, 4] that a second stage gets, and their mask.
+Select = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 class Dense(NamedTuple):
@@ -47,7 +54,7 @@ class FPN(nn.Module):
     features: channels of each map.
     extra: maps beyond the encoder's: 'convolutions' adds two by 3x3 convolutions of stride 2, the
       second after a ReLU (arXiv:1708.02002, section 4); 'subsampled' every other position of the
-      last one (arXiv:1612.03144, section 4.1).
+      last one (arXiv:1612.03144, section 4.1); 'nothing' adds none.
   """
 
   layers: Layers
@@ -67,6 +74,8 @@ class FPN(nn.Module):
       lateral = self._conv(1, f"lateral{i}")(maps[i - 1])
       merged = lateral + nearest(merged, lateral.shape[1:3])
       found.insert(0, self._conv(3, f"output{i}")(merged))
+    if self.extra == "nothing":
+      return tuple(found)
     if self.extra == "subsampled":
       return (*found, found[-1][:, ::2, ::2])
     found.append(self._conv(3, "extra1", stride=2)(found[-1]))
@@ -92,8 +101,27 @@ def nearest(x: jax.Array, size: Sequence[int]) -> jax.Array:
   return x[:, rows][:, :, columns]
 
 
+class Pyramid(NamedTuple):
+  """The maps that the heads of a detector see.
+
+  Attributes:
+    maps: [batch, height, width, features], from the finest to the coarsest.
+    strides: of those that are not computed from others on top of the encoder's.
+    levels: for each map, the strides that the sizes of its anchors are multiples of.
+    feats: of the encoder, and the maps as `fpn0`, ...; in training the key `SAMPLING`.
+  """
+
+  maps: tuple[jax.Array, ...]
+  strides: tuple[int, ...]
+  levels: tuple[tuple[int, ...], ...]
+  feats: Maps
+
+
 class DetectionNet(nn.Module):
   """An encoder and its pyramid, to which each detector adds its heads.
+
+  All are called as `net(x, select, train=train)`, where `select` tells what the second stage of a
+  detector with two is trained on; the others do without.
 
   Attributes:
     encoder: a network without classifier, see `create_encoder`.
@@ -101,23 +129,45 @@ class DetectionNet(nn.Module):
     features: channels of the pyramid's maps and of the heads on them.
     levels: number of maps that the pyramid takes from the encoder, counted from the coarsest; fewer
       if the encoder has no more.
+    one_map: stride of the encoder's only map that the heads see, in place of a pyramid
+      (arXiv:1612.03144, table 1, a and b); it has the anchors of all of the pyramid's maps. 0: the
+      pyramid.
   """
 
   encoder: nn.Module
   num_classes: Classes = COCO_CLASSES
   features: Channels = 256
   levels: Depth = 4
+  one_map: Annotated[int, Between(0, 1024)] = 0
 
-  def pyramid(
-    self, x: jax.Array, layers: Layers, extra: Extra, *, train: bool
-  ) -> tuple[tuple[jax.Array, ...], tuple[int, ...], Maps]:
-    """Returns the pyramid's maps, the strides of those on the encoder's, and the encoder's `feats`."""
-    maps = measured_maps(self.encoder.clone(parent=None, name=None), x.shape[1:])
-    used = deepest(maps)[-self.levels :]
+  def pyramid(self, x: jax.Array, layers: Layers, extra: Extra, *, train: bool) -> Pyramid:
+    """Returns the maps of images [batch, height, width, channels].
+
+    Raises:
+      ConfigError: the encoder has no map of the stride `one_map`.
+    """
+    maps = deepest(measured_maps(self.encoder.clone(parent=None, name=None), x.shape[1:]))
+    used = maps[-self.levels :]
+    count = len(used) + ADDED[extra]
+    levels = tuple((used[0].stride * 2**i,) for i in range(count))
+    if self.one_map:
+      used, extra = (self._only(maps),), "nothing"
+      levels = (tuple(stride for level in levels for stride in level),)
     _, feats = self.encoder(x, train=train)
     found = FPN(layers, self.features, extra, name="fpn")([feats[one.name] for one in used])
     named = {f"fpn{i}": value for i, value in enumerate(found)}
-    return found, tuple(one.stride for one in used), {**feats, **named}
+    if train and self.has_rng(SAMPLING):
+      named[SAMPLING] = self.make_rng(SAMPLING)
+    return Pyramid(found, tuple(one.stride for one in used), levels, {**feats, **named})
+
+  def _only(self, maps: Sequence[FeatureMap]) -> FeatureMap:
+    for one in maps:
+      if one.stride == self.one_map:
+        return one
+    strides = ", ".join(str(one.stride) for one in maps)
+    raise ConfigError(
+      f"config key 'model.one_map' is {self.one_map}; the encoder has maps of the strides {strides}"
+    )
 
   def layers(self, *, train: bool) -> Layers:
     """Returns layers with norm, activation and dtype of the encoder."""
@@ -125,21 +175,21 @@ class DetectionNet(nn.Module):
 
 
 def anchors_on(
-  image_size: tuple[int, int], maps: Sequence[jax.Array], stride: int, factors: Sequence[float]
+  image_size: tuple[int, int], pyramid: Pyramid, factors: Sequence[float]
 ) -> tuple[tuple[np.ndarray, ...], int]:
   """Returns the anchors of each map, and their number at a position.
 
   Args:
     image_size: (height, width).
-    maps: [batch, height, width, channels], each half of the one before.
-    stride: of the finest map.
-    factors: sizes of the anchors over the stride; sizes are rounded down to whole pixels.
+    pyramid: its maps.
+    factors: sizes of the anchors over a stride; sizes are rounded down to whole pixels.
   """
   sizes = tuple(
-    tuple(float(int(factor * stride * 2**i)) for factor in factors) for i in range(len(maps))
+    tuple(float(int(factor * stride)) for stride in level for factor in factors)
+    for level in pyramid.levels
   )
   anchors = Anchors(sizes)
-  found = anchors(image_size, [(one.shape[1], one.shape[2]) for one in maps])
+  found = anchors(image_size, [(one.shape[1], one.shape[2]) for one in pyramid.maps])
   return found, anchors.per_position[0]
 
 

@@ -21,7 +21,7 @@ import jax
 from flax import linen as nn
 
 from cnnlab.models.decoder import Maps, around, split_name
-from cnnlab.models.fpn import Dense, DetectionNet, anchors_on, by_anchor
+from cnnlab.models.fpn import Dense, DetectionNet, Select, anchors_on, by_anchor
 from cnnlab.models.ranges import Depth
 from cnnlab.nn.init import Initializer, classifier_normal
 from cnnlab.nn.layers import Layers
@@ -89,19 +89,21 @@ class RetinaNet(DetectionNet):
   depth: Depth = 4
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> tuple[Dense, Maps]:
+  def __call__(
+    self, x: jax.Array, select: Select | None = None, *, train: bool
+  ) -> tuple[Dense, Maps]:
     """Returns logits and offsets of each map's anchors, and the maps of encoder and pyramid."""
     layers = self.layers(train=train)
-    maps, strides, feats = self.pyramid(x, layers, "convolutions", train=train)
-    anchors, count = anchors_on((x.shape[1], x.shape[2]), maps, strides[0], FACTORS)
+    pyramid = self.pyramid(x, layers, "convolutions", train=train)
+    anchors, count = anchors_on((x.shape[1], x.shape[2]), pyramid, FACTORS)
     prior = nn.initializers.constant(-math.log((1 - PRIOR) / PRIOR))
     classes = Tower(
       layers, self.features, self.depth, count * self.num_classes, prior, name="class_tower"
     )
     boxes = Tower(layers, self.features, self.depth, count * 4, name="box_tower")
-    logits = tuple(by_anchor(found, self.num_classes) for found in classes(maps))
-    offsets = tuple(by_anchor(found, 4) for found in boxes(maps))
-    return Dense(logits, offsets, anchors), feats
+    logits = tuple(by_anchor(found, self.num_classes) for found in classes(pyramid.maps))
+    offsets = tuple(by_anchor(found, 4) for found in boxes(pyramid.maps))
+    return Dense(logits, offsets, anchors), pyramid.feats
 
 
 DECODERS: dict[str, Options] = {"retinanet": {}}

@@ -12,12 +12,14 @@ from cnnlab.settings import bind
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
 from cnnlab.tasks.lesions import Lesions
+from cnnlab.tasks.detection import Detection
 from cnnlab.tasks.move_prediction import MovePrediction
 from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
 
 TASKS: dict[str, type[Task]] = {
   "classification": Classification,
+  "detection": Detection,
   "lesions": Lesions,
   "move_prediction": MovePrediction,
   "segmentation": Segmentation,
@@ -27,6 +29,7 @@ __all__ = [
   "TASKS",
   "Accumulator",
   "Classification",
+  "Detection",
   "Loss",
   "MovePrediction",
   "Segmentation",

@@ -66,11 +66,11 @@ def test_faster_rcnn_agrees_with_torchvision():
   model, variables = from_torchvision("fasterrcnn_resnet50_fpn", tensors, proposals=50)
 
   def run(variables, x):
-    def select(proposals, valid):
+    def select(proposals, valid, key):
       assert proposals.shape == (*valid.shape, 4) == (2, 50, 4)
       return jnp.stack([BOXES, BOXES]), jnp.ones((2, len(BOXES)), bool)
 
-    return model.apply(variables, x, train=False, select=select)
+    return model.apply(variables, x, select, train=False, rngs={"sampling": jax.random.key(0)})
 
   out, feats = jax.jit(run)(variables, x)
   for i in range(5):
