@@ -13,6 +13,7 @@ from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
 from cnnlab.tasks.lesions import Lesions
 from cnnlab.tasks.detection import Detection
+from cnnlab.tasks.localisation import Localisation
 from cnnlab.tasks.move_prediction import MovePrediction
 from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
@@ -21,6 +22,7 @@ TASKS: dict[str, type[Task]] = {
   "classification": Classification,
   "detection": Detection,
   "lesions": Lesions,
+  "localisation": Localisation,
   "move_prediction": MovePrediction,
   "segmentation": Segmentation,
 }
@@ -30,6 +32,7 @@ __all__ = [
   "Accumulator",
   "Classification",
   "Detection",
+  "Localisation",
   "Loss",
   "MovePrediction",
   "Segmentation",

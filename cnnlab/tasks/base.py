@@ -69,6 +69,9 @@ class View(Protocol):
   def restore(self, array: np.ndarray, order: str = "nearest") -> np.ndarray:
     """Returns [height, width, ...] in the size of the original image."""
 
+  def restore_boxes(self, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns boxes [n, 4] in pixels of the original image, from an input of (height, width) `size`."""
+
 
 class Accumulator(Protocol):
   """A metric that needs a whole split on the host, such as mean average precision."""
