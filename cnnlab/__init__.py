@@ -21,10 +21,12 @@ _MEMBERS = {
   "register_task": "cnnlab.tasks",
   "register_transform": "cnnlab.data",
 }
-_ROOMS = ("nn", "models", "testing", "weights", "tasks", "data", "runs", "train", "inspect", "lab")
+_ROOMS = (
+  "nn", "models", "testing", "weights", "tasks", "data", "runs", "train", "codes", "inspect", "lab",
+)  # fmt: skip
 
 if TYPE_CHECKING:
-  from cnnlab import data, inspect, lab, models, nn, runs, tasks, testing, train, weights
+  from cnnlab import codes, data, inspect, lab, models, nn, runs, tasks, testing, train, weights
   from cnnlab.config import load_page
   from cnnlab.data import register_source, register_transform
   from cnnlab.defaults import default_config
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
   "__version__",
+  "codes",
   "create_model",
   "data",
   "default_config",

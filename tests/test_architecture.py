@@ -37,6 +37,7 @@ ROOMS = (
   "cnnlab.data",
   "cnnlab.runs",
   "cnnlab.train",
+  "cnnlab.codes",
   "cnnlab.bench",
   "cnnlab.inspect",
   "cnnlab.lab",

@@ -26,6 +26,7 @@ VERBS = {
   "train": "train a network from a config file; the same command resumes it",
   "eval": "evaluate a run's newest checkpoint on every example of a split",
   "predict": "predict images with a run or checkpoint",
+  "codes": "classify a data set by a layer of a trained network and scikit-learn's classifiers",
   "look": "draw filters, activations, what a decision rests on, and accuracy under attack",
   "models": "list the models, or the options of one model",
   "describe": "show output, cost, receptive field and memory of each layer of a model",

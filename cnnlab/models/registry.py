@@ -51,6 +51,7 @@ FAMILIES: tuple[str, ...] = (
   "retinanet",
   "faster_rcnn",
   "policy",
+  "probe",
 )
 OUTPUTS = ("classification", "segmentation", "detection", "policy")
 # Options whose text is a name of these tables, which users add to.
@@ -70,12 +71,15 @@ class Option(NamedTuple):
   default: OptionValue
 
 
+def _modules() -> list[types.ModuleType]:
+  return [importlib.import_module(f"cnnlab.models.{family}") for family in FAMILIES]
+
+
 @functools.cache
 def _table() -> dict[str, types.ModuleType]:
   """Returns model name -> family module; ConfigError if two families claim a name."""
   table: dict[str, types.ModuleType] = {}
-  for family in FAMILIES:
-    module = importlib.import_module(f"cnnlab.models.{family}")
+  for module in _modules():
     for name in module.SIZES:
       if name in table:
         raise ConfigError(
@@ -187,10 +191,10 @@ def _family(name: str) -> types.ModuleType | Registered:
   return found
 
 
-def _decoders(name: str) -> types.ModuleType | Registered | None:
+def _decoders(name: str) -> types.ModuleType | None:
   """Returns the family of a name such as 'unet_resnet34' that no family lists."""
   table = _names()
-  for module in dict.fromkeys(table.values()):
+  for module in _modules():
     for decoder in getattr(module, "DECODERS", ()):
       encoder = name.removeprefix(f"{decoder}_")
       if encoder != name and encoder in table and not hasattr(table[encoder], "DECODERS"):

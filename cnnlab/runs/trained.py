@@ -99,7 +99,7 @@ class Trained:
       DataError: an image cannot be read, or none is given.
     """
     for stored, group in self._batches(images):
-      out = jax.device_get(self._predict(self.variables, _padded(stored, self.batch_size)))
+      out = jax.device_get(self._predict(self.variables, padded(stored, self.batch_size)))
       for row, image in enumerate(group):
         one = {name: value[row] for name, value in out.items()}
         view = self.preprocess.view(image.original)
@@ -112,18 +112,45 @@ class Trained:
       ConfigError: the network has no stage of that name; its stages are named.
       DataError: an image cannot be read, or none is given.
     """
-    forward = self._stage(layer, pooled)
+
+    def finish(found: Array) -> Array:
+      return found.mean(tuple(range(1, found.ndim - 1))) if pooled else found
+
+    forward = self.stage(layer, finish)
     parts = [
-      np.asarray(forward(self.variables, _padded(stored, self.batch_size)))[: len(stored)]
+      np.asarray(forward(self.variables, padded(stored, self.batch_size)))[: len(stored)]
       for stored, _ in self._batches(images)
     ]
     return np.concatenate(parts)
 
   def stages(self) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each stage of the features for a single image, in the network's order."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    # The order of `feats` is lost in what `eval_shape` returns, so it is recorded while tracing.
+    def record(variables: Variables, stored: Array) -> None:
+      for name, leaf in self._features(variables, stored).items():
+        if hasattr(leaf, "shape"):
+          shapes[name] = leaf.shape[1:]
+
     image = jax.ShapeDtypeStruct((1, *self.stored_shape), jnp.uint8)
-    feats = jax.eval_shape(self._features, self.variables, image)
-    return {name: leaf.shape[1:] for name, leaf in feats.items() if hasattr(leaf, "shape")}
+    jax.eval_shape(record, self.variables, image)
+    return shapes
+
+  def stage(self, layer: str, finish: Callable[[Array], Array]) -> jax.stages.Wrapped:
+    """Returns a compiled function of variables and stored images to `finish` of a stage.
+
+    Args:
+      layer: name of the stage.
+      finish: of its values, float32 [batch, ...]; traceable.
+
+    Raises:
+      ConfigError: the network has no stage of that name; its stages are named.
+    """
+    stages = self.stages()
+    if layer not in stages:
+      raise ConfigError(unknown("stage of the network", layer, stages))
+    return jax.jit(lambda v, stored: finish(self._features(v, stored)[layer].astype(jnp.float32)))
 
   def outputs(self, variables: Variables, stored: Array) -> dict[str, Array]:
     """Returns what the task predicts for stored images, uint8 [batch, *stored_shape]; traceable."""
@@ -144,17 +171,6 @@ class Trained:
     inputs = self.task.inputs(batch, train=False)
     return dict(self.model.apply(variables, *inputs, train=False)[1])
 
-  def _stage(self, layer: str, pooled: bool) -> Callable[[Variables, np.ndarray], Array]:
-    stages = self.stages()
-    if layer not in stages:
-      raise ConfigError(unknown("stage of the network", layer, stages))
-
-    def forward(variables: Variables, stored: Array) -> Array:
-      found = self._features(variables, stored)[layer].astype(jnp.float32)
-      return found.mean(tuple(range(1, found.ndim - 1))) if pooled else found
-
-    return jax.jit(forward)
-
   def _batches(self, images: GivenImages) -> Iterator[tuple[np.ndarray, tuple[Fitted, ...]]]:
     """Yields images, uint8 [up to `batch_size`, *stored size], and what is known of each."""
     each = fitted(images, self.preprocess.stored_size, self.preprocess.channels)
@@ -166,7 +182,7 @@ class Trained:
       raise DataError("no image is given; allowed: one or more")
 
 
-def _padded(stored: np.ndarray, most: int) -> np.ndarray:
+def padded(stored: np.ndarray, most: int) -> np.ndarray:
   """Returns a batch filled up to a power of two, so that few batch sizes are compiled."""
   size = min(most, 1 << (len(stored) - 1).bit_length())
   return np.pad(stored, ((0, size - len(stored)), *[(0, 0)] * 3))

@@ -81,7 +81,7 @@ def restored(
   given = dict(overrides or {})
   other = given.get("data.name", config.data.name) != config.data.name
   if other:
-    given = _for_other_data(trained) | given
+    given = for_other_data(trained) | given
   # Where the run itself started from may be gone.
   given |= {"init_from": "", "init_head": "keep", "init_statistics": "data"}
   setup = prepare(apply_overrides(config, given), whole=other and "data.eval_fraction" not in given)
@@ -132,7 +132,7 @@ def _require_parameters(wanted: PyTree, saved: PyTree, directory: str | Path) ->
     )
 
 
-def _for_other_data(trained: data.Preprocess) -> dict[str, Any]:
+def for_other_data(trained: data.Preprocess) -> dict[str, Any]:
   """Returns overrides that evaluate another data set than the run's: sizes as trained, no part of it."""
   defaults = flatten(default_config())
   selecting = ("dir", "train_split", "eval_split", "train_examples", "eval_examples", "validation")

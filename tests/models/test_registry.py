@@ -23,7 +23,8 @@ def test_lists_by_pattern_in_natural_order():
 
 def test_every_family_has_models_that_build_under_their_name():
   families = {registry.family_of(name) for name in list_models()}
-  assert families == set(registry.FAMILIES)
+  # Probes are named after any classifier; none is listed.
+  assert families == set(registry.FAMILIES) - {"probe"}
   for name in list_models():
     assert isinstance(create_model(name), nn.Module)
 
