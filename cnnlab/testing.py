@@ -22,6 +22,8 @@ from flax.errors import InvalidRngError
 from cnnlab.annotations import describe_type, fit
 from cnnlab.errors import ConfigError, ShapeError
 from cnnlab.models import create_model, model_options
+from cnnlab.models.faster_rcnn import TwoStage
+from cnnlab.models.fpn import Dense
 from cnnlab.nn import NORMS
 from cnnlab.nn.layers import DTYPES
 from cnnlab.types import OptionValue, PyTree
@@ -86,10 +88,14 @@ def check_outputs(net: nn.Module, image_shape: ImageShape, classes: int) -> None
   traced = trace(net, (2, *image_shape))
   out, feats = traced.out, traced.feats
   shapes = [(2, classes), (2, *image_shape[:2], classes)]
-  _require(
-    getattr(out, "shape", None) in shapes, net, f"returns an output of {shapes[0]}, or {shapes[1]}"
-  )
-  _require(out.dtype == jnp.float32, net, f"returns an output of float32, not {out.dtype}")
+  if isinstance(out, (Dense, TwoStage)):
+    _check_detections(out, net, classes)
+  else:
+    shape = getattr(out, "shape", None)
+    _require(shape in shapes, net, f"returns an output of {shapes[0]}, or {shapes[1]}")
+  for one in _arrays(out):
+    kind = one.dtype in (jnp.float32, jnp.bool_)
+    _require(kind, net, f"returns an output of float32, not {one.dtype}")
   _require(isinstance(feats, dict), net, "returns (output, feats) with a dict of stages")
   for name, value in feats.items():
     maps = jax.tree.leaves(value)
@@ -106,6 +112,29 @@ def check_outputs(net: nn.Module, image_shape: ImageShape, classes: int) -> None
     net,
     "updates the same variables in training that it has at the start",
   )
+
+
+def _check_detections(out: Dense | TwoStage, net: nn.Module, classes: int) -> None:
+  """Checks the shapes of what a detector returns for two images."""
+  dense, count = (out.rpn, 1) if isinstance(out, TwoStage) else (out, classes)
+  for logits, offsets, anchors in zip(*dense, strict=True):
+    rows = (2, len(anchors))
+    _require(logits.shape == (*rows, count), net, f"returns logits {(*rows, count)} for anchors")
+    _require(offsets.shape == (*rows, 4), net, f"returns offsets {(*rows, 4)} for anchors")
+  if isinstance(out, TwoStage):
+    rows = out.valid.shape
+    shapes = ((*rows, 4), rows, (*rows, classes), (*rows, classes, 4))
+    found = tuple(one.shape for one in out[1:])
+    _require(
+      found == shapes, net, f"returns boxes, mask, logits and offsets {shapes} for proposals"
+    )
+
+
+def _arrays(out: PyTree) -> list[jax.Array]:
+  """Returns what a net returns for the images of a batch, [batch, ...] each."""
+  if isinstance(out, TwoStage):
+    return [*_arrays(out.rpn), *out[1:]]
+  return [*out.logits, *out.offsets] if isinstance(out, Dense) else [out]
 
 
 def check_norm(net: nn.Module, norm: str, image_shape: ImageShape) -> None:
@@ -135,6 +164,9 @@ def check_gradients(net: nn.Module, image_shape: ImageShape) -> None:
       everything = {**variables, "params": params}
       kept = [name for name in variables if name != "params"]
       (out, feats), _ = net.apply(everything, images, train=True, rngs=_dropout(), mutable=kept)
+      if isinstance(out, (Dense, TwoStage)):
+        floats = [one for one in _arrays(out) if one.dtype == jnp.float32]
+        return sum((jnp.square(one - 1).mean() for one in floats), jnp.float32(0))
       # An auxiliary classifier's parameters are reached through its own logits.
       logits = (out, *feats.get("auxiliary_logits", ()))
       return sum((_likelihood(one) for one in logits), jnp.float32(0))
@@ -160,12 +192,13 @@ def check_evaluation(net: nn.Module, image_shape: ImageShape) -> None:
   images = jax.random.normal(jax.random.key(2), (_BATCH, *image_shape))
   variables = initial(net, (2, *image_shape))
 
-  def run(images: jax.Array) -> tuple[jax.Array, PyTree]:
+  def run(images: jax.Array) -> tuple[list[jax.Array], PyTree]:
     out, feats = net.apply(variables, images, train=False)
-    return out, jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), feats)
+    return _arrays(out), jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), feats)
 
   (whole, finite), (part, _) = jax.jit(run)(images), jax.jit(run)(images[:2])
-  same = np.allclose(whole[:2], part, rtol=1e-4, atol=1e-5)
+  pairs = zip(whole, part, strict=True)
+  same = all(np.allclose(one[:2], other, rtol=1e-4, atol=1e-5) for one, other in pairs)
   _require(same, net, "gives an image the same output in any batch when train=False")
   for name, value in finite.items():
     _require(all(jax.tree.leaves(value)), net, f"has finite stages; {name!r} is not")

@@ -13,26 +13,27 @@ from ml_collections import ConfigDict
 
 from cnnlab.defaults import default_config
 
-# A ResNet-20, whose maps have strides of 1, 2 and 4 pixels; the pyramid begins at 2.
-ENCODER = {"width": 1.0, "levels": 2, "features": 64}
-ONE_STAGE = {"name": "retinanet_resnet20", **ENCODER, "depth": 2}
+# A ResNet-18 of half the width, whose maps have strides of 4 to 32 pixels.
+ENCODER = {"width": 0.5, "features": 64}
+ONE_STAGE = {"name": "retinanet_resnet18", **ENCODER, "levels": 4, "depth": 2}
 TWO_STAGES = {
-  "name": "fasterrcnn_resnet20",
+  "name": "fasterrcnn_resnet18",
   **ENCODER,
   "hidden": 256,
   "train_proposals": 300,
   "proposals": 100,
 }
-NETS = {"retinanet": ONE_STAGE, "fasterrcnn": TWO_STAGES}
+NETS = {"": ONE_STAGE, "retinanet": ONE_STAGE, "fasterrcnn": TWO_STAGES}
 
 
 def get_config(arg: str = "retinanet") -> ConfigDict:
   """Returns the page; `arg` is one of the forms above or the name of a detector."""
-  digits = arg.startswith("digits") or arg == "tiny"
-  family = arg.removeprefix("digits").removeprefix("_") if arg != "tiny" else ""
-  net = NETS.get(family or "retinanet", {"name": arg})
+  digits = arg in ("digits", "digits_fasterrcnn", "tiny")
+  net = NETS.get(arg, {"name": arg})
+  if digits:
+    net = TWO_STAGES if arg == "digits_fasterrcnn" else ONE_STAGE
   config = default_config()
-  config.task = ConfigDict({"name": "detection", "candidates": 200})
+  config.task = ConfigDict({"name": "detection", "candidates": 200, "size_limits": (16.0, 32.0)})
   config.model = ConfigDict(net)
   config.batch_size = 8
   config.eval_batch_size = 8
@@ -41,13 +42,12 @@ def get_config(arg: str = "retinanet") -> ConfigDict:
   config.optim.weight_decay = 0.0001
   config.optim.clip_norm = 10.0
   config.data.flip = True
-  if net is TWO_STAGES or family == "fasterrcnn":
+  if net is TWO_STAGES:
     config.task.rpn_sample = 128
     config.task.box_sample = 64
   if digits:
     config.data.name = "scenes:height=64,width=64,boxes=True"
     config.data.flip = False
-    config.task.size_limits = (16.0, 32.0)
     config.batch_size = 16
     config.eval_batch_size = 50
     config.epochs = 15.0
@@ -57,7 +57,6 @@ def get_config(arg: str = "retinanet") -> ConfigDict:
     with config.data.ignore_type():
       config.data.image_size = (120, 160)
     config.data.transforms = ("color(brightness=0.2, contrast=0.2)", "scale(low=0.8, high=1.25)")
-    config.task.size_limits = (16.0, 32.0)
     config.epochs = 60.0
     config.eval_every_epochs = 5.0
     config.checkpoint_every_epochs = 5.0
@@ -66,7 +65,7 @@ def get_config(arg: str = "retinanet") -> ConfigDict:
     config.data.name = "scenes:train=16,eval=10,height=32,width=32,boxes=True"
     config.model.features = 8
     config.model.width = 0.25
-    config.model.blocks = 1
+    config.model.blocks = (1, 1, 1, 1)
     config.batch_size = 8
     config.max_steps = 2
     config.log_every_steps = 1

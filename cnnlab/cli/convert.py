@@ -12,7 +12,8 @@ or of another shape is listed.
 Images are normalized by --mean, --std and --scale, which become part of the run; without them, as in
 torchvision, for its models. Use the result with `cnnlab predict --workdir=runs/resnet50 cat.jpg`, or
 with `cnnlab train ... --config.init_from=runs/r18`. A model with 1000 classes gets the class names of
-ImageNet, one for segmentation with 21 classes those of PASCAL VOC; other classes are numbered unless
+ImageNet, one for segmentation with 21 classes those of PASCAL VOC, a detector with 91 those of COCO;
+other classes are numbered unless
 --class_names names them. The keys of `model`, `dtype`, `data.name` and `data.dir` can be set.
 """
 
@@ -39,6 +40,7 @@ OWN_KEYS = ("model.name", "model.num_classes", "model.dtype")  # set by --model,
 TARGETS = {
   "classification": ("tfds:imagenet2012", "label", "label"),
   "segmentation": ("pairs:voc2012", "labels", "label_map"),
+  "detection": ("coco:coco2017", "box_labels", "vector"),
 }
 
 
@@ -290,12 +292,15 @@ def _config(
   if config.task.name != output:
     config.task = ConfigDict({"name": output})
   source, target, kind = TARGETS[output]
-  names = _class_names(arguments, int(model.num_classes))
+  # A detector's class 0 is background.
+  names = _class_names(arguments, int(model.num_classes) - (output == "detection"))
   if config.data.name == default_config().data.name:
     config.data.name = source
   config.data.image_size, config.data.resize = taken.side, taken.resize
   parameters, cost = measure_model(model, taken.shape)
   features = {"image": SavedFeature("image"), target: SavedFeature(kind, tuple(names))}
+  if output == "detection":
+    features["boxes"] = SavedFeature("boxes")
   derived = {
     "image_shape": list(taken.shape),
     "num_classes": len(names),

@@ -55,11 +55,13 @@ class FPN(nn.Module):
     extra: maps beyond the encoder's: 'convolutions' adds two by 3x3 convolutions of stride 2, the
       second after a ReLU (arXiv:1708.02002, section 4); 'subsampled' every other position of the
       last one (arXiv:1612.03144, section 4.1); 'nothing' adds none.
+    top_down: whether finer maps get what coarser ones hold.
   """
 
   layers: Layers
   features: int
   extra: Extra
+  top_down: bool = True
 
   @nn.compact
   def __call__(self, maps: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
@@ -72,7 +74,8 @@ class FPN(nn.Module):
     found = [self._conv(3, f"output{len(maps)}")(merged)]
     for i in range(len(maps) - 1, 0, -1):
       lateral = self._conv(1, f"lateral{i}")(maps[i - 1])
-      merged = lateral + nearest(merged, lateral.shape[1:3])
+      above = nearest(merged, lateral.shape[1:3])
+      merged = lateral + above if self.top_down else lateral
       found.insert(0, self._conv(3, f"output{i}")(merged))
     if self.extra == "nothing":
       return tuple(found)
@@ -118,7 +121,7 @@ class Pyramid(NamedTuple):
 
 
 class DetectionNet(nn.Module):
-  """An encoder and its pyramid, to which each detector adds its heads.
+  """An encoder and its pyramid (arXiv:1612.03144), to which each detector adds its heads.
 
   All are called as `net(x, select, train=train)`, where `select` tells what the second stage of a
   detector with two is trained on; the others do without.
@@ -129,8 +132,9 @@ class DetectionNet(nn.Module):
     features: channels of the pyramid's maps and of the heads on them.
     levels: number of maps that the pyramid takes from the encoder, counted from the coarsest; fewer
       if the encoder has no more.
+    top_down: whether the pyramid's finer maps get what coarser ones hold (table 1, d, where not).
     one_map: stride of the encoder's only map that the heads see, in place of a pyramid
-      (arXiv:1612.03144, table 1, a and b); it has the anchors of all of the pyramid's maps. 0: the
+      (table 1, a and b); it has the anchors of all of the pyramid's maps. 0: the
       pyramid.
   """
 
@@ -138,6 +142,7 @@ class DetectionNet(nn.Module):
   num_classes: Classes = COCO_CLASSES
   features: Channels = 256
   levels: Depth = 4
+  top_down: bool = True
   one_map: Annotated[int, Between(0, 1024)] = 0
 
   def pyramid(self, x: jax.Array, layers: Layers, extra: Extra, *, train: bool) -> Pyramid:
@@ -154,7 +159,8 @@ class DetectionNet(nn.Module):
       used, extra = (self._only(maps),), "nothing"
       levels = (tuple(stride for level in levels for stride in level),)
     _, feats = self.encoder(x, train=train)
-    found = FPN(layers, self.features, extra, name="fpn")([feats[one.name] for one in used])
+    pyramid = FPN(layers, self.features, extra, self.top_down, name="fpn")
+    found = pyramid([feats[one.name] for one in used])
     named = {f"fpn{i}": value for i, value in enumerate(found)}
     if train and self.has_rng(SAMPLING):
       named[SAMPLING] = self.make_rng(SAMPLING)

@@ -213,11 +213,12 @@ class Detection(Task):
   def collect(self, out: Evaluated, batch: Batch) -> dict[str, Array]:
     """Returns true and found boxes; see `cnnlab.tasks.detection_metrics`."""
     truth, found = truth_of(batch), out.found
+    crowd = jnp.zeros_like(truth.valid) if truth.crowd is None else truth.crowd
     return {
       "true_boxes": truth.boxes,
       "true_labels": truth.classes - 1,
-      "true_valid": truth.valid | truth.crowd,
-      "true_crowd": truth.crowd,
+      "true_valid": truth.valid | crowd,
+      "true_crowd": crowd,
       "boxes": found.boxes,
       "scores": found.scores,
       "labels": found.classes - 1,

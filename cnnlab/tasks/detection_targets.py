@@ -27,13 +27,13 @@ class Truth(NamedTuple):
     classes: int32 [batch, most], from 1.
     valid: bool [batch, most], the boxes of single objects.
     crowd: bool [batch, most], boxes of groups and of objects that are too difficult, which count
-      neither as objects nor as background.
+      neither as objects nor as background; None where the data set tells of none.
   """
 
   boxes: Array
   classes: Array
   valid: Array
-  crowd: Array
+  crowd: Array | None
 
 
 class Targets(NamedTuple):
@@ -55,9 +55,11 @@ class Targets(NamedTuple):
 def truth_of(batch: Batch) -> Truth:
   """Returns the true boxes of a preprocessed batch; its feature `box_crowd` may be missing."""
   valid = batch["boxes_valid"].astype(bool)
-  crowd = batch["box_crowd"].astype(bool) if "box_crowd" in batch else jnp.zeros_like(valid)
-  classes = batch["box_labels"].astype(jnp.int32) + 1
-  return Truth(batch["boxes"].astype(jnp.float32), classes, valid & ~crowd, valid & crowd)
+  classes, boxes = batch["box_labels"].astype(jnp.int32) + 1, batch["boxes"].astype(jnp.float32)
+  if "box_crowd" not in batch:
+    return Truth(boxes, classes, valid, None)
+  crowd = batch["box_crowd"].astype(bool)
+  return Truth(boxes, classes, valid & ~crowd, valid & crowd)
 
 
 def targets_of(truth: Truth, boxes: Array, thresholds: Thresholds) -> Targets:
@@ -71,8 +73,9 @@ def targets_of(truth: Truth, boxes: Array, thresholds: Thresholds) -> Targets:
 
   def of_image(truth: Truth, boxes: Array) -> Targets:
     found = match(iou(truth.boxes, boxes), truth.valid, thresholds)
-    crowded = _most_within(boxes, truth.boxes, truth.crowd) >= CROWDED
-    found = jnp.where((found == BACKGROUND) & crowded, BETWEEN, found)
+    if truth.crowd is not None:
+      crowded = _most_within(boxes, truth.boxes, truth.crowd) >= CROWDED
+      found = jnp.where((found == BACKGROUND) & crowded, BETWEEN, found)
     positive, index = found >= 0, jnp.maximum(found, 0)
     classes = jnp.where(positive, truth.classes[index], 0)
     return Targets(classes, truth.boxes[index], positive, found == BACKGROUND)

@@ -1,4 +1,4 @@
-"""Input normalization and class names of torchvision's weights: ImageNet's, or PASCAL VOC's."""
+"""Input normalization and class names of torchvision's weights: ImageNet's, PASCAL VOC's or COCO's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from cnnlab.models.registry import family_of, output_of
+from cnnlab.weights.coco import coco_classes
 
 Channels = tuple[float, float, float]
 MEAN: Channels = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -46,7 +47,8 @@ def input_normalization(name: str) -> tuple[Channels, Channels]:
 
 def class_names(name: str, count: int) -> list[str]:
   """Returns names for the classes of a model's published weights, or numbers if there are others."""
-  published = list(VOC) if output_of(name) == "segmentation" else imagenet_classes()
+  named = {"segmentation": lambda: list(VOC), "detection": coco_classes}
+  published = named.get(output_of(name), imagenet_classes)()
   return published if count == len(published) else numbered_classes(count)
 
 

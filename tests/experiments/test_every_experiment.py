@@ -25,8 +25,11 @@ from tests.experiments.training import train_variants
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
 SEGMENTATION = ("context", "crf", "fcn_skips", "focal")
+DETECTION = ("detection_focal", "fpn")
 GO = ("go_features", "go_residual", "go_width")
-CIFAR = [name for name in NAMES if name not in ("downsampling_digits", *SEGMENTATION, *GO)]
+CIFAR = [
+  name for name in NAMES if name not in ("downsampling_digits", *SEGMENTATION, *DETECTION, *GO)
+]
 
 
 def test_every_claim_of_the_lectures_on_classifiers_has_an_experiment():

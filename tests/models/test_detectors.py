@@ -7,6 +7,7 @@ import pytest
 
 from cnnlab import testing
 from cnnlab.boxes import iou
+from cnnlab.errors import ConfigError
 from cnnlab.models import create_model, list_models, model_options
 from cnnlab.models.faster_rcnn import propose
 from cnnlab.models.fpn import FPN, Dense, nearest
@@ -66,20 +67,31 @@ def test_the_norm_is_the_encoder_s(name, norm):
 
 
 @pytest.mark.parametrize("name", ["retinanet_resnet20", "fasterrcnn_resnet20"])
-def test_gradients_reach_every_parameter(name):
-  net = small(name, width=0.25)
-  x = jax.random.normal(jax.random.key(1), (2, 16, 24, 3))
-  variables = testing.initial(net, x.shape)
+def test_it_keeps_the_rules_of_models(name):
+  net, shape = small(name, width=0.25), (16, 24, 3)
+  testing.check_outputs(net, shape, TINY["num_classes"])
+  testing.check_gradients(net, shape)
+  testing.check_evaluation(net, shape)
 
-  def loss(params):
-    out, _ = net.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])[0]
-    floats = [leaf for leaf in jax.tree.leaves(out) if leaf.dtype == jnp.float32]
-    return sum(jnp.square(leaf - 1).mean() for leaf in floats)
 
-  gradients = jax.jit(jax.grad(loss))(variables["params"])
-  for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
-    assert np.isfinite(leaf).all(), path
-    assert np.abs(leaf).max() > 0, path
+@pytest.mark.parametrize("name", ["retinanet_resnet20", "fasterrcnn_resnet20"])
+def test_one_map_has_the_anchors_of_the_whole_pyramid(name):
+  def dense(**options):
+    out = testing.trace(small(name, levels=2, **options), (2, 32, 48, 3)).out
+    return out.rpn if name.startswith("faster") else out
+
+  def sides(anchors):
+    return set(map(tuple, (anchors[:, 2:] - anchors[:, :2]).tolist()))
+
+  pyramid, one = dense(), dense(one_map=4)
+  assert len(one.anchors) == 1
+  assert set.union(*map(sides, pyramid.anchors)) == sides(one.anchors[0])
+  count = 3 * (3 if name.startswith("faster") else 4 * 3)
+  assert len(one.anchors[0]) == 8 * 12 * count
+  with pytest.raises(
+    ConfigError, match=r"'model\.one_map' is 3; the encoder has maps of .* 1, 2, 4"
+  ):
+    dense(one_map=3)
 
 
 def test_scores_start_at_the_prior():
@@ -91,13 +103,14 @@ def test_scores_start_at_the_prior():
     np.testing.assert_allclose(jax.nn.sigmoid(logits), 0.01, rtol=0.1)
 
 
-def test_the_pyramid_adds_upsampled_maps():
+@pytest.mark.parametrize("top_down", [True, False])
+def test_the_pyramid_adds_upsampled_maps(top_down):
   rng = np.random.default_rng(0)
   sizes = [(7, 9), (4, 5), (2, 3)]
   maps = [
     rng.normal(size=(1, *s, c)).astype(np.float32) for s, c in zip(sizes, (2, 3, 4), strict=True)
   ]
-  pyramid = FPN(make_layers(train=False), 5, "subsampled")
+  pyramid = FPN(make_layers(train=False), 5, "subsampled", top_down)
   variables = pyramid.init(jax.random.key(0), maps)
   found = pyramid.apply(variables, maps)
   params = variables["params"]
@@ -105,7 +118,7 @@ def test_the_pyramid_adds_upsampled_maps():
   merged = None
   for i in (3, 2, 1):
     lateral = maps[i - 1] @ np.asarray(params[f"lateral{i}"]["kernel"][0, 0])
-    if merged is not None:
+    if merged is not None and top_down:
       height, width = lateral.shape[1:3]
       for y, x in np.ndindex(height, width):
         lateral[:, y, x] += merged[:, y // 2, x // 2]

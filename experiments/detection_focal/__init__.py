@@ -1,0 +1,1 @@
+"""The experiment on the imbalance of anchors: focal loss, weights, and sampling."""

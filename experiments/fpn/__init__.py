@@ -1,0 +1,1 @@
+"""The experiment on feature pyramids against single maps."""
