@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from ml_collections import ConfigDict
 
 from cnnlab.annotations import allowed, fit
+from cnnlab.calls import read_call
 from cnnlab.config import flatten
 from cnnlab.defaults import default_config
 from cnnlab.errors import ConfigError, shown, unknown
@@ -49,6 +50,32 @@ def choose(variants: Mapping[str, type[T]], section: Mapping[str, Any], where: s
   if not isinstance(name, str) or name not in variants:
     raise ConfigError(unknown(f"value of config key '{where}.name'", name, variants))
   return bind(variants[name], section, where)
+
+
+def spelled(variants: Mapping[str, type[T]], text: str, key: str) -> T:
+  """Returns the variant, with its settings, that a text such as "triplet(margin=0.2)" spells.
+
+  Args:
+    variants: name -> frozen dataclass.
+    text: a name, and the settings that differ from their defaults.
+    key: the config key, for messages.
+
+  Raises:
+    ConfigError: not of this form, an unknown name or setting (the nearest are named), or what `bind`
+      refuses.
+  """
+  where = f"config key {key!r}"
+  try:
+    name, given = read_call(text)
+  except ValueError as error:
+    raise ConfigError(f"{where}: cannot read {shown(text)}; {error}") from error
+  if name not in variants:
+    raise ConfigError(f"{where}: " + unknown("value", name, variants))
+  known = [field.name for field in _fields(variants[name])]
+  for field in given:
+    if field not in known:
+      raise ConfigError(f"{where}: " + unknown(f"argument of {name}", field, known))
+  return bind(variants[name], given, f"{key}: {name}")
 
 
 def used_keys(settings: Any, where: str) -> set[str]:

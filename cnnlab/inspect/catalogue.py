@@ -35,6 +35,8 @@ IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
   "convnet": (32, 32, 3),
   "densenet*_*": (32, 32, 3),
   "densenet40_12": (32, 32, 3),
+  "autoencoder_dense": (28, 28, 1),
+  "family autoencoder": (32, 32, 3),
   "family all_cnn": (32, 32, 3),
   "family highway": (32, 32, 3),
   "family policy": (19, 19, 48),

@@ -52,8 +52,9 @@ FAMILIES: tuple[str, ...] = (
   "faster_rcnn",
   "policy",
   "probe",
+  "autoencoder",
 )
-OUTPUTS = ("classification", "segmentation", "detection", "policy")
+OUTPUTS = ("classification", "segmentation", "detection", "policy", "reconstruction")
 # Options whose text is a name of these tables, which users add to.
 NAMED: Mapping[str, Mapping[str, Any]] = {"norm": NORMS, "act": ACTIVATIONS}
 
@@ -218,7 +219,7 @@ def options_of(net: nn.Module) -> dict[str, Option]:
   encoder = getattr(net, "encoder", None)
   if encoder is None:
     return found
-  left_out = {*found, *getattr(encoder, "HEAD_OPTIONS", ())}
+  left_out = {*found, "num_classes", *getattr(encoder, "HEAD_OPTIONS", ())}
   return found | {key: value for key, value in options_of(encoder).items() if key not in left_out}
 
 

@@ -19,6 +19,7 @@ in `segnet_basic`, which hardly changes centered images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -89,13 +90,9 @@ class SegNet(nn.Module):
     x = self._fully_connected(x, layers)
     if not self.decoder_act:
       layers = layers._replace(act=activation("none"))
-    for stage in range(len(features), 0, -1):
-      size, switches = pooled[stage - 1]
-      x = max_unpool(x, switches, size, window=2)
-      last = 1 if stage > 1 or self.pointwise_head else 2
-      for j in range(self.convs[stage - 1], last - 1, -1):
-        outputs = features[stage - 1] if j > 1 else features[max(stage - 2, 0)]
-        x = unit(x, layers, outputs, self.kernel_size, f"{stage}_{j}")
+    x = decode(
+      x, pooled, self.convs, features, self.kernel_size, layers, without_last=not self.pointwise_head
+    )
     feats["pre_logits"] = x
     window = 1 if self.pointwise_head else self.kernel_size
     head = layers.conv(self.num_classes, window, padding=window // 2, use_bias=True, name="head")
@@ -142,6 +139,35 @@ class Encoder(nn.Module):
       feats[f"stage{stage}"] = x
       pooled.append((size, switches))
     return x, feats, pooled
+
+
+def decode(
+  x: jax.Array,
+  pooled: Sequence[Pooled],
+  convs: Sequence[int],
+  features: Sequence[int],
+  window: int,
+  layers: Layers,
+  *,
+  without_last: bool,
+) -> jax.Array:
+  """Unpools by the encoder's switches, and convolves by its layers in reverse order.
+
+  Args:
+    x: the encoder's last map, or what was made of it.
+    pooled: of the encoder.
+    convs, features, window: the encoder's.
+    layers: of the net.
+    without_last: leave out the convolution that mirrors the first, since the net's head does.
+  """
+  for stage in range(len(features), 0, -1):
+    size, switches = pooled[stage - 1]
+    x = max_unpool(x, switches, size, window=2)
+    last = 2 if stage == 1 and without_last else 1
+    for j in range(convs[stage - 1], last - 1, -1):
+      outputs = features[stage - 1] if j > 1 else features[max(stage - 2, 0)]
+      x = unit(x, layers, outputs, window, f"{stage}_{j}")
+  return x
 
 
 def unit(

@@ -9,16 +9,18 @@ from cnnlab.errors import ConfigError, DataError, shown, unknown
 from cnnlab.metrics import Metric
 from cnnlab.register import register
 from cnnlab.settings import bind
+from cnnlab.tasks.autoencoding import Autoencoding
 from cnnlab.tasks.base import Accumulator, FeatureSpec, Loss, Task
 from cnnlab.tasks.classification import Classification
-from cnnlab.tasks.lesions import Lesions
 from cnnlab.tasks.detection import Detection
+from cnnlab.tasks.lesions import Lesions
 from cnnlab.tasks.localisation import Localisation
 from cnnlab.tasks.move_prediction import MovePrediction
 from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
 
 TASKS: dict[str, type[Task]] = {
+  "autoencoding": Autoencoding,
   "classification": Classification,
   "detection": Detection,
   "lesions": Lesions,
@@ -30,6 +32,7 @@ TASKS: dict[str, type[Task]] = {
 __all__ = [
   "TASKS",
   "Accumulator",
+  "Autoencoding",
   "Classification",
   "Detection",
   "Localisation",

@@ -223,11 +223,7 @@ class Task(abc.ABC):
     Raises:
       ConfigError: several crops of an image are asked for, which this task cannot merge.
     """
-    if preprocess.eval_crops != "center":
-      raise ConfigError(
-        f"config key 'data.eval_crops' is {preprocess.eval_crops!r}, which is for classifiers; "
-        "use 'center'"
-      )
+    require_center(preprocess)
     batch = preprocess.eval(batch)
     return batch, model.apply(variables, *self.inputs(batch, train=False), train=False)[0]
 
@@ -333,6 +329,15 @@ class Task(abc.ABC):
     """
     picture = self.draw(example["image"], prediction)
     return {} if picture is None else {PREDICTED: picture}
+
+
+def require_center(preprocess: Preprocessing) -> None:
+  """Raises ConfigError where several crops of an image are asked for, which a task cannot merge."""
+  if preprocess.eval_crops != "center":
+    raise ConfigError(
+      f"config key 'data.eval_crops' is {preprocess.eval_crops!r}, which is for classifiers; "
+      "use 'center'"
+    )
 
 
 def num_examples(batch: Mapping[str, Array | np.ndarray]) -> int:
