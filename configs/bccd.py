@@ -13,8 +13,9 @@ from ml_collections import ConfigDict
 
 from cnnlab.defaults import default_config
 
-# A ResNet-18 of half the width, whose maps have strides of 4 to 32 pixels.
-ENCODER = {"width": 0.5, "features": 64}
+# A ResNet-18 of half the width, whose maps have strides of 4 to 32 pixels; the smallest objects have
+# ten pixels, and so the anchors are half as large as published.
+ENCODER = {"width": 0.5, "features": 64, "anchor_scale": 0.5}
 ONE_STAGE = {"name": "retinanet_resnet18", **ENCODER, "levels": 4, "depth": 2}
 TWO_STAGES = {
   "name": "fasterrcnn_resnet18",
@@ -57,7 +58,7 @@ def get_config(arg: str = "retinanet") -> ConfigDict:
     with config.data.ignore_type():
       config.data.image_size = (120, 160)
     config.data.transforms = ("color(brightness=0.2, contrast=0.2)", "scale(low=0.8, high=1.25)")
-    config.epochs = 60.0
+    config.epochs = 30.0
     config.eval_every_epochs = 5.0
     config.checkpoint_every_epochs = 5.0
   config.schedule.warmup_epochs = 1.0

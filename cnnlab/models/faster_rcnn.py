@@ -23,7 +23,7 @@ from jax import lax
 
 from cnnlab.boxes import clip, decode, large_enough, nms, roi_align
 from cnnlab.models.decoder import Maps, around, split_name
-from cnnlab.models.fpn import SAMPLING, Dense, DetectionNet, Select, anchors_on, by_anchor
+from cnnlab.models.fpn import SAMPLING, Dense, DetectionNet, Select, by_anchor
 from cnnlab.models.ranges import Boxes, Channels
 from cnnlab.nn.init import classifier_normal, kaiming_fan_in
 from cnnlab.nn.layers import Layers
@@ -105,10 +105,29 @@ class BoxHead(nn.Module):
     dense = self.layers.dense
     for name in ("fc6", "fc7"):
       x = self.layers.act(dense(self.hidden, kernel_init=kaiming_fan_in(), name=name)(x))
-    logits = dense(self.num_classes, kernel_init=classifier_normal(), name="head")(x)
-    shift = dense(4 * self.num_classes, kernel_init=classifier_normal(0.001), name="box_head")
-    offsets = shift(x).reshape(*x.shape[:2], self.num_classes, 4)
+    logits, offsets = Predictor(self.layers, self.num_classes, name="head")(x)
+    offsets = offsets.reshape(*x.shape[:2], self.num_classes, 4)
     return logits.astype(jnp.float32), offsets.astype(jnp.float32)
+
+
+class Predictor(nn.Module):
+  """The last layers of the second stage, which are new where the classes are.
+
+  Attributes:
+    layers: dense.
+    num_classes: number of classes, with background.
+  """
+
+  layers: Layers
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns logits [..., classes] and offsets [..., classes * 4] of features [..., features]."""
+    dense = self.layers.dense
+    logits = dense(self.num_classes, kernel_init=classifier_normal(), name="classes")(x)
+    shift = dense(4 * self.num_classes, kernel_init=classifier_normal(0.001), name="boxes")
+    return logits, shift(x)
 
 
 class FasterRCNN(DetectionNet):
@@ -141,7 +160,7 @@ class FasterRCNN(DetectionNet):
     pyramid = self.pyramid(x, layers, "subsampled", train=train)
     maps, strides = pyramid.maps, pyramid.strides
     size = x.shape[1], x.shape[2]
-    anchors, count = anchors_on(size, pyramid, FACTORS)
+    anchors, count = self.anchors(x, pyramid, FACTORS)
     logits, offsets = RegionProposals(layers, self.features, count, name="rpn")(maps)
     rpn = Dense(logits, offsets, anchors)
     most = self.train_proposals if train else self.proposals

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cnnlab.annotations import Between
+from cnnlab.annotations import Between, Positive
 from cnnlab.boxes import Anchors
 from cnnlab.errors import ConfigError
 from cnnlab.models.decoder import Maps, encoder_layers, measured_maps
@@ -136,6 +136,7 @@ class DetectionNet(nn.Module):
     one_map: stride of the encoder's only map that the heads see, in place of a pyramid
       (table 1, a and b); it has the anchors of all of the pyramid's maps. 0: the
       pyramid.
+    anchor_scale: by which the anchors are larger than published, for objects of other sizes.
   """
 
   encoder: nn.Module
@@ -144,6 +145,7 @@ class DetectionNet(nn.Module):
   levels: Depth = 4
   top_down: bool = True
   one_map: Annotated[int, Between(0, 1024)] = 0
+  anchor_scale: Positive = 1.0
 
   def pyramid(self, x: jax.Array, layers: Layers, extra: Extra, *, train: bool) -> Pyramid:
     """Returns the maps of images [batch, height, width, channels].
@@ -175,28 +177,31 @@ class DetectionNet(nn.Module):
       f"config key 'model.one_map' is {self.one_map}; the encoder has maps of the strides {strides}"
     )
 
+  def anchors(
+    self, x: jax.Array, pyramid: Pyramid, factors: Sequence[float]
+  ) -> tuple[tuple[np.ndarray, ...], int]:
+    """Returns the anchors of each map, and their number at a position.
+
+    Args:
+      x: images [batch, height, width, channels].
+      pyramid: their maps.
+      factors: sizes of the anchors over a stride; sizes are rounded down to whole pixels.
+    """
+    sizes = tuple(
+      tuple(
+        float(max(1, int(factor * stride * self.anchor_scale)))
+        for stride in level
+        for factor in factors
+      )
+      for level in pyramid.levels
+    )
+    anchors = Anchors(sizes)
+    map_sizes = [(one.shape[1], one.shape[2]) for one in pyramid.maps]
+    return anchors((x.shape[1], x.shape[2]), map_sizes), anchors.per_position[0]
+
   def layers(self, *, train: bool) -> Layers:
     """Returns layers with norm, activation and dtype of the encoder."""
     return encoder_layers(self.encoder, train=train)
-
-
-def anchors_on(
-  image_size: tuple[int, int], pyramid: Pyramid, factors: Sequence[float]
-) -> tuple[tuple[np.ndarray, ...], int]:
-  """Returns the anchors of each map, and their number at a position.
-
-  Args:
-    image_size: (height, width).
-    pyramid: its maps.
-    factors: sizes of the anchors over a stride; sizes are rounded down to whole pixels.
-  """
-  sizes = tuple(
-    tuple(float(int(factor * stride)) for stride in level for factor in factors)
-    for level in pyramid.levels
-  )
-  anchors = Anchors(sizes)
-  found = anchors(image_size, [(one.shape[1], one.shape[2]) for one in pyramid.maps])
-  return found, anchors.per_position[0]
 
 
 def by_anchor(x: jax.Array, values: int) -> jax.Array:

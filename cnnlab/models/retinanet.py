@@ -21,7 +21,7 @@ import jax
 from flax import linen as nn
 
 from cnnlab.models.decoder import Maps, around, split_name
-from cnnlab.models.fpn import Dense, DetectionNet, Select, anchors_on, by_anchor
+from cnnlab.models.fpn import Dense, DetectionNet, Select, by_anchor
 from cnnlab.models.ranges import Depth
 from cnnlab.nn.init import Initializer, classifier_normal
 from cnnlab.nn.layers import Layers
@@ -95,7 +95,7 @@ class RetinaNet(DetectionNet):
     """Returns logits and offsets of each map's anchors, and the maps of encoder and pyramid."""
     layers = self.layers(train=train)
     pyramid = self.pyramid(x, layers, "convolutions", train=train)
-    anchors, count = anchors_on((x.shape[1], x.shape[2]), pyramid, FACTORS)
+    anchors, count = self.anchors(x, pyramid, FACTORS)
     prior = nn.initializers.constant(-math.log((1 - PRIOR) / PRIOR))
     classes = Tower(
       layers, self.features, self.depth, count * self.num_classes, prior, name="class_tower"

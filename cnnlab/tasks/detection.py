@@ -146,8 +146,7 @@ class Detection(Task):
     """Returns the detector with as many classes as there are, and background.
 
     Raises:
-      ConfigError: another kind of network, another number as `model.num_classes`, or a setting that
-        the detector does not read.
+      ConfigError: another kind of network, or another number as `model.num_classes`.
     """
     require_output(options["name"], "detection")
     classes = len(self.class_names) + 1
@@ -164,7 +163,7 @@ class Detection(Task):
     if not isinstance(out, (Dense, TwoStage)):
       raise ConfigError(
         "config key 'model.name': the network returns no detector's output (Dense or TwoStage); task "
-        "'detection' needs one that does, such as retinanet_resnet20"
+        "'detection' needs one that does, such as retinanet_resnet18"
       )
     stages, unread = ("two", ONE_STAGE) if isinstance(out, TwoStage) else ("one", TWO_STAGES)
     usual = DetectionSettings()
@@ -226,7 +225,7 @@ class Detection(Task):
     }
 
   def example_metrics(self, out: Evaluated, batch: Batch) -> dict[str, Array]:
-    """Returns the same."""
+    """Returns the same, so that an analysis has every box."""
     return self.collect(out, batch)
 
   def accumulator(self) -> Accumulator:

@@ -60,9 +60,8 @@ def _by_size(rows: Rows, limits: tuple[float, float], shown_score: float) -> pd.
   counts = pd.DataFrame(0, index=[*SIZES, "all"], columns=["objects", "found", *KINDS])
   for image in images_of(rows):
     objects, boxes = judged(image, shown_score)
-    for column, kind in (("objects", None), ("found", True)):
-      for box, found in objects:
-        counts.loc[_size(box, limits), column] += kind is None or found
+    for box, hit in objects:
+      counts.loc[_size(box, limits), ["objects", "found"]] += [1, int(hit)]
     for box, kind in boxes:
       counts.loc[_size(box, limits), kind] += 1
   counts.loc["all"] = counts.sum()

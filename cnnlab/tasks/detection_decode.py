@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from cnnlab.models.faster_rcnn import TwoStage
 from cnnlab.models.fpn import Dense
 
 SMALLEST = 1e-2  # side of a box of the second stage, in pixels
-TOGETHER = 8  # images whose candidates are compared at once; each takes a mask [n, n]
+TOGETHER = 8  # most images whose candidates are compared at once; each takes a mask [n, n]
 
 Size = tuple[int, int]
 
@@ -101,4 +102,6 @@ class Decoding:
 
 def _each(function: Callable, arrays: tuple) -> Detections:
   """Returns what a function makes of each image, a few images at a time."""
-  return lax.map(function, arrays, batch_size=TOGETHER)
+  # A divisor, since a remainder would be compiled by itself.
+  together = math.gcd(TOGETHER, jax.tree.leaves(arrays)[0].shape[0])
+  return lax.map(function, arrays, batch_size=together)

@@ -10,7 +10,7 @@ from cnnlab.weights.names import Family, ParameterPath, TensorSource, numbers
 from cnnlab.weights.names_modern import resnet
 
 _BOX = {"fc6": "box_head.fc6", "fc7": "box_head.fc7"}
-_BOX |= {"head": "box_predictor.cls_score", "box_head": "box_predictor.bbox_pred"}
+_BOX |= {"classes": "box_predictor.cls_score", "boxes": "box_predictor.bbox_pred"}
 _RPN = {"conv": "conv.0.0", "score": "cls_logits", "shift": "bbox_pred"}
 _TOWERS = {
   "class_tower": ("classification_head", "cls_logits"),
@@ -52,7 +52,7 @@ def _faster_rcnn(path: ParameterPath) -> str | TensorSource | None:
     return f"rpn.head.{_RPN[path[1]]}"
   if path[0] != "box":
     return _shared(path)
-  name = f"roi_heads.{_BOX[path[1]]}"
+  name = f"roi_heads.{_BOX[path[-1]]}"
   return TensorSource(name, _POOLED_CHANNELS) if path[1] == "fc6" else name
 
 

@@ -16,7 +16,7 @@ from flax import traverse_util
 from flax.typing import Collection
 
 from cnnlab.errors import ConfigError, unknown
-from cnnlab.models import create_model, list_models
+from cnnlab.models import create_encoder, create_model, list_models
 from cnnlab.models.registry import family_of
 from cnnlab.types import OptionValue
 from cnnlab.weights.families import FAMILIES
@@ -98,7 +98,7 @@ def from_tensors(
     image_shape: (height, width, channels). The file's position embedding is resized to it if both
       grids of patches are square.
     num_classes: number of outputs; default: the model's. If the file has another number, its
-      classifier is dropped and a new one is initialized.
+      classifier is dropped and a new one is initialized. 0 builds the encoder, up to the last map.
     new_head: True always drops the file's classifier; False never does.
     layout: of the kernels in the file, see `cnnlab.weights.layouts`; 'auto': the one that fits.
     seed: seed of a new classifier's weights.
@@ -113,9 +113,9 @@ def from_tensors(
       ambiguous, or the file is unreadable.
     ConfigError: unknown model or option.
   """
-  if num_classes is not None:
+  if num_classes:
     options["num_classes"] = num_classes
-  model = create_model(name, **options)
+  model = (create_encoder if num_classes == 0 else create_model)(name, **options)
   family = FAMILIES[family_of(name)].of(model) if _is_convertible(name) else BY_PATH
   tensors = _canonical(read_tensors(source), family)
   image = jnp.zeros((1, *image_shape))
@@ -208,9 +208,9 @@ def _replaced_head(
   """Returns the classifier's paths if it is to be reinitialized, else an empty set."""
   head = {path for path in shapes if HEAD in path}
   if new_head is None:
-    there = [tensors[p.name].shape for path in head if (p := places[path]).name in tensors]
-    # Outputs are a kernel's first or last axis.
-    fits = bool(there) and all(num_classes in (*shape[:1], *shape[-1:]) for shape in there)
+    there = {path: tensors[p.name].shape for path in head if (p := places[path]).name in tensors}
+    # Outputs are a kernel's first or last axis; those of a detector are several times the classes.
+    fits = bool(there) and all(shapes[p][-1] in (*s[:1], *s[-1:]) for p, s in there.items())
     new_head = num_classes is not None and not fits
   return head if new_head else set()
 

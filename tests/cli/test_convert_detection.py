@@ -28,7 +28,8 @@ def test_a_detector_predicts_the_classes_of_coco(tmp_path):
   assert (task.class_names[0], task.class_names[11], task.class_names[89]) == (
     "person", "id 12", "toothbrush",
   )  # fmt: skip
-  variables = model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), train=False)
+  init = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))
+  variables = init(np.zeros((1, 64, 64, 3), np.float32))
   run = runs.load(convert.write_run(tmp_path / "run", config, dict(variables), taken))
   Image.new("RGB", (80, 50)).save(tmp_path / "a.png")
   table = run.predict([str(tmp_path / "a.png")])

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from cnnlab.models import create_model
 from cnnlab.nn import count_parameters
 from cnnlab.weights import from_torchvision
 from tests import parity_weights
 from tests.boxes import naive
+from tests.weights.test_torchvision import state_dict
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "parity"
 BOXES = np.array([[3, 5, 90, 120], [40, 30, 44, 70], [-9, 100, 50, 140]], np.float32)
@@ -111,3 +113,19 @@ def test_names_of_older_files_are_read():
       assert any(new in key for key in tensors)
       tensors = {key.replace(new, old): array for key, array in tensors.items()}
     from_torchvision(name, tensors, image_size=64)
+
+
+@pytest.mark.parametrize("name", ["retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn"])
+def test_last_layers_are_new_where_the_classes_are(name):
+  small = {"width": 0.0625, "blocks": (1, 1, 1, 1), "features": 8, "hidden": 8, "proposals": 4}
+  if name.startswith("retinanet"):
+    small = {key: small[key] for key in ("width", "blocks", "features")}
+  tensors = state_dict(name, num_classes=91, **small)
+  _, own = from_torchvision(name, tensors, image_size=64, **small)
+  _, same = from_torchvision(name, tensors, num_classes=91, image_size=64, **small)
+  _, other = from_torchvision(name, tensors, num_classes=5, image_size=64, **small)
+  assert jax.tree.all(jax.tree.map(np.array_equal, own, same))
+  equal = jax.tree.map(np.array_equal, own["params"], other["params"])
+  changed = {path for path, one in traverse_util.flatten_dict(equal).items() if not one}
+  assert changed
+  assert all("head" in path for path in changed)
