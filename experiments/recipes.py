@@ -53,7 +53,7 @@ TINY: Overrides = {
 }
 # The regime of most claims.
 TRAINED = Condition("the nets are trained to the end", "trainset/error", "<=", 0.1)
-RATES = (0.02, 0.05, 0.1, 0.2)
+RATES = (0.05, 0.1, 0.2, 0.4)
 
 
 class Recipe(NamedTuple):
