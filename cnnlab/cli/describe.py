@@ -211,6 +211,11 @@ def _print(sheet: Sheet) -> None:
   memory = sheet.memory()
   sources = ", ".join(f"{source} {_bytes(size)}" for source, size in memory.items() if size)
   console.print(f"memory in training: {_bytes(sum(memory.values()))} = {sources}", soft_wrap=True)
+  console.print(
+    f"outputs of all layers: {_bytes(sheet.output_bytes)}, with as much again for their gradients if none "
+    "were freed",
+    soft_wrap=True,
+  )
 
 
 def _bytes(count: float) -> str:

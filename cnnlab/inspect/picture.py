@@ -97,7 +97,11 @@ def _memory(axes: Axes, sheet: Sheet, found: Sequence[Bar]) -> None:
   own = f"parameters, gradients, {sheet.optimizer}'s slots"
   axes.barh(rows, weights, left=activations, color=VERMILION, hatch="///", ec="white", label=own)
   axes.set_title(f"Memory in training: {_engineering(sum(sheet.memory().values()))}B")
-  axes.set_xlabel("bytes (hatched: weights and what belongs to them)")
+  gradients = _engineering(sheet.memory()["activation_gradients"])
+  axes.set_xlabel(
+    f"bytes (hatched: weights and what belongs to them)\nnot in the bars: {gradients}B for gradients of "
+    "activations"
+  )
   axes.xaxis.set_major_formatter(EngFormatter(unit="B", sep=" "))
 
 

@@ -9,6 +9,7 @@ The network is traced on shapes and never run. docs/arithmetic.md explains how t
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -74,6 +75,7 @@ class LayerRow:
     multiply_adds: of its convolutions and matrix products in a forward pass.
     receptive_field: pixels of the image that an output depends on, padding included.
     stride: pixels between the fields of neighboring outputs; None if the output is no map.
+    output_bytes: size of the output, and of the gradient with respect to it.
     kept_bytes: size of the arrays that the backward pass needs and that are made in the layer or
       by the activations, sums and concatenations that follow it.
   """
@@ -85,6 +87,7 @@ class LayerRow:
   multiply_adds: int
   receptive_field: tuple[int, int] | None
   stride: tuple[int, int] | None
+  output_bytes: int
   kept_bytes: int
 
 
@@ -124,15 +127,24 @@ class Sheet:
     fields = [r.receptive_field for r in self.rows if r.stride and r.receptive_field]
     return fields[-1] if fields else (1, 1)
 
+  @property
+  def output_bytes(self) -> int:
+    """Bytes of the outputs of all layers for a batch; their gradients, held at once, are as large."""
+    return sum(row.output_bytes for row in self.rows) * self.batch_size
+
   def memory(self) -> dict[str, int]:
     """Returns the bytes of a training step by source.
 
     'activations' is the minimum that must be kept for the backward pass: the inputs of
     convolutions, matrix products and norms, the outputs of activations whose gradient follows
-    from them, and one byte per maximum for pooling. A compiled step needs more, for temporary
-    arrays and for what the compiler chooses to keep: with XLA on a CPU, 1.2 to 2.3 times as much
-    in the small networks that were measured.
+    from them, and one byte per maximum for pooling. 'activation_gradients' is the largest gradient
+    of two layers in a row: a layer's backward pass makes the one of its input from that of its
+    output. A compiled step needs more, for temporary arrays and for what the compiler chooses to
+    keep: with XLA on a CPU, 1.2 to 2.3 times the activations in the small networks that were
+    measured.
     """
+    outputs = [row.output_bytes for row in self.rows if row.output_bytes]
+    pairs = [*map(sum, itertools.pairwise(outputs)), *outputs[:1]]
     weights = self.parameters * PARAMETER_BYTES
     return {
       "parameters": weights,
@@ -140,11 +152,12 @@ class Sheet:
       "optimizer": weights * optimizer_slots(self.optimizer),
       "statistics": self.statistics * PARAMETER_BYTES,
       "activations": sum(row.kept_bytes for row in self.rows) * self.batch_size,
+      "activation_gradients": max(pairs, default=0) * self.batch_size,
       "batch": math.prod(self.image_shape) * INPUT_BYTES * self.batch_size,
     }
 
   def row_memory(self, row: LayerRow) -> dict[str, int]:
-    """Returns a layer's bytes by source, as `memory` does for the whole network."""
+    """Returns a layer's bytes by source, as `memory` does for the whole network, where they add up."""
     weights = row.parameters * PARAMETER_BYTES
     return {
       "parameters": weights,
@@ -169,6 +182,7 @@ class Sheet:
       "multiply_adds": row.multiply_adds,
       "receptive_field": _sides(row.receptive_field),
       "stride": _sides(row.stride),
+      "output_bytes": row.output_bytes * self.batch_size,
     } | {f"{source}_bytes": size for source, size in self.row_memory(row).items()}
 
   def to_json(self) -> Json:
@@ -239,6 +253,7 @@ def _row(layer: Layer) -> LayerRow:
     multiply_adds=layer.multiply_adds,
     receptive_field=(fields[0].size, fields[1].size) if fields else None,
     stride=stride if all(stride) else None,
+    output_bytes=layer.output_bytes,
     kept_bytes=layer.kept_bytes,
   )
 

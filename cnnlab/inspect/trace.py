@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,7 @@ class Layer:
     parameters: number of elements of the parameters that it owns.
     multiply_adds: of its convolutions and matrix products.
     fields: the receptive fields of its outputs; None where they do not depend on the image.
+    output_bytes: size of the output, and of the gradient with respect to it.
     kept_bytes: size of the arrays made here that the backward pass needs.
   """
 
@@ -71,6 +73,7 @@ class Layer:
   parameters: int = 0
   multiply_adds: int = 0
   fields: Fields | None = None
+  output_bytes: int = 0
   kept_bytes: int = 0
 
 
@@ -97,11 +100,16 @@ def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
       f"image_shape must be (height, width, channels), all positive, got {image_shape}"
     )
   image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  # Of all modules, and of those that run in evaluation.
+  built: dict[ModulePath, str] = {}
   kinds: dict[ModulePath, str] = {}
 
-  def record(call: NextGetter, args: Args, kwargs: Kwargs, context: InterceptorContext) -> object:
-    kinds[context.module.path] = type(context.module).__name__
-    return call(*args, **kwargs)
+  def recorded(found: dict[ModulePath, str]) -> AbstractContextManager:
+    def record(call: NextGetter, args: Args, kwargs: Kwargs, context: InterceptorContext) -> object:
+      found[context.module.path] = type(context.module).__name__
+      return call(*args, **kwargs)
+
+    return nn.intercept_methods(record)
 
   def init(x: jax.Array) -> VariableDict:
     return model.init({"params": jax.random.key(0), "dropout": jax.random.key(0)}, x, train=False)
@@ -109,15 +117,16 @@ def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
   def forward(x: jax.Array, variables: VariableDict) -> PyTree:
     return model.apply(variables, x, train=False)[0]
 
-  variables = dict(jax.eval_shape(init, image))
-  with native.disabled(), nn.intercept_methods(record):
+  with recorded(built):
+    variables = dict(jax.eval_shape(init, image))
+  with native.disabled(), recorded(kinds):
     closed = jax.make_jaxpr(forward)(image, variables)
   params = variables.get("params", {})
   walk = _Walk(kinds, {names for names, _ in _owned(params)})
   walk.fields[closed.jaxpr.invars[0]] = image_fields()
   walk.kept.add(closed.jaxpr.invars[0])  # counted as the batch
   walk.follow(closed.jaxpr, ())
-  return Trace(_with_parameters(walk.layers, kinds, params), variables)
+  return Trace(_with_parameters(walk.layers, built, params), variables)
 
 
 def receptive_fields(
@@ -211,7 +220,9 @@ class _Walk:
       self._output(layer, equation.outvars[0])
 
   def _output(self, layer: Layer, out: core.Var) -> None:
-    layer.shape, layer.fields = tuple(array_of(out).shape[1:]), self.fields[out]
+    array = array_of(out)
+    layer.shape, layer.fields = tuple(array.shape[1:]), self.fields[out]
+    layer.output_bytes = array.size * array.dtype.itemsize
     if layer.kind == "max_pool":  # one byte per output for the position of the maximum
       layer.kept_bytes = math.prod(layer.shape)
 
@@ -321,7 +332,10 @@ def _keeps_output(equation: core.JaxprEqn) -> bool:
 def _with_parameters(
   layers: list[Layer], kinds: dict[ModulePath, str], params: Collection
 ) -> list[Layer]:
-  """Attributes each parameter to its module, and adds a row for modules that have none yet."""
+  """Attributes each parameter to its module, and adds a row for modules that have none yet.
+
+  Auxiliary classifiers, which run in training only, come last.
+  """
   rows: dict[ModulePath, Layer] = {}
   for layer in layers:
     rows.setdefault(layer.path, layer)

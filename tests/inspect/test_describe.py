@@ -22,6 +22,9 @@ def test_table_of_a_name(capsys):
   assert "40,551,040" in shown
   assert "stage3_block3/conv2" in shown
   assert "optimizer 2.16 MB" in shown
+  # Of convolutions and norms, 16,384 floats in stage 1, half and a quarter of them later.
+  outputs = (2 * 7 + 6 * 2 / 2 + 6 * 2 / 4) * 16384 * 4 * 8 + (64 + 10) * 4 * 8
+  assert f"outputs of all layers: {outputs / 1e6:.3g} MB" in shown
 
 
 def test_json_and_csv_agree(capsys):

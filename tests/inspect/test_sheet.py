@@ -60,6 +60,31 @@ def test_a_table_made_by_hand():
   ]
 
 
+def test_gradients_of_activations_are_those_of_two_neighbors():
+  """The net above: outputs of 256, 64, 5 and 3 floats."""
+  net = create_model("convnet", features=(4,), hidden=(5,), num_classes=3)
+  found = describe(net, (8, 8, 1), batch_size=7)
+  assert [row.output_bytes for row in found.rows] == [4 * 256, 4 * 64, 4 * 5, 4 * 3]
+  assert found.memory()["activation_gradients"] == 7 * 4 * (256 + 64)
+  assert found.output_bytes == 7 * 4 * (256 + 64 + 5 + 3)
+  assert found.table()["output_bytes"].sum() == found.output_bytes
+  half = describe(create_model("resnet20", dtype="bfloat16"), (32, 32, 3))
+  assert {row.name: row for row in half.rows}["conv1"].output_bytes == 2 * 32 * 32 * 16
+
+
+def test_auxiliary_classifiers_have_rows_of_their_own():
+  found = describe(create_model("googlenet"), (224, 224, 3))
+  rows = {row.name: row for row in found.rows}
+  # arXiv:1409.4842, section 5: a 1x1 convolution of 128 filters on 512 channels, and 1,024 units.
+  assert rows["aux1/conv1_conv"].parameters == 512 * 128
+  assert rows["aux1/conv1_conv"].kind == "Conv"
+  assert rows["aux2/fc1"].parameters == 4 * 4 * 128 * 1024 + 1024
+  assert not rows["aux1/head"].output  # not run in evaluation
+  assert "(the net itself)" not in rows
+  assert found.parameters == sum(row.parameters for row in found.rows) == 13_004_888
+  assert describe(create_model("googlenet", auxiliary=False), (224, 224, 3)).parameters == 6_624_904
+
+
 def test_memory_by_source():
   small = describe(create_model("resnet20"), (32, 32, 3), optimizer="adam")
   large = describe(create_model("resnet20"), (32, 32, 3), batch_size=64, optimizer="adam")
@@ -67,8 +92,9 @@ def test_memory_by_source():
   assert one["parameters"] == one["gradients"] == 269_722 * 4
   assert one["optimizer"] == 2 * one["parameters"]
   assert one["batch"] == 32 * 32 * 3 * 4
+  grows = ("activations", "activation_gradients", "batch")
   for source in one:
-    assert many[source] == one[source] * (64 if source in ("activations", "batch") else 1)
+    assert many[source] == one[source] * (64 if source in grows else 1)
   assert sum(many.values()) == large.to_json()["total"]["memory_bytes"]["total"]
 
 
@@ -110,7 +136,9 @@ def test_activations_are_what_a_compiled_step_needs_at_least():
 
   compiled = jax.jit(jax.grad(loss)).lower(variables["params"], x).compile()
   needed = compiled.memory_analysis().temp_size_in_bytes
-  assert found.memory()["activations"] <= needed <= 2.5 * found.memory()["activations"]
+  memory = found.memory()
+  assert memory["activations"] <= needed <= 2.5 * memory["activations"]
+  assert needed <= 1.5 * (memory["activations"] + memory["activation_gradients"])
 
 
 def test_vgg_holds_memory_early_and_parameters_late():
