@@ -4,13 +4,16 @@
   cnnlab convert --model=resnet18 --weights=resnet18.safetensors --out=runs/r18 --num_classes=10
   cnnlab convert --model=resnet20 --weights=resnet20.npz --mean=0.485,0.456,0.406 \
     --std=0.229,0.224,0.225 --config.model.shortcut_padding=both --out=runs/resnet20
+  cnnlab convert --model=vgg19 --num_classes=0 --weights part1.npz part2.npz --names=names.txt \
+    --channels=bgr --scale=255 --mean=103.939,116.779,123.68 --out=runs/vgg19
 
 A .pth file is read without PyTorch; none of its code is run. Tensors have torchvision's names, or
 those that a file of --names translates. Everything must fit; otherwise all that is missing, left over
 or of another shape is listed.
 
 Images are normalized by --mean, --std and --scale, which become part of the run; without them, as in
-torchvision, for its models. Use the result with `cnnlab predict --workdir=runs/resnet50 cat.jpg`, or
+torchvision, for its models. With --num_classes=0 the run is an encoder, the convolutions alone:
+`cnnlab codes`, `cnnlab look` and config.init_from take it. Use the result with `cnnlab predict --workdir=runs/resnet50 cat.jpg`, or
 with `cnnlab train ... --config.init_from=runs/r18`. A model with 1000 classes gets the class names of
 ImageNet, one for segmentation with 21 classes those of PASCAL VOC, a detector with 91 those of COCO;
 other classes are numbered unless
@@ -68,7 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the verb's arguments."""
   add = parser.add_argument
   add("--model", required=True, metavar="NAME", help="name of the model")
-  add("--weights", required=True, metavar="FILE", help="a .pth, .pt, .safetensors or .npz file")
+  add(
+    "--weights",
+    required=True,
+    nargs="+",
+    metavar="FILE",
+    help="a .pth, .pt, .safetensors or .npz file, or several that hold a part each",
+  )
   add("--out", required=True, metavar="DIR", help="the run directory to create")
   add("--names", metavar="FILE", help="lines `THEIRS = OURS`, see docs/weights.md")
   add(
@@ -95,7 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--num_classes",
     type=int,
     metavar="N",
-    help="number of classes; if it is not that of the file, the classifier is initialized anew",
+    help="number of classes; if it is not that of the file, the classifier is initialized anew; 0: "
+    "none, an encoder",
   )
   add("--class_names", metavar="FILE", help="a text file with a name in each line, in order")
   add(
@@ -117,8 +127,9 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.config import apply_overrides, parse_overrides
   from cnnlab.defaults import default_config
   from cnnlab.errors import ConfigError, printable
+  from cnnlab.models.registry import output_of
   from cnnlab.runs.files import new_folder
-  from cnnlab.weights import from_tensors, read_mapping, read_tensors, renamed
+  from cnnlab.weights import from_tensors, read_mapping, read_parts, renamed
 
   out = new_folder("--out", arguments.out)
   overrides = parse_overrides(arguments.overrides, default_config())
@@ -131,12 +142,14 @@ def run(arguments: argparse.Namespace) -> int:
   config = apply_overrides(default_config(), overrides)
   config.model.name = arguments.model
   taken = _input(arguments)
-  tensors = read_tensors(arguments.weights)
+  tensors = read_parts(arguments.weights)
   if arguments.names is not None:
     tensors = renamed(tensors, read_mapping(arguments.names))
   options = {"dtype": config.dtype, **config.model}
   del options["name"]
-  if (classes := _in_range("--num_classes", arguments.num_classes, 1, MOST_CLASSES)) is not None:
+  if (classes := _in_range("--num_classes", arguments.num_classes, 0, MOST_CLASSES)) is not None:
+    if not classes and output_of(arguments.model) != "classification":
+      raise ConfigError("--num_classes is 0, which is for classifiers; allowed: 1 and more")
     options["num_classes"] = classes
   model, variables = from_tensors(
     arguments.model, tensors, taken.shape, layout=arguments.layout, **options
@@ -311,7 +324,7 @@ def _config(
     "multiply_adds": cost,
     "total_steps": 0,
     "imports": imports.origins(config.imports),
-    "weights": Path(arguments.weights).name,
+    "weights": ", ".join(Path(file).name for file in arguments.weights),
   }
   return to_plain(config) | {"derived": derived}
 

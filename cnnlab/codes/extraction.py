@@ -105,18 +105,20 @@ class Extractor(NamedTuple):
     forward = self.trained.stage(layer, lambda stage: codes(stage, grid))
     image = jax.ShapeDtypeStruct((1, *self.trained.stored_shape), np.uint8)
     (size,) = jax.eval_shape(forward, self.trained.variables, image).shape[1:]
-    splits = (self.loaded.train, self.loaded.eval)
-    total = sum(split.num_readable for split in splits)
-    _require_memory(layer, total * size * 4)
+    counts = [split.num_readable for split in (self.loaded.train, self.loaded.eval)]
+    _require_memory(layer, sum(counts) * size * 4)
     program = _digest_of_program(forward, self.trained, image)
-    parts, done = [], 0
-    for split in splits:
+
+    def part(split: data.Split, before: int) -> Part:
+      def report(done: int) -> None:
+        if progress is not None:
+          progress(before + done, sum(counts))
+
       key = ["codes", program, _digest_of_images(split, self.trained.batch_size)]
-      count = functools.partial(_count, progress, done, total)
-      make = functools.partial(_made, self.trained, forward, split, count)
-      parts.append(Part(**cached(key, make)[0]))
-      done += split.num_readable
-    return Codes(layer, self.trained.stages()[layer], *parts, self.loaded.class_names)
+      return Part(**cached(key, functools.partial(_made, self.trained, forward, split, report))[0])
+
+    train, evaluated = part(self.loaded.train, 0), part(self.loaded.eval, counts[0])
+    return Codes(layer, self.trained.stages()[layer], train, evaluated, self.loaded.class_names)
 
 
 @contextlib.contextmanager
@@ -212,11 +214,6 @@ def _made(
     done += len(stored)
     report(done)
   return {"codes": np.concatenate(found), "labels": np.concatenate(labels)}, None
-
-
-def _count(progress: Progress | None, before: int, total: int, done: int) -> None:
-  if progress is not None:
-    progress(before + done, total)
 
 
 def _batches(split: data.Split, size: int) -> Iterator[dict[str, np.ndarray]]:

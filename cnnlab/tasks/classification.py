@@ -17,7 +17,7 @@ from jax import Array
 from cnnlab.annotations import NonNegative, ProperFraction
 from cnnlab.errors import ConfigError
 from cnnlab.metrics import CLASSIFICATION
-from cnnlab.models import create_model
+from cnnlab.models import create_encoder, create_model
 from cnnlab.models.registry import require_output
 from cnnlab.tasks import classes
 from cnnlab.tasks.analysis import Analysis
@@ -57,7 +57,8 @@ class Classification(Task):
   """Softmax classification of whole images.
 
   Attributes:
-    class_names: one per class, in the order of the labels.
+    class_names: one per class, in the order of the labels; empty for an encoder without classifier,
+      which makes no predictions.
     label_smoothing, auxiliary_weight: see `ClassificationSettings`.
   """
 
@@ -76,7 +77,7 @@ class Classification(Task):
   ) -> Classification:
     """Returns the task."""
     names = tuple(features["label"].names)
-    if len(names) < 2:  # whatever the network says would be right
+    if len(names) == 1:  # whatever the network says would be right
       raise ConfigError(
         f"config key 'data.name': the data have one class only ({', '.join(names)}); a classifier "
         "needs two or more"
@@ -87,6 +88,9 @@ class Classification(Task):
     """Returns the model with as many outputs as there are classes, or as `num_classes` asks for."""
     require_output(options["name"], "classification")
     classes = len(self.class_names)
+    if not classes:
+      options = dict(options)
+      return create_encoder(options.pop("name"), dtype=dtype, **options)
     options = {"num_classes": classes} | dict(options)
     model = create_model(options.pop("name"), dtype=dtype, **options)
     if model.num_classes < classes:
@@ -178,7 +182,12 @@ class Classification(Task):
     return classes.analyze(examples, self.class_names)
 
   def predict(self, out: Array) -> dict[str, Array]:
-    """Returns class probabilities, [batch, classes]."""
+    """Returns class probabilities, [batch, classes]; ConfigError for an encoder."""
+    if not self.class_names:
+      raise ConfigError(
+        "this network is an encoder without classifier; allowed: `cnnlab codes`, `embed`, or a "
+        "training that starts from it by config.init_from"
+      )
     return {"probabilities": jax.nn.softmax(out.astype(jnp.float32), axis=-1)}
 
   def to_json(self, prediction: Prediction) -> Json:

@@ -132,7 +132,8 @@ def _refuse_differences(directory: str, mapped: Mapped, source: Leaves, wanted: 
   pairs = {p: there + p[len(here) :] for p in wanted if p[: len(here)] == here}
   used = set(pairs.values())
   pairs |= {here + q[len(there) :]: q for q in source if q[: len(there)] == there and q not in used}
-  may_differ = {HEAD, FIELD} | (HIDDEN if here else set())
+  # An encoder has none of them to give.
+  may_differ = {HEAD, FIELD} | (HIDDEN if here or not any(HIDDEN & {*q} for q in source) else set())
   differing = [p for p in pairs if p not in mapped.taken and not may_differ & {*p}]
   if differing or not mapped.taken:
     named = sorted(

@@ -148,6 +148,11 @@ def for_other_data(trained: data.Preprocess) -> dict[str, Any]:
 
 def _require_same_classes(loaded: data.Data, saved: Mapping[str, Any], name: str | None) -> None:
   """Raises DataError where a data set's classes are not those of a run's resolved config."""
+  if saved["derived"].get("num_classes") == 0:
+    raise DataError(
+      "the run is an encoder without classifier, which cannot be evaluated; `cnnlab codes` trains a "
+      "classifier on it"
+    )
   trained = tuple(saved["derived"].get("class_names") or loaded.class_names)
   numbered = trained == tuple(numbered_classes(len(loaded.class_names)))  # names are not known
   if loaded.class_names != trained and not numbered:

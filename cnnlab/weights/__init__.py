@@ -7,7 +7,7 @@ from cnnlab.weights.imagenet import (
   numbered_classes,
 )
 from cnnlab.weights.mapping import read_mapping, renamed
-from cnnlab.weights.reading import WeightsError, read_tensors
+from cnnlab.weights.reading import WeightsError, read_parts, read_tensors
 from cnnlab.weights.torchvision import (
   TORCHVISION,
   convertible_models,
@@ -26,6 +26,7 @@ __all__ = [
   "input_normalization",
   "numbered_classes",
   "read_mapping",
+  "read_parts",
   "read_tensors",
   "renamed",
 ]

@@ -7,7 +7,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
 PREFIXES = ("module.", "_orig_mod.")
 
 BAD_HEADER = (SyntaxError, tokenize.TokenError)  # NumPy's headers are Python literals
+# Parts of a tensor of 8 bits, as TensorFlow.js stores them: its values are q * scale + min.
+QUANTIZED = (".q", ".scale", ".min")
 MOST_UNPACKED = 100  # bytes of arrays for each byte of an .npz file; trained weights hardly shrink
 
 
@@ -28,11 +30,27 @@ class WeightsError(CnnlabError):
   """Weights that cannot be read, or that do not fit the model."""
 
 
+def read_parts(files: Sequence[str]) -> dict[str, np.ndarray]:
+  """Returns the tensors of several files, see `read_tensors`.
+
+  Raises:
+    WeightsError: a file cannot be read, or a name is in two of them.
+  """
+  tensors: dict[str, np.ndarray] = {}
+  for file in files:
+    found = read_tensors(file)
+    if twice := sorted(found.keys() & tensors.keys()):
+      raise WeightsError(f"weights file {file!r} has {twice[0]!r}, which an earlier file has too")
+    tensors |= found
+  return tensors
+
+
 def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarray]:
   """Returns {name: array} of a `.pth`, `.safetensors` or `.npz` file or of a mapping.
 
   A `.pth` file is read without PyTorch; no code in any of them is run. Prefixes that PyTorch's
-  wrappers put before every name of a file are removed.
+  wrappers put before every name of a file are removed. `NAME.q`, `NAME.scale` and `NAME.min` of a
+  file are the tensor NAME in 8 bits.
 
   Raises:
     WeightsError: the file is missing, unreadable or of an unknown type.
@@ -49,7 +67,7 @@ def read_tensors(source: str | os.PathLike[str] | Tensors) -> dict[str, np.ndarr
     os.path.splitext(path)[1], read_pth
   )
   try:
-    return _unwrapped(read(path))
+    return _dequantized(_unwrapped(read(path)))
   except (PthError, OSError, ValueError, KeyError, TypeError, EOFError, MemoryError) as error:
     raise WeightsError(f"weights file {path!r} cannot be read: {error}") from error
   # Of a damaged .npz file; RuntimeError if it seems to be encrypted.
@@ -86,6 +104,15 @@ def _unwrapped(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   for prefix in PREFIXES * 2:
     if tensors and all(name.startswith(prefix) for name in tensors):
       tensors = {name.removeprefix(prefix): array for name, array in tensors.items()}
+  return tensors
+
+
+def _dequantized(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  for name in [one.removesuffix(".q") for one in tensors if one.endswith(".q")]:
+    parts = [f"{name}{part}" for part in QUANTIZED]
+    if all(part in tensors for part in parts):
+      q, scale, least = (tensors.pop(part) for part in parts)
+      tensors[name] = (q * scale + least).astype(np.float32)
   return tensors
 
 

@@ -18,7 +18,9 @@ from cnnlab.defaults import default_config
 from cnnlab.errors import DataError
 from cnnlab.models import create_model
 from cnnlab.tasks import Segmentation, saved_task
+from cnnlab.train.init_from import start_from
 from cnnlab.train.restore import _require_same_classes
+from cnnlab.train.state import State
 from cnnlab.weights import from_torchvision
 from cnnlab.weights.to_torchvision import to_torchvision
 from tests import parity_weights
@@ -126,6 +128,71 @@ def cifar(tmp_path_factory):
   path = tmp_path_factory.mktemp("cifar") / "small.npz"
   np.savez(path, **named)
   return net, variables, str(path)
+
+
+@pytest.fixture(scope="module")
+def encoder(cifar, tmp_path_factory):
+  """The small net without its classifier, of two files that hold a part each."""
+  folder = tmp_path_factory.mktemp("encoder")
+  with np.load(cifar[2]) as tensors:
+    parts = [{}, {}]
+    for name in (one for one in tensors.files if not one.startswith("linear")):
+      parts[name.startswith("layer3")][name] = tensors[name]
+  files = [folder / "a.npz", folder / "b.npz"]
+  for file, part in zip(files, parts, strict=True):
+    np.savez(file, **part)
+  command = ["convert", "--model=resnet20", "--num_classes=0", "--scale=1", *SMALL]
+  command += ["--config.model.shortcut_padding=both", f"--out={folder}/run", "--weights"]
+  assert main([*command, *map(str, files)]) == 0
+  return folder / "run"
+
+
+def test_an_encoder_gives_the_maps_of_the_whole_net(encoder, cifar, tmp_path, capsys):
+  net, variables, _ = cifar
+  run = runs.load(encoder)
+  assert "head" not in run.variables["params"]
+  assert run.config.derived.weights == "a.npz, b.npz"
+  image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+  stage = net.apply(variables, image / np.float32(255), train=False)[1]["stage3"]
+  np.testing.assert_allclose(run.embed(image, "stage3", pooled=False), stage, atol=1e-4)
+  digits = ["--config.data.name=digits", "--config.data.train_examples=50"]
+  assert main(["codes", f"--workdir={encoder}", "--values=1", *digits]) == 0
+  assert json.loads(capsys.readouterr().out.splitlines()[-1])["results"][0]["layer"] == "stage3"
+  Image.fromarray(image[0]).save(tmp_path / "x.png")
+  look = ["look", f"--workdir={encoder}", f"--out={tmp_path}/look", "--what=filters,activations"]
+  assert main([*look, f"{tmp_path}/x.png"]) == 0
+
+
+def test_an_encoder_starts_classifiers_and_segmentation_networks(encoder):
+  given = runs.load(encoder).variables
+  options = {"blocks": 1, "filters": (4, 8, 16), "shortcut_padding": "both", "num_classes": 3}
+  for name, part in (
+    ("resnet20", ()),
+    ("fcn32s_resnet20", ("encoder",)),
+    ("probe_resnet20", ("encoder",)),
+  ):
+    net = create_model(name, **options)
+    fresh = dict(net.init(jax.random.key(7), np.zeros((1, 32, 32, 3)), train=False))
+    params = fresh.pop("params")
+    state = State(np.int32(0), params, fresh, {}, {}, {}, {})
+    started = start_from(str(encoder), state)
+    found = {"params": started.params, **started.model_state}
+    for tree in found.values():
+      tree.update(tree.pop(part[0]) if part else {})
+    for collection, tree in given.items():
+      own = {module: found[collection][module] for module in tree}
+      jax.tree.map(np.testing.assert_array_equal, own, tree)
+
+
+def test_an_encoder_is_told_from_a_classifier(encoder, tmp_path, capsys):
+  Image.new("RGB", (32, 32)).save(tmp_path / "x.png")
+  assert main(["predict", f"--workdir={encoder}", f"{tmp_path}/x.png"]) == 2
+  assert "encoder without classifier" in capsys.readouterr().err
+  assert main(["eval", f"--workdir={encoder}", "--config.data.name=digits"]) == 2
+  assert "encoder without classifier, which cannot be evaluated" in capsys.readouterr().err
+  command = ["convert", "--model=fcn_resnet50", "--num_classes=0", "--weights=x.npz"]
+  (tmp_path / "x.npz").write_bytes(b"")
+  assert main([*command, f"--out={tmp_path}/run"]) == 2
 
 
 def test_statistics_travel_with_the_weights(cifar, tmp_path):

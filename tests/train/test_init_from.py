@@ -143,6 +143,11 @@ def test_an_encoder_leaves_the_fully_connected_layers_of_a_vgg_behind():
   assert mapped.here == ("encoder",)
   assert len(mapped.taken) == 10
   _refuse_differences("run", mapped, source, wanted)
+  # An encoder's weights start the convolutions of the whole net, whose other layers are new.
+  encoder = {path: leaf for path, leaf in source.items() if path[0].startswith("conv")}
+  mapped = _map(encoder, source)
+  assert (mapped.here, len(mapped.taken)) == ((), 10)
+  _refuse_differences("run", mapped, encoder, source)
   del source["conv5_1", "kernel"]
   with pytest.raises(RunError, match="encoder/conv5_1/kernel"):
     _refuse_differences("run", _map(source, wanted), source, wanted)

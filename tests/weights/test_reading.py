@@ -8,7 +8,14 @@ from safetensors.numpy import save_file
 
 from cnnlab.models import create_model
 from cnnlab.models.registry import family_of
-from cnnlab.weights import WeightsError, from_tensors, read_mapping, read_tensors, renamed
+from cnnlab.weights import (
+  WeightsError,
+  from_tensors,
+  read_mapping,
+  read_parts,
+  read_tensors,
+  renamed,
+)
 from cnnlab.weights.families import FAMILIES
 from cnnlab.weights.layouts import flattened_inputs
 from cnnlab.weights.names import source_of
@@ -200,3 +207,17 @@ def test_a_damaged_npz_file_gives_no_other_error(tmp_path, save):
       except WeightsError as error:
         refused += "w.npz" in str(error)
   assert refused > len(whole)
+
+
+def test_a_file_may_hold_a_part_and_numbers_of_eight_bits(tmp_path):
+  whole = np.linspace(-1, 2, 256, dtype=np.float32)
+  np.savez(tmp_path / "a.npz", one=whole)
+  quantized = {"q": np.arange(256, dtype=np.uint8), "scale": 3 / 255, "min": -1.0}
+  np.savez(tmp_path / "b.npz", **{f"two.{part}": value for part, value in quantized.items()})
+  files = [str(tmp_path / name) for name in ("a.npz", "b.npz")]
+  found = read_parts(files)
+  assert sorted(found) == ["one", "two"]
+  np.testing.assert_allclose(found["two"], whole, atol=1e-6)
+  assert found["two"].dtype == np.float32
+  with pytest.raises(WeightsError, match=r"a.npz' has 'one', which an earlier file has too"):
+    read_parts([*files, files[0]])
