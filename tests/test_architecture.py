@@ -33,6 +33,7 @@ ROOMS = (
   "cnnlab.models",
   "cnnlab.testing",
   "cnnlab.weights",
+  "cnnlab.proposals",
   "cnnlab.tasks",
   "cnnlab.data",
   "cnnlab.runs",

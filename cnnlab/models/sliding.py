@@ -87,7 +87,7 @@ class Sliding:
     are one step of the map apart, and scores are interpolated bilinearly between their centers. The
     images, of any size, are padded by zeros so that crops reach over their borders.
     """
-    sides, steps = self.image_shape[:2], self._steps(variables)
+    sides, steps = self.image_shape[:2], self.steps(variables)
     before = [(side - 1) // 2 for side in sides]
     axes = zip(images.shape[1:3], sides, steps, before, strict=True)
     # The last crop is centered on the last pixel, or beyond it.
@@ -102,7 +102,7 @@ class Sliding:
     )
     return jnp.einsum("hi,wj,bijc->bhwc", rows, columns, logits)
 
-  def _steps(self, variables: VariableDict) -> tuple[int, int]:
+  def steps(self, variables: VariableDict) -> tuple[int, int]:
     """Returns the pixels between neighboring crops, down and across."""
     height, width, channels = self.image_shape
     larger = jax.ShapeDtypeStruct((1, height + _GROWTH, width + _GROWTH, channels), jnp.float32)
