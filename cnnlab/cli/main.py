@@ -27,7 +27,7 @@ VERBS = {
   "eval": "evaluate a run's newest checkpoint on every example of a split",
   "predict": "predict images with a run or checkpoint",
   "codes": "classify a data set by a layer of a trained network and scikit-learn's classifiers",
-  "look": "draw filters, activations, what a decision rests on, and accuracy under attack",
+  "look": "draw what a network computes and responds to, and what its decisions rest on",
   "models": "list the models, or the options of one model",
   "describe": "show output, cost, receptive field and memory of each layer of a model",
   "export": "write a trained network to a file that is used without cnnlab",

@@ -22,6 +22,7 @@ from cnnlab.errors import ConfigError
 from cnnlab.inspect.network import (
   AnyNetwork,
   Classifier,
+  apply,
   class_indices,
   input_gradient,
   logits,
@@ -29,6 +30,7 @@ from cnnlab.inspect.network import (
   require_map,
   with_activation,
 )
+from cnnlab.types import PyTree
 
 GUIDED = "guided_relu"  # as activation of a network: only its gradient differs
 
@@ -232,8 +234,8 @@ def class_maps(network: AnyNetwork, inputs: ArrayLike) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=0)
 def _class_maps(model: nn.Module, variables: VariableDict, inputs: Array) -> Array:
-  out, feats = model.apply(variables, inputs, train=False)
-  found = feats.get("class_maps", out)
+  out, feats = apply(model, variables, inputs)
+  found: PyTree = feats.get("class_maps", out)
   if getattr(found, "ndim", 0) != 4:
     raise ConfigError(
       f"{type(model).__name__} has no maps of classes; allowed: networks with a stage 'class_maps', such "

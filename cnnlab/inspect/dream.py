@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from cnnlab.errors import ConfigError
-from cnnlab.inspect.network import PixelNetwork, layers
+from cnnlab.inspect.network import PixelNetwork, apply, stride_of
 
 LEVELS = 255.0
 GRAY = 127.5
@@ -110,14 +110,13 @@ def deep_dream(
 
 def _sizes(network: PixelNetwork, shape: tuple[int, ...], settings: Dream) -> list[tuple[int, int]]:
   """Returns heights and widths, the smallest first; multiples of the stride but for the last."""
-  *_, last = layers(network, shape).values()
-  strides = [max(1, round(side / positions)) for side, positions in zip(shape, last, strict=True)]
+  strides = stride_of(network, shape)
   sizes = [(shape[0], shape[1])]
   for k in range(1, settings.octaves):
     scale = settings.octave_scale**k
     height, width = (
       max(stride, round(side / scale / stride) * stride)
-      for side, stride in zip(shape[:2], strides[:2], strict=True)
+      for side, stride in zip(shape[:2], strides, strict=True)
     )
     sizes.insert(0, (height, width))
   return sizes
@@ -158,9 +157,8 @@ def _resized(image: Array, size: tuple[int, ...]) -> Array:
 
 
 def total_variation(image: Array) -> Array:
-  """Returns the mean squared difference of neighboring pixels, along both axes of [..., h, w, c]."""
-  down, across = jnp.diff(image, axis=-3), jnp.diff(image, axis=-2)
-  return jnp.square(down).mean() + jnp.square(across).mean()
+  """Returns the summed squared differences of neighboring pixels along both axes of [..., h, w, c]."""
+  return jnp.square(jnp.diff(image, axis=-3)).sum() + jnp.square(jnp.diff(image, axis=-2)).sum()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,8 +168,8 @@ class ClassModel:
   Attributes:
     steps: of Adam.
     step_size: in levels of 0 to 255.
-    penalty: of the squared distance to gray, the mean over pixels in units of half the range.
-    variation: weight of `total_variation`, of pixels in the same units.
+    penalty: weight of the squared distance to gray in units of half the range, averaged over values.
+    variation: weight of `total_variation` in the same units, divided by the number of values.
     jitter: see `Dream`.
     seed: of the shifts.
   """
@@ -207,15 +205,17 @@ def class_model(
   gray = jnp.full((count, *image_shape), GRAY)
 
   def objective(images: Array) -> Array:
-    out = network.model.apply(network.variables, network.to_inputs(images), train=False)[0]
+    out = apply(network.model, network.variables, network.to_inputs(images))[0]
     if getattr(out, "ndim", 0) != 2:
       raise ConfigError(f"{type(network.model).__name__} is no classifier, which class models need")
     if not count or min(classes) < 0 or max(classes) >= out.shape[1]:
       raise ConfigError(f"classes are {list(classes)}; allowed: from 0 to {out.shape[1] - 1}")
     logits = jnp.take_along_axis(out.astype(jnp.float32), chosen[:, None], axis=1).sum()
     scaled = (images - GRAY) / GRAY
-    rough = settings.penalty * jnp.square(scaled).mean()
-    return logits - count * (rough + settings.variation * total_variation(scaled))
+    rough = settings.penalty * jnp.square(scaled).sum() + settings.variation * total_variation(
+      scaled
+    )
+    return logits - rough / gray[0].size
 
   optimizer = optax.adam(optax.cosine_decay_schedule(settings.step_size, settings.steps))
   state = optimizer.init(gray)

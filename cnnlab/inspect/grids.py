@@ -142,7 +142,7 @@ class Tile(NamedTuple):
       channels], drawn in color about gray.
     caption: short lines; `{scale}` stands for the scale of floats.
     box: top, left, bottom and right of a part that is outlined, in pixels.
-    most: the largest size of floats; that of this image by default.
+    most: draws floats from blue to red, from minus to plus this; by default their own largest size.
   """
 
   image: np.ndarray
@@ -200,7 +200,7 @@ def _draw(axes: Axes, tile: Tile) -> str:
     shown = np.squeeze(np.clip(0.5 + values / (2 * most), 0, 1))
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     return f"±{most:.2g}"
-  if values.min() < 0:
+  if values.min() < 0 or tile.most:
     axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
     return f"±{most:.2g}"
   axes.imshow(values, cmap="inferno", vmin=0, vmax=most, interpolation="nearest")

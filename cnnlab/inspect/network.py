@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from cnnlab.errors import ConfigError, nearest, unknown
 from cnnlab.nn import WeightNormDense
 from cnnlab.nn.layers import register_activation
+from cnnlab.types import PyTree
 
 if TYPE_CHECKING:
   from cnnlab.runs.trained import Trained
@@ -118,6 +119,24 @@ def class_indices(
   return given
 
 
+def apply(
+  model: nn.Module, variables: VariableDict, inputs: Array
+) -> tuple[PyTree, dict[str, PyTree]]:
+  """Returns a network's output and its stages; traceable.
+
+  Raises:
+    ConfigError: parameters fit images of another size only.
+  """
+  try:
+    out, feats = model.apply(variables, inputs, train=False)
+  except flax.errors.ScopeParamShapeError as error:
+    raise ConfigError(
+      f"{type(model).__name__} takes images of one size only, not {inputs.shape[1]}x{inputs.shape[2]}: "
+      f"{error}"
+    ) from error
+  return out, dict(feats)
+
+
 def layer_outputs(
   model: nn.Module, variables: VariableDict, inputs: Array, names: Sequence[str]
 ) -> list[Array]:
@@ -163,13 +182,7 @@ def _recorded(model: nn.Module, variables: VariableDict, inputs: Array) -> dict[
     return out
 
   with nn.intercept_methods(record):
-    try:
-      feats = model.apply(variables, inputs, train=False)[1]
-    except flax.errors.ScopeParamShapeError as error:
-      raise ConfigError(
-        f"{type(model).__name__} takes images of one size only, not {inputs.shape[1]}x{inputs.shape[2]}: "
-        f"{error}"
-      ) from error
+    feats = apply(model, variables, inputs)[1]
   return found | {name: a for name, a in feats.items() if getattr(a, "ndim", 0) == 4}
 
 
@@ -183,6 +196,15 @@ def layers(network: AnyNetwork, image_shape: tuple[int, ...]) -> dict[str, tuple
 
   jax.eval_shape(record, network.variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
   return shapes
+
+
+def stride_of(network: AnyNetwork, image_shape: tuple[int, ...]) -> tuple[int, int]:
+  """Returns how many pixels there are to a position of the last map, down and across, rounded.
+
+  Images whose sides are multiples of it have sizes that the network takes.
+  """
+  *_, last = layers(network, image_shape).values()
+  return max(1, round(image_shape[0] / last[0])), max(1, round(image_shape[1] / last[1]))
 
 
 def with_activation(
@@ -223,7 +245,7 @@ def maps(network: AnyNetwork, image_shape: tuple[int, ...]) -> dict[str, tuple[i
 
   # The order of `feats` is lost in what `eval_shape` returns, so it is recorded while tracing.
   def record(variables: VariableDict, inputs: Array) -> None:
-    for name, value in network.model.apply(variables, inputs, train=False)[1].items():
+    for name, value in apply(network.model, variables, inputs)[1].items():
       if getattr(value, "ndim", 0) == 4:
         shapes[name] = value.shape[1:]
 
@@ -249,7 +271,7 @@ def require_map(network: AnyNetwork, image_shape: tuple[int, ...], stage: str | 
 
 @partial(jax.jit, static_argnums=0)
 def _logits(model: nn.Module, variables: VariableDict, inputs: Array) -> Array:
-  out = model.apply(variables, inputs, train=False)[0]
+  out = apply(model, variables, inputs)[0]
   if getattr(out, "ndim", 0) != 2:
     raise ConfigError(
       f"{type(model).__name__} is no classifier; allowed: a network that returns logits [batch, classes]"
@@ -278,7 +300,7 @@ def map_and_gradient(
   """
 
   def forward(variables: VariableDict, inputs: Array) -> tuple[Array, Array]:
-    out, feats = model.apply(variables, inputs, train=False)
+    out, feats = apply(model, variables, inputs)
     return out, feats[stage]
 
   # A module need not be able to start from its map: the traced program is, where the equation that

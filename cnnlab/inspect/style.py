@@ -107,7 +107,7 @@ def style_losses(
     )
     return {
       "content": jnp.asarray(alike, jnp.float32),
-      "style": settings.style_weight * sum(distances) / max(1, len(grams)),
+      "style": jnp.asarray(settings.style_weight * sum(distances) / max(1, len(grams))),
       "variation": settings.variation * total_variation(image),
     }
 
