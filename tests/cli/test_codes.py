@@ -23,9 +23,9 @@ def test_layers_and_classifiers_make_a_table(digits_run, tmp_path, capsys):
   shown = capsys.readouterr().out
   rows = json.loads(shown.splitlines()[-1])["results"]
   pairs = [(row["layer"], row["classifier"]) for row in rows]
-  assert pairs == [(a, b) for a in ("block1", "pre_logits") for b in ("linear", "svm")]
+  assert pairs == [(a, b) for a in ("block1", "pre_logits") for b in ("svm", "knn")]
   expected = codes.extract(digits_run, "block1", grid=2, overrides={"data.train_examples": 100})
-  score = codes.classify(expected, "linear", [0.01, 1])
+  score = codes.classify(expected, "svm", [1, 3])
   assert rows[0]["eval_error"] == score.eval_error
   assert rows[0]["strength"] == f"C = {score.value:g}"
   assert f"{100 * score.eval_error:.2f}" in shown

@@ -27,9 +27,8 @@ NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experime
 SEGMENTATION = ("context", "crf", "fcn_skips", "focal")
 DETECTION = ("detection_focal", "fpn")
 GO = ("go_features", "go_residual", "go_width")
-CIFAR = [
-  name for name in NAMES if name not in ("downsampling_digits", *SEGMENTATION, *DETECTION, *GO)
-]
+OTHERS = ("downsampling_digits", "transfer", *SEGMENTATION, *DETECTION, *GO)
+CIFAR = [name for name in NAMES if name not in OTHERS]
 
 
 def test_every_claim_of_the_lectures_on_classifiers_has_an_experiment():

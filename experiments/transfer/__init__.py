@@ -1,0 +1,1 @@
+"""Transfer learning: frozen codes, fine-tuning and training from scratch."""
