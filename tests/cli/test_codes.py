@@ -14,8 +14,8 @@ def test_layers_and_classifiers_make_a_table(digits_run, tmp_path, capsys):
   out = tmp_path / "out"
   command = ["codes", f"--workdir={digits_run}", "--layer=block1,pre_logits", f"--out={out}"]
   command += [
-    "--classifier=linear,svm",
-    "--values=0.01,1",
+    "--classifier=svm,knn",
+    "--values=1,3",
     "--grid=2",
     "--config.data.train_examples=100",
   ]
