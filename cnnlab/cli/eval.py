@@ -4,11 +4,14 @@
   cnnlab eval --workdir=runs/x --per_class --confusion
   cnnlab eval --workdir=runs/x/checkpoints/best --out=evaluation
   cnnlab eval --workdir=runs/x --config.data.eval_split=train
+  cnnlab eval --workdir=runs/x --reestimate=200
 
 Only the run or checkpoint directory and the data set are needed. The keys of `data`,
 `eval_batch_size` and `task.crf` can be overridden. With --out, all tables are saved as CSV, with the prediction
-for each example, and figures, such as the most confident mistakes. The last line of the output is a
-JSON object.
+for each example, and figures, such as the most confident mistakes. With --reestimate, norms are
+evaluated with statistics of that many training batches instead of the moving averages of the training:
+those of averaged parameters (`ema_decay`), and the "batch average" of switchable norm. The last line of
+the output is a JSON object.
 """
 
 from __future__ import annotations
@@ -40,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(f"--{name}", action="store_true", help=text)
   parser.add_argument("--out", metavar="DIR", help="save tables and figures in a new directory")
   parser.add_argument(
+    "--reestimate", type=int, metavar="BATCHES",
+    help="training batches over which the norms' averages are estimated anew (default: they are kept)",
+  )  # fmt: skip
+  parser.add_argument(
     "--config.data.KEY", metavar="VALUE", help="override a key of the data, such as data.dir"
   )
 
@@ -49,21 +56,24 @@ def run(arguments: argparse.Namespace) -> int:
   from cnnlab.cli.progress import Working
   from cnnlab.config import parse_overrides
   from cnnlab.defaults import default_config
-  from cnnlab.errors import printable
+  from cnnlab.errors import ConfigError, printable
   from cnnlab.runs.files import new_folder
   from cnnlab.train.restore import evaluate_run
 
   overrides = parse_overrides(arguments.overrides, default_config())
   asked = [name for name in TABLES if getattr(arguments, name)]
+  if arguments.reestimate is not None and arguments.reestimate < 1:
+    raise ConfigError(f"--reestimate is {arguments.reestimate}; allowed: 1 batch or more")
+  reestimate = arguments.reestimate or 0
   out = new_folder("--out", arguments.out) if arguments.out is not None else None
   if not asked and out is None:
     with Working("evaluating") as bar:
-      metrics = evaluate_run(arguments.workdir, overrides, bar.count)
+      metrics = evaluate_run(arguments.workdir, overrides, bar.count, reestimate)
   else:
     from cnnlab.train.analysis import analyze_run, save_analysis
 
     with Working("evaluating") as bar:
-      found = analyze_run(arguments.workdir, overrides, bar.count)
+      found = analyze_run(arguments.workdir, overrides, bar.count, reestimate)
     metrics = found.metrics
     summary = found.analysis.summary if found.analysis else {}
     if asked:

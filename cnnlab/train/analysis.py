@@ -43,17 +43,18 @@ def analyze_run(
   directory: str | Path,
   overrides: Mapping[str, Any] | None = None,
   progress: Progress | None = None,
+  reestimate: int = 0,
 ) -> Analyzed:
   """Evaluates the newest good checkpoint below `directory`, and has its task analyze the examples.
 
   Args:
-    directory, overrides: as of `cnnlab.train.restore.restored`.
+    directory, overrides, reestimate: as of `cnnlab.train.restore.restored`.
     progress: called with (evaluated batches, batches in all).
 
   Raises:
     RunError, ConfigError: as `restored` does.
   """
-  with restored(directory, overrides) as run:
+  with restored(directory, overrides, reestimate) as run:
     metrics, examples = Evaluation(run.setup, progress=progress).with_examples(run.state)
     task = run.setup.program.task
     analysis = with_classes(task.analyze(examples), metrics, task.metrics, examples)

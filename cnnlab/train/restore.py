@@ -22,6 +22,7 @@ from cnnlab.imports import import_recorded
 from cnnlab.runs import checkpoint
 from cnnlab.train.compile_cache import enable_compile_cache
 from cnnlab.train.evaluate import Evaluation, Progress
+from cnnlab.train.norm_statistics import reestimated
 from cnnlab.train.setup import Setup, prepare, with_statistics
 from cnnlab.train.state import State
 from cnnlab.types import PyTree
@@ -50,7 +51,7 @@ class Restored(NamedTuple):
 
 @contextlib.contextmanager
 def restored(
-  directory: str | Path, overrides: Mapping[str, Any] | None = None
+  directory: str | Path, overrides: Mapping[str, Any] | None = None, reestimate: int = 0
 ) -> Iterator[Restored]:
   """Yields the newest good checkpoint below `directory`, with its data set; closes that at the end.
 
@@ -60,6 +61,8 @@ def restored(
       `task.crf`, a random field over a trained network's scores. Of another data set, as
       `data.name` says, every example is evaluated where it has one split only, unless
       `data.eval_fraction` is given; images are fitted to the size that was trained on.
+    reestimate: training batches over which the norms' moving averages are estimated anew, see
+      `cnnlab.train.norm_statistics`; 0 keeps those of the checkpoint.
 
   Raises:
     RunError: there is no checkpoint that can be read.
@@ -82,6 +85,7 @@ def restored(
   other = given.get("data.name", config.data.name) != config.data.name
   if other:
     given = for_other_data(trained) | given
+    given |= {"batch_size": config.batch_size} if reestimate else {}
   # Where the run itself started from may be gone.
   given |= {"init_from": "", "init_head": "keep", "init_statistics": "data"}
   setup = prepare(apply_overrides(config, given), whole=other and "data.eval_fraction" not in given)
@@ -97,7 +101,10 @@ def restored(
     state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     _require_parameters(shapes.params, saved["state"]["params"], directory)
     kept = {name: saved["state"][name] for name in ("params", "model_state", "ema")}
-    yield Restored(setup, setup.parallel.put(state.replace(**kept)), saved["step"])
+    state = setup.parallel.put(state.replace(**kept))
+    if reestimate:
+      state = reestimated(setup, state, reestimate)
+    yield Restored(setup, state, saved["step"])
   finally:
     setup.data.close()
 
@@ -106,17 +113,18 @@ def evaluate_run(
   directory: str | Path,
   overrides: Mapping[str, Any] | None = None,
   progress: Progress | None = None,
+  reestimate: int = 0,
 ) -> dict[str, Any]:
   """Returns the metrics of the newest good checkpoint below `directory`, its `step` among them.
 
   Args:
-    directory, overrides: as of `restored`.
+    directory, overrides, reestimate: as of `restored`.
     progress: called with (evaluated batches, batches in all).
 
   Raises:
     RunError, ConfigError: as `restored` does.
   """
-  with restored(directory, overrides) as run:
+  with restored(directory, overrides, reestimate) as run:
     return {"step": run.step, **Evaluation(run.setup, progress=progress)(run.state)}
 
 
