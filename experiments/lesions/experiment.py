@@ -35,7 +35,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     paper={**once, "task.removed": (1, 2, 5, 10), "data.centering": "channel"},
-    quick={**once, "task.removed": (1, 2, 4, 8), "model.width": 0.5},
+    quick={**once, "task.removed": (1, 2, 4, 6), "model.width": 0.5},
     tiny={**once, "task.removed": (1, 2), "task.draws": 2, "model.width": 0.125, "model.blocks": 2},
     note="The paper's nets are a ResNet-110 and a VGG; a plain net of 110 layers does not train.",
   )
@@ -49,7 +49,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   return Experiment(
     name="lesions",
     question="Does a trained net survive the removal of some of its blocks?",
-    config=f"configs/cifar.py:{'resnet56' if chosen.at_full_size else 'resnet32'}",
+    config=f"configs/cifar.py:{'resnet56' if chosen.at_full_size else 'resnet20'}",
     overrides=chosen.overrides,
     variants=variants,
     base="residual",

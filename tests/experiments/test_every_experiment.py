@@ -9,6 +9,7 @@ import pytest
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
 from cnnlab.experiments.normalization import importance
+from cnnlab.experiments.sharing import filters
 from cnnlab.experiments.stochastic_depth import step_time
 from cnnlab.lab.claim import COSTS, EXACT
 from cnnlab.lab.directory import open_sweep
@@ -129,6 +130,9 @@ def test_every_variant_trains_for_two_steps_and_is_judged(name, tmp_path):
   for verdict in judge(experiment, runs):
     exact = verdict.claim.metric in EXACT
     assert exact or verdict.verdict in ("inconclusive", "not tested"), verdict
+  if name == "sharing":
+    filters.main(tmp_path / name)
+    assert (tmp_path / name / "figures/filters.png").is_file()
   if name == "normalization":
     importance.main(tmp_path / name)
     drawn = pd.read_csv(tmp_path / name / "figures/switchable_importance.csv")
