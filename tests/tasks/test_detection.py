@@ -132,6 +132,8 @@ SMALL = {
   "batch_size": 8,
   "eval_batch_size": 8,
   "eval_trainset": True,
+  "eval_every_epochs": 0.0,
+  "checkpoint_every_epochs": 0.0,
   "log_every_steps": 50,
   "model.blocks": (1, 1, 1, 1),
   "model.features": 32,
