@@ -16,7 +16,7 @@ def get_config(arg: str = "") -> ConfigDict:
   """Returns the page; `arg` is 'cifar' (default) or 'tiny'."""
   config = default_config()
   config.imports = IMPORTS
-  config.epochs = 20.0
+  config.epochs = 12.0
   config.model = ConfigDict({"name": "resnet20"})
   config.data.name = "half:even:tfds:cifar10"
   config.data.image_size = 16
@@ -25,8 +25,8 @@ def get_config(arg: str = "") -> ConfigDict:
   config.optim.learning_rate = 0.1
   config.optim.weight_decay = 0.0005
   config.schedule.warmup_epochs = 1.0
-  config.eval_every_epochs = 5.0
-  config.checkpoint_every_epochs = 5.0
+  config.eval_every_epochs = 3.0
+  config.checkpoint_every_epochs = 3.0
   if arg == "tiny":
     config.model = ConfigDict({"name": "resnet20", "blocks": 1, "filters": (4, 4, 8)})
     config.data.name = "half:even:digits"
