@@ -66,16 +66,21 @@ def default_config() -> ConfigDict:
 
 def _data() -> ConfigDict:
   data = ConfigDict()
-  data.name = "digits"  # digits, scenes, tfds:<name>, folder:<path>, pairs:<path>, coco:<path>, ...
+  # digits, scenes, tfds:<name>, folder:<path>, pairs:<path>, coco:<path>, unseen:<data set>, ...
+  data.name = "digits"
   data.dir = ""  # the TFDS data_dir; empty = TFDS's own default
   data.train_split = ""  # empty = the set's usual split
   data.eval_split = ""
   data.eval_fraction = 0.2  # held out for evaluation where the set has one split only
   data.train_examples = 0  # a class-balanced subset of this size; 0 = all
+  # which ones: the first in the set's order, or others for each seed
+  data.train_examples_by = "order"
   data.eval_examples = 0
   # where > 0, this fraction of the training split is held out and evaluated in place of the evaluation
   # split: to choose hyperparameters without the test set; `train_examples` are taken from the rest
   data.validation = 0.0
+  # where > 0, a training batch has so many images of each of its classes, for embeddings
+  data.images_per_class = 0
   # of the network's input in pixels: side or (height, width); 0 = the set's own
   data.image_size = 0
   # of stored images in pixels, before cropping: short side or (height, width); 0 = image_size

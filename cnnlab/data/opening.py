@@ -67,6 +67,12 @@ def _open_tfds(name: str, settings: DataSettings) -> Sources:
   return opened.source(train), opened.source(evaluation)
 
 
+def _open_unseen(name: str, settings: DataSettings) -> Sources:
+  from cnnlab.data.unseen import with_unseen_classes
+
+  return with_unseen_classes(_found(dataclasses.replace(settings, name=name))[0])
+
+
 def _open_go(path: str, settings: DataSettings) -> Sources:
   from cnnlab.data.go import open_go  # needs libraries that not everybody has
 
@@ -99,6 +105,7 @@ KINDS: dict[str, Kind] = {
     ("dir", "max_bad_images"),
   ),
   "idx": Kind(lambda rest, data: open_idx(rest), "<path>", _ALL),
+  "unseen": Kind(_open_unseen, "<data set>", ()),
   "go": Kind(_open_go, "<path>", ("dir", "centering", "scale")),
 }
 _OPTIONAL = ("scenes",)  # kinds that may be named without what follows the colon
@@ -132,15 +139,21 @@ def open_sources(settings: DataSettings, whole: bool = False) -> Opened:
   Raises:
     DataError: there is no such data set, or it cannot be opened.
   """
+  sources, unused = _found(settings)
+  return _split(sources, settings, unused, whole)
+
+
+def _found(settings: DataSettings) -> tuple[Sources, tuple[str, ...]]:
+  """Returns the sources of a data set, and keys of the data section that played no part."""
   kind, colon, rest = settings.name.partition(":")
   known = KINDS.get(kind)
   if known is not None and (bool(rest) == bool(known.rest) or (kind in _OPTIONAL and not colon)):
-    return _split(known.open(rest, settings), settings, known.unused, whole)
+    return known.open(rest, settings), known.unused
   own = _registered.get(kind)
   if callable(own):
-    return _split(own(rest, settings), settings, (), whole)
+    return own(rest, settings), ()
   if own is not None and not colon:
-    return _split(own, settings, _ALL, whole)
+    return own, _ALL
   raise DataError(unknown("data set", settings.name, _allowed(settings)))
 
 

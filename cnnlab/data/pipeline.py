@@ -13,6 +13,7 @@ import numpy as np
 from cnnlab.data import order, sources
 from cnnlab.data.augment import Preprocess, crop_and_flip
 from cnnlab.data.cache import cached
+from cnnlab.data.class_order import ClassOrder
 from cnnlab.data.features import Features, label_names, stored_arrays
 from cnnlab.data.images import BadImage, Size
 from cnnlab.data.mixing import MIXES
@@ -103,7 +104,8 @@ def load(
     # Before the training set is cut, so that a few training examples are judged on many others.
     train, evaluation = sources.held_out(train, settings.validation)
     what += f" (beside data.validation={settings.validation:g})"
-  train = sources.first(train, settings.train_examples, what)
+  drawn_by = seed if settings.train_examples_by == "seed" else None
+  train = sources.first(train, settings.train_examples, what, drawn_by)
   evaluation = sources.first(evaluation, settings.eval_examples, "data.eval_examples")
   stored_size, image_size = _sizes(train, evaluation, settings.image_size, settings.resize)
   channels = settings.channels or image_channels(train)
@@ -126,6 +128,8 @@ def load(
       workers, limit = settings.workers, settings.max_bad_images
       splits.append(StreamSplit(source, stored_size, channels, workers, limit, plan))
   order.steps_per_epoch(splits[0].num_examples, batch_size)
+  if settings.images_per_class:
+    splits[0].plan = _by_class(plan, train, splits[0], settings.images_per_class)
 
   statistics = functools.partial(_statistics, train, splits[0], stored_size, channels)
   if train.features[image_feature(train)].packed:
@@ -154,9 +158,23 @@ def load(
   return Data(splits[0], splits[1], train.features, shape, preprocess, placement, counts_of, unused)
 
 
+def _by_class(
+  plan: order.BatchOrder, source: Source, split: Split, images_per_class: int
+) -> ClassOrder:
+  """Returns the order of training batches with several images of each of their classes."""
+  labels = split.constants.get("label", source.labels())
+  if labels is None:
+    raise DataError(
+      f"data.images_per_class is {images_per_class}; the examples of {source.name} have no label"
+    )
+  return ClassOrder(**dataclasses.asdict(plan), labels=labels, images_per_class=images_per_class)
+
+
 def _without_effect(settings: DataSettings, features: Features) -> list[str]:
   """Returns keys that have no effect because of the values of others, or of what examples hold."""
   unused = [] if settings.crop_padding else ["pad_mode"]
+  if not settings.train_examples:
+    unused.append("train_examples_by")
   if all(feature.kind != "boxes" for feature in features.values()):
     unused.append("min_visibility")
   if settings.centering in ("symmetric", "none"):

@@ -27,8 +27,10 @@ class DataSettings:
   eval_split: str = ""
   eval_fraction: Annotated[float, Between(0, 1, over=True, below=True)] = 0.2
   train_examples: Whole = 0
+  train_examples_by: Literal["order", "seed"] = "order"
   eval_examples: Whole = 0
   validation: Annotated[float, Between(0, 1, below=True)] = 0.0
+  images_per_class: Whole = 0
   image_size: Side = 0
   resize: Side = 0
   channels: Literal[0, 1, 3] = 0

@@ -184,6 +184,16 @@ class Subset:
     return [whole, len(self.indices), digest]
 
 
+@dataclasses.dataclass(frozen=True)
+class GroupedSubset(Subset):
+  """Some examples of a source whose examples come in groups."""
+
+  def groups(self) -> np.ndarray:
+    """Returns the group of each example, int [n]."""
+    assert isinstance(self.source, Grouped)
+    return self.source.groups()[self.indices]
+
+
 def digits() -> ArraySource:
   """Returns scikit-learn's 1,797 handwritten digits, uint8 [1797, 8, 8, 1] scaled to 0..255.
 
@@ -241,18 +251,24 @@ def holdout(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray
   return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def balanced_subset(labels: np.ndarray, count: int, what: str) -> np.ndarray:
+def balanced_subset(
+  labels: np.ndarray, count: int, what: str, seed: int | None = None
+) -> np.ndarray:
   """Returns the indices, ascending, of the first `count` examples with classes in equal numbers.
 
-  Classes that run out leave their share to the others.
+  Classes that run out leave their share to the others. With a seed, examples are in an order of its own.
 
   Raises:
     DataError: there are fewer examples than asked for; `what` names the config key.
   """
   if count < 0 or count > len(labels):
     raise DataError(f"{what} is {count}; the split has {len(labels)} examples (0 takes all)")
-  order = np.lexsort((labels, _rank_in_class(labels)))
-  return np.sort(order[:count])
+  order = np.arange(len(labels))
+  if seed is not None:
+    bits = np.random.Philox(key=np.array([seed, 0x5EED], np.uint64)).random_raw(len(labels))
+    order = np.argsort(bits, kind="stable")
+  ordered = labels[order]
+  return np.sort(order[np.lexsort((ordered, _rank_in_class(ordered)))[:count]])
 
 
 def held_out(source: Source, fraction: float) -> tuple[Source, Source]:
@@ -264,18 +280,20 @@ def held_out(source: Source, fraction: float) -> tuple[Source, Source]:
     _, group = np.unique(source.groups(), return_inverse=True)
     _, part = holdout(np.zeros(group.max() + 1, np.int64), fraction)
     held = np.isin(group, part)
-    return Subset(source, np.flatnonzero(~held)), Subset(source, np.flatnonzero(held))
+    return GroupedSubset(source, np.flatnonzero(~held)), GroupedSubset(source, np.flatnonzero(held))
   rest, part = holdout(_strata(source), fraction)
   return Subset(source, rest), Subset(source, part)
 
 
-def first(source: Source, count: int, what: str) -> Source:
+def first(source: Source, count: int, what: str, seed: int | None = None) -> Source:
   """Returns the first examples of a source, an equal number of each class; 0 for all of them.
+
+  With a seed, they are drawn by it.
 
   Raises:
     DataError: it has fewer; `what` names the config key.
   """
-  return Subset(source, balanced_subset(_strata(source), count, what)) if count else source
+  return Subset(source, balanced_subset(_strata(source), count, what, seed)) if count else source
 
 
 def _strata(source: Source) -> np.ndarray:

@@ -15,6 +15,7 @@ from cnnlab.tasks.classification import Classification
 from cnnlab.tasks.detection import Detection
 from cnnlab.tasks.lesions import Lesions
 from cnnlab.tasks.localisation import Localisation
+from cnnlab.tasks.metric_learning import MetricLearning
 from cnnlab.tasks.move_prediction import MovePrediction
 from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
@@ -25,6 +26,7 @@ TASKS: dict[str, type[Task]] = {
   "detection": Detection,
   "lesions": Lesions,
   "localisation": Localisation,
+  "metric_learning": MetricLearning,
   "move_prediction": MovePrediction,
   "segmentation": Segmentation,
 }
@@ -37,10 +39,12 @@ __all__ = [
   "Detection",
   "Localisation",
   "Loss",
+  "MetricLearning",
   "MovePrediction",
   "Segmentation",
   "Task",
   "create_task",
+  "evaluation_keys",
   "main_metric",
   "register_task",
   "saved_task",
@@ -81,6 +85,15 @@ def task_settings(section: JsonMapping) -> Any:
     ConfigError: an unknown task or a value of the wrong type.
   """
   return bind(_task(section).Settings, section, "task")
+
+
+def evaluation_keys(section: JsonMapping) -> tuple[str, ...]:
+  """Returns the settings of the task that a config's `task` section names which an evaluation may change.
+
+  Raises:
+    ConfigError: an unknown task.
+  """
+  return _task(section).evaluation_keys
 
 
 def create_task(section: JsonMapping, features: Mapping[str, FeatureSpec]) -> Task:

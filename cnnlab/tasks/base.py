@@ -106,6 +106,10 @@ class Preprocessing(Protocol):
     """(height, width) of the network's input in training."""
 
   @property
+  def mix(self) -> Sequence[object]:
+    """How whole training batches are mixed; empty: not at all."""
+
+  @property
   def eval_crops(self) -> str:
     """Which crops an evaluation sees; 'center' is one."""
 
@@ -137,6 +141,7 @@ class Task(abc.ABC):
     main_metric: name of the metric that decides which checkpoint is best.
     streams: random streams of the forward pass in training, beside the parameters'.
     measures_training: whether `metric_sums` are computed in training steps too.
+    evaluation_keys: settings that may change in an evaluation of a trained network.
     predicts_from: the files that predictions are made of: 'images', or 'games' of Go.
   """
 
@@ -146,6 +151,7 @@ class Task(abc.ABC):
   main_metric: ClassVar[str]
   streams: ClassVar[tuple[str, ...]] = ("dropout",)
   measures_training: ClassVar[bool] = True
+  evaluation_keys: ClassVar[tuple[str, ...]] = ()
   predicts_from: ClassVar[Literal["images", "games"]] = "images"
 
   @classmethod

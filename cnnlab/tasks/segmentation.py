@@ -106,6 +106,7 @@ class Segmentation(Task):
     Metric("absent_classes", "classes without a pixel, left out of the mean IoU"),
   )
   main_metric: ClassVar = "miou"
+  evaluation_keys: ClassVar = ("crf",)
 
   @classmethod
   def create(

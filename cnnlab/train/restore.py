@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from cnnlab import data
+from cnnlab import data, tasks
 from cnnlab.config import apply_overrides, flatten, upgrade_saved
 from cnnlab.data.listing import listed
 from cnnlab.defaults import default_config
@@ -28,7 +28,16 @@ from cnnlab.train.state import State
 from cnnlab.types import PyTree
 from cnnlab.weights import numbered_classes
 
-EVAL_KEYS = ("data.", "eval_batch_size", "imports", "task.crf")
+EVAL_KEYS = ("data.", "eval_batch_size", "imports")  # and those that the task names
+
+
+def _refuse_others(overrides: Mapping[str, Any], config: ConfigDict) -> None:
+  """Raises ConfigError for a key that would make another network."""
+  keys = [f"task.{key}" for key in tasks.evaluation_keys(config.task.to_dict())]
+  for key in overrides:
+    if not key.startswith(EVAL_KEYS) and key not in keys:
+      allowed = ", ".join(["data.*", "eval_batch_size", *keys])
+      raise ConfigError(f"config key {key!r} cannot change in an evaluation; allowed: {allowed}")
 
 
 def config_from_json(saved: Mapping[str, Any]) -> ConfigDict:
@@ -57,10 +66,10 @@ def restored(
 
   Args:
     directory: a run's or a checkpoint's.
-    overrides: of `data` and `eval_batch_size`, such as another place of the data set, and of
-      `task.crf`, a random field over a trained network's scores. Of another data set, as
-      `data.name` says, every example is evaluated where it has one split only, unless
-      `data.eval_fraction` is given; images are fitted to the size that was trained on.
+    overrides: of `data` and `eval_batch_size`, such as another place of the data set, and of the
+      task's `evaluation_keys`, such as `task.crf`. Of another data set, as `data.name` says, every
+      example is evaluated where it has one split only, unless `data.eval_fraction` is given; images
+      are fitted to the size that was trained on.
     reestimate: training batches over which the norms' moving averages are estimated anew, see
       `cnnlab.train.norm_statistics`; 0 keeps those of the checkpoint.
 
@@ -69,18 +78,13 @@ def restored(
     ConfigError: an override of anything else; it would be another network.
     DataError: the data set cannot be read, or has other classes than the run was trained on.
   """
-  for key in overrides or {}:
-    if not key.startswith(EVAL_KEYS):
-      raise ConfigError(
-        f"config key {key!r} cannot change in an evaluation; allowed: data.*, eval_batch_size, "
-        "task.crf"
-      )
   enable_compile_cache()
   saved = checkpoint.restore(Path(directory))
   if "imports" not in (overrides or {}):
     import_recorded(saved["about"]["config"], directory)
   trained = data.Preprocess.from_parts(saved["about"]["preprocess"], saved["preprocess"])
   config = config_from_json(saved["about"]["config"])
+  _refuse_others(overrides or {}, config)
   given = dict(overrides or {})
   other = given.get("data.name", config.data.name) != config.data.name
   if other:
