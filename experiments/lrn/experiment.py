@@ -32,7 +32,8 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     paper={"epochs": 164.0, "model.features": (64, 128, 256), "optim.learning_rate": 0.02, **net},
-    quick={"model.features": (32, 64, 128), **net},
+    # At 40 epochs, the net with response norm leaves an eighth of the training images wrong.
+    quick={"epochs": 80.0, "eval_every_epochs": 16.0, "model.features": (32, 64, 128), **net},
     tiny={"model.features": (4, 4), **net},
     rates=(0.01, 0.02, 0.05, 0.1),
     note="Our own hyperparameters: the AlexNet paper does not state those of its CIFAR-10 net.",
