@@ -124,10 +124,18 @@ class Detection(Task):
   main_metric: ClassVar = "map"
   streams: ClassVar = ("dropout", SAMPLING)
   measures_training: ClassVar = False
+  evaluation_keys: ClassVar = (
+    "score_threshold",
+    "overlap",
+    "candidates",
+    "detections",
+    "size_limits",
+    "shown_score",
+  )
 
   @classmethod
   def create(cls, settings: DetectionSettings, features: Mapping[str, FeatureSpec]) -> Detection:
-    """Returns the task; pycocotools must be installed."""
+    """Returns the task."""
     names = tuple(features["box_labels"].names)
     if not names:
       raise DataError(
@@ -139,7 +147,6 @@ class Detection(Task):
         f"config key 'task.size_limits' is {settings.size_limits}; allowed: the side of small boxes "
         "first, that of medium ones second"
       )
-    coco_eval()
     return cls(settings, names)
 
   def network(self, options: JsonMapping, dtype: str) -> nn.Module:
@@ -159,7 +166,11 @@ class Detection(Task):
     return create_model(options.pop("name"), dtype=dtype, **options)
 
   def check(self, out: Output, preprocess: Preprocessing) -> None:
-    """Raises ConfigError unless the network is a detector whose settings all have an effect."""
+    """Raises ConfigError unless the network is a detector whose settings all have an effect.
+
+    The same if pycocotools is missing; predictions do without it.
+    """
+    coco_eval()
     if not isinstance(out, (Dense, TwoStage)):
       raise ConfigError(
         "config key 'model.name': the network returns no detector's output (Dense or TwoStage); task "

@@ -1,6 +1,7 @@
 """The detection task: settings, predictions, pictures; whole runs that overfit and resume bit for bit."""
 
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -124,6 +125,12 @@ def test_networks_and_settings_that_do_not_fit_are_named():
     task(box_sample=8).check(one, None)
   with pytest.raises(ConfigError, match=r"no detector's output .* such as retinanet_resnet18"):
     task().check(jnp.zeros((1, 3)), None)
+
+
+def test_a_missing_library_is_named_before_training(monkeypatch):
+  monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+  with pytest.raises(ConfigError, match=r"pip install 'cnnlab\[detection\]'"):
+    task().check(Dense((), (), ()), None)
 
 
 EIGHT = "scenes:train=8,eval=2,height=32,width=32,most=2,low=0.4,high=0.6,boxes=True"
