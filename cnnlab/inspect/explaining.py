@@ -11,6 +11,7 @@ from cnnlab.inspect import attribution, grids
 from cnnlab.inspect.adversarial import Target, accuracy_under_attack
 from cnnlab.inspect.network import logits
 from cnnlab.inspect.subject import Found, Subject
+from cnnlab.tasks import Classification
 
 SHOWN_CLASSES = 4  # maps of an image
 
@@ -73,10 +74,12 @@ def look_at_class_maps(subject: Subject, found: Found) -> None:
   names, stored, _ = subject.images
   maps = attribution.class_maps(subject.trained, subject.trained.inputs(stored))
   labels = _labels(subject, maps.shape[-1])
-  share = np.asarray(softmax(maps, axis=-1)).mean((1, 2))  # of each class in each image
+  # A classifier's logits are the means of its maps; of pixels, a class has a share.
+  classifies = isinstance(subject.trained.task, Classification)
+  score = (maps if classifies else np.asarray(softmax(maps, axis=-1))).mean((1, 2))
   rows = []
-  for name, image, own, shares in zip(names, subject.seen(stored), maps, share, strict=True):
-    best = np.argsort(-shares, kind="stable")[:SHOWN_CLASSES]
+  for name, image, own, scores in zip(names, subject.seen(stored), maps, score, strict=True):
+    best = np.argsort(-scores, kind="stable")[:SHOWN_CLASSES]
     most = float(np.abs(own[..., best]).max())
     tiles = [
       grids.Tile(own[..., i], f"{_short(labels[i])}\nmean {own[..., i].mean():.2g}", most=most)
@@ -87,9 +90,9 @@ def look_at_class_maps(subject: Subject, found: Found) -> None:
     rows,
     "Evidence for classes over the image",
     "Logits, from minus the value above the image (blue) over 0 (white) to plus that value (red), of the "
-    "classes with the largest mean probability.",
+    f"classes with the largest mean {'logit' if classifies else 'probability'}.",
   )
-  table = pd.DataFrame(share, columns=list(labels))
+  table = pd.DataFrame(score, columns=list(labels))
   table.insert(0, "image", names)
   found.tables["class_maps"] = table
   found.arrays["class_maps"] = {"images": stored, "maps": maps}

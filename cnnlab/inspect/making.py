@@ -64,7 +64,9 @@ def _draw_units(name: str, subject: Subject, found: Found, *, back: bool) -> Non
       places, shown = responses.places[channel, ranks], trained.inputs(images.stored[of])
       pattern = deconvolution(trained, shown, layer, np.full(len(of), channel), places)
       patterns[f"unit{channel}"] = pattern
-      rows.append([_patch(one, box) for one, box in zip(pattern, boxes, strict=True)])
+      below = [_patch(one, box) for one, box in zip(pattern, boxes, strict=True)]
+      blank = [grids.Tile(np.full_like(below[0].image, 255, dtype=np.uint8))]
+      rows.append(below if kernels is None else blank + below)
   found.figures[name] = grids.rows_figure(
     rows,
     f"What units of {layer} respond to most, of {len(seen)} images",
