@@ -58,7 +58,7 @@ class Autoencoder(nn.Module):
     """Returns the image, float32, and the encoder's maps with the code."""
     finer = deepest(measured_maps(self.encoder.clone(parent=None, name=None), x.shape[1:]))
     layers = encoder_layers(self.encoder, train=train)
-    channels, size = x.shape[3], x.shape[1:3]
+    channels, size = x.shape[3], (x.shape[1], x.shape[2])
     x, feats = self.encoder(x, train=train)
     code, x = self._coded(x, layers)
     stride = finer[-1].stride

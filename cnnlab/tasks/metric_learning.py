@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,8 +39,11 @@ from cnnlab.tasks.base import (
 from cnnlab.tasks.metric_losses import LOSSES, MetricLoss, Pixels, Softmax
 from cnnlab.types import Json, JsonMapping
 
+Embedding: TypeAlias = Literal["output", "codes", "pixels"]
+
 EMBEDDING = "embedding"
-_LEAST = 1e-12  # length of an embedding that is made 1
+_EMBEDDINGS: dict[type, Embedding] = {Softmax: "codes", Pixels: "pixels"}
+_LEAST = 1e-12  # squared length of an embedding that is made 1
 
 
 class EmbeddingNet(nn.Module):
@@ -54,7 +57,7 @@ class EmbeddingNet(nn.Module):
 
   net: nn.Module
   normalize: bool
-  embedding: Literal["output", "codes", "pixels"]
+  embedding: Embedding
 
   def setup(self) -> None:
     """Gives the network's parameters the paths that they have in a classifier."""
@@ -149,10 +152,10 @@ class MetricLearning(Task):
         f"config key 'model.num_classes' is {options['num_classes']}; an embedding's size is the "
         "config key 'task.dimensions'"
       )
-    codes = isinstance(self.loss_of, Softmax)
-    outputs = len(self.class_names) if codes else self.settings.dimensions
+    outputs, embedding = self.settings.dimensions, _EMBEDDINGS.get(type(self.loss_of), "output")
+    if embedding == "codes":
+      outputs = len(self.class_names)
     net = create_model(name, num_classes=outputs, dtype=dtype, **options)
-    embedding = "pixels" if isinstance(self.loss_of, Pixels) else "codes" if codes else "output"
     return EmbeddingNet(net, self.settings.normalize, embedding)
 
   def check(self, out: Array, preprocess: Preprocessing) -> None:

@@ -28,7 +28,8 @@ NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experime
 SEGMENTATION = ("context", "crf", "fcn_skips", "focal")
 DETECTION = ("detection_focal", "fpn")
 GO = ("go_features", "go_residual", "go_width")
-OTHERS = ("downsampling_digits", "transfer", *SEGMENTATION, *DETECTION, *GO)
+EMBEDDINGS = ("few_labels", "one_shot")
+OTHERS = ("downsampling_digits", "transfer", *SEGMENTATION, *DETECTION, *GO, *EMBEDDINGS)
 CIFAR = [name for name in NAMES if name not in OTHERS]
 
 

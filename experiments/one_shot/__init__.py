@@ -1,0 +1,1 @@
+"""One-shot learning of handwritten characters by embeddings."""
