@@ -93,6 +93,8 @@ def _data() -> ConfigDict:
   data.flip = False  # left to right, at random
   # boxes of which augmentation leaves a smaller share of their area are dropped
   data.min_visibility = 0.0
+  # boxes of selective search that each image comes with, for R-CNN and Fast R-CNN; 0 = none
+  data.proposals = 0
   # further transforms, in order: "color(brightness=0.2)", "scale(low=0.8, high=1.2)",
   # "random_resized_crop(area=0.3)", "erase(probability=0.5)", ...
   data.transforms = ()

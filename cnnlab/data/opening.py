@@ -14,6 +14,7 @@ from cnnlab.data.coco import open_coco
 from cnnlab.data.folder import open_folder
 from cnnlab.data.idx import open_idx
 from cnnlab.data.pairs import open_pairs
+from cnnlab.data.proposing import proposing
 from cnnlab.data.scenes import open_scenes
 from cnnlab.data.settings import DataSettings
 from cnnlab.data.sources import Source
@@ -171,6 +172,8 @@ def _allowed(settings: DataSettings) -> list[str]:
 
 
 def _split(opened: Sources, settings: DataSettings, unused: tuple[str, ...], whole: bool) -> Opened:
+  if settings.proposals:
+    opened = proposing(opened, settings.proposals)
   if isinstance(opened, tuple):
     return Opened(*opened, unused=(*unused, "eval_fraction"))
   if whole:

@@ -125,9 +125,7 @@ class SceneSource:
     self, indices: Sequence[int], size: Size | None, channels: int
   ) -> list[Example | BadImage]:
     """Returns examples in their stored form, or what is wrong with them."""
-    return [
-      fit_example(self._scene(int(index)), self.features, size, channels) for index in indices
-    ]
+    return [fit_example(self.scene(int(index)), self.features, size, channels) for index in indices]
 
   def fingerprint(self) -> Any:
     """Returns a JSON-able value that changes when the data do; None where it is not known."""
@@ -140,7 +138,7 @@ class SceneSource:
     kept = holdout(source.arrays["label"], _HELD_OUT)[self.split == "eval"]
     return source.arrays["image"][kept, :, :, 0], source.arrays["label"][kept]
 
-  def _scene(self, index: int) -> Example:
+  def scene(self, index: int) -> Example:
     """Returns the image, its label map, and the boxes of what is visible of its digits."""
     # The stream of this generator is the same in all versions of NumPy.
     random = np.random.RandomState([VERSION, self.split == "eval", index])

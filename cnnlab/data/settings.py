@@ -40,6 +40,7 @@ class DataSettings:
   pad_mode: Literal["constant", "reflect"] = "constant"
   flip: bool = False
   min_visibility: Fraction = 0.0
+  proposals: Annotated[int, Between(0, 10_000)] = 0
   transforms: tuple[str, ...] = ()
   mix: tuple[str, ...] = ()
   eval_crops: EvalCrops = "center"

@@ -17,6 +17,7 @@ from cnnlab.tasks.lesions import Lesions
 from cnnlab.tasks.localisation import Localisation
 from cnnlab.tasks.metric_learning import MetricLearning
 from cnnlab.tasks.move_prediction import MovePrediction
+from cnnlab.tasks.region_detection import RegionDetection
 from cnnlab.tasks.segmentation import Segmentation
 from cnnlab.types import JsonMapping
 
@@ -28,6 +29,7 @@ TASKS: dict[str, type[Task]] = {
   "localisation": Localisation,
   "metric_learning": MetricLearning,
   "move_prediction": MovePrediction,
+  "region_detection": RegionDetection,
   "segmentation": Segmentation,
 }
 
@@ -41,6 +43,7 @@ __all__ = [
   "Loss",
   "MetricLearning",
   "MovePrediction",
+  "RegionDetection",
   "Segmentation",
   "Task",
   "create_task",

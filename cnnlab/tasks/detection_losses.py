@@ -78,7 +78,7 @@ class TwoStageLoss:
 
   def __call__(self, out: TwoStage, truth: Truth, key: Array) -> Array:
     """Returns the loss summed over images; arguments are those of `OneStageLoss`."""
-    return jnp.sum(self._proposals(out.rpn, truth, key) + self._boxes(out, truth))
+    return jnp.sum(self._proposals(out.rpn, truth, key) + self.of_boxes(out, truth))
 
   def _proposals(self, rpn: Dense, truth: Truth, key: Array) -> Array:
     anchors = jnp.concatenate(rpn.anchors)
@@ -91,7 +91,8 @@ class TwoStageLoss:
     total += self.box_weight * jnp.where(positive, boxes, 0).sum(-1)
     return total / jnp.maximum((positive | negative).sum(-1), 1)
 
-  def _boxes(self, out: TwoStage, truth: Truth) -> Array:
+  def of_boxes(self, out: TwoStage, truth: Truth) -> Array:
+    """Returns the loss of the second stage for each image, [batch]."""
     targets = targets_of(truth, out.boxes, BOX_HEAD)  # as they were when the boxes were drawn
     own = targets.classes[..., None]
     log_probability = jax.nn.log_softmax(out.logits)

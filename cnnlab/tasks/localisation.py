@@ -246,7 +246,7 @@ class Localisation(Task):
   def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
     """Returns the image with the box, its class and its probability."""
     name, probability = self._best(prediction)
-    label = prediction["probabilities"].argmax(keepdims=True)
+    label = np.array([self.class_names.index(name)])
     return with_boxes(image, prediction["box"][None], label, [f"{name} {probability:.2f}"])
 
   def panels(self, example: Prediction, prediction: Prediction) -> dict[str, np.ndarray]:

@@ -87,7 +87,7 @@ def iou_figure(overlaps: np.ndarray, right: float) -> Figure:
   with matplotlib.rc_context(STYLE):
     figure = page(WIDTH * 0.7, 3.2)
     axes = figure.subplots()
-    axes.hist(overlaps, bins=np.linspace(0, 1, BINS + 1), color=BLUE)
+    axes.hist(overlaps, bins=BINS, range=(0, 1), color=BLUE)
     axes.axvline(right, color=VERMILION, ls="--")
     axes.set_xlim(0, 1)
     axes.set_xlabel("IoU of the box with the true one")

@@ -26,7 +26,7 @@ from tests.experiments.training import train_variants
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
 SEGMENTATION = ("context", "crf", "fcn_skips", "focal")
-DETECTION = ("detection_focal", "fpn")
+DETECTION = ("detection_focal", "fpn", "proposals")
 GO = ("go_features", "go_residual", "go_width")
 EMBEDDINGS = ("few_labels", "one_shot")
 OTHERS = ("downsampling_digits", "transfer", *SEGMENTATION, *DETECTION, *GO, *EMBEDDINGS)

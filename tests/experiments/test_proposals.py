@@ -1,0 +1,40 @@
+"""The experiment on proposals: its recipes resolve, and its three detectors train and are judged."""
+
+import dataclasses
+
+import pytest
+
+from cnnlab.config import apply_overrides, load_page
+from cnnlab.lab.directory import open_sweep
+from cnnlab.lab.files import load_experiment
+from cnnlab.lab.results import collect
+from tests.experiments.training import train_variants
+
+
+@pytest.mark.parametrize("recipe", ["quick", "bccd", ""])
+def test_every_variant_of_every_recipe_has_a_config(recipe):
+  experiment = load_experiment("proposals", recipe)
+  assert (experiment.name, experiment.recipe) == ("proposals", recipe or "quick")
+  page = load_page(experiment.config)
+  configs = {v: apply_overrides(page, experiment.settings(v)) for v in experiment.variants}
+  assert {v: c.task.name for v, c in configs.items()} == {
+    "rcnn": "region_detection", "fast": "region_detection", "faster": "detection",
+  }  # fmt: skip
+  assert len({(c.model.one_map, c.model.width, c.model.hidden) for c in configs.values()}) == 1
+  assert len(experiment.seeds) == 3
+  assert all(claim.source for claim in experiment.claims)
+
+
+def test_variants_train_for_two_steps(tmp_path):
+  """That of Fast R-CNN is the config page, which another test trains."""
+  pytest.importorskip("skimage")
+  pytest.importorskip("pycocotools")
+  whole = load_experiment("proposals", "tiny")
+  variants = {label: whole.variants[label] for label in ("rcnn", "faster")}
+  experiment = dataclasses.replace(
+    whole, variants=variants, base="rcnn", paper={}, claims=(), regime=()
+  )
+  train_variants(experiment, tmp_path)
+  runs = collect(open_sweep(experiment, tmp_path, seeds=1)).set_index("variant")
+  assert runs["value"].notna().all()
+  assert runs["multiply_adds"]["rcnn"] > 10 * runs["multiply_adds"]["faster"]
