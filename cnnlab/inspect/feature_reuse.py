@@ -24,17 +24,18 @@ def feature_reuse(params: Collection) -> pd.DataFrame:
     params: of a DenseNet.
 
   Returns:
-    The columns `COLUMNS`. Blocks and layers count from 1; source 0 is what enters the block, and the
-    last target of a block is the transition after it or, in the last block, the classifier. `weight`
-    is that of the target's first convolution (or the classifier), averaged over the maps of the source.
+    The columns `COLUMNS`. Blocks and layers count from 1; source 0 is what enters the block, and
+    the last target of a block is the transition after it or, in the last block, the classifier.
+    `weight` is that of the target's first convolution (or of the classifier), averaged over the
+    maps of the source.
 
   Raises:
-    ConfigError: these are not a DenseNet's parameters, or its kernels are reparametrized by weight norm.
+    ConfigError: these are not a DenseNet's parameters, or weight norm reparametrizes its kernels.
   """
   if "block1_layer1" not in params or "scale" in params["block1_layer1"]["conv1"]:
     raise ConfigError(
-      "feature reuse is read off the kernels of a DenseNet; allowed: the parameters of one, with a norm "
-      "other than 'weight' and 'weight_mean_only'"
+      "feature reuse is read off the kernels of a DenseNet; allowed: the parameters of one, with a "
+      "norm other than 'weight' and 'weight_mean_only'"
     )
   rows: list[tuple[int, int, int, float]] = []
   for block in itertools.count(1):

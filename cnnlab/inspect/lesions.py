@@ -1,4 +1,4 @@
-"""The error of a trained classifier without some of its blocks (arXiv:1605.06431, figures 3 and 5)."""
+"""The error of a classifier without some of its blocks (arXiv:1605.06431, figures 3 and 5)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def lesion_study(
     draws: random choices of the blocks for each number of them.
 
   Returns:
-    Rows of `removed` (how many blocks), `blocks` (their names, separated by spaces) and `error`. The
-    first is of the whole network, the next ones of single blocks in the order of the network, then
-    `draws` for each of up to 12 numbers, to all.
+    Rows of `removed` (how many blocks), `blocks` (their names, separated by spaces) and `error`.
+    The first is of the whole network, the next ones of single blocks in the order of the network,
+    then `draws` for each of up to 12 numbers, to all.
 
   Raises:
     ConfigError: no block of the network keeps the shape of its input.
@@ -44,8 +44,8 @@ def lesion_study(
   names = np.array(removable_blocks(trained.model, inputs.shape[1:]))
   if not len(names):
     raise ConfigError(
-      f"{type(trained.model).__name__} has no block whose output has the shape of its input; those of "
-      "residual, highway and transformer networks have"
+      f"{type(trained.model).__name__} has no block whose output has the shape of its input; those "
+      "of residual, highway and transformer networks have"
     )
   spread = np.linspace(1, len(names), min(len(names), MOST_COUNTS)).round().astype(int)
   several = [int(count) for count in spread if count > 1]

@@ -129,7 +129,7 @@ class Sheet:
 
   @property
   def output_bytes(self) -> int:
-    """Bytes of the outputs of all layers for a batch; their gradients, held at once, are as large."""
+    """Bytes of the outputs of all layers for a batch; all their gradients take as much."""
     return sum(row.output_bytes for row in self.rows) * self.batch_size
 
   def memory(self) -> dict[str, int]:
@@ -157,7 +157,7 @@ class Sheet:
     }
 
   def row_memory(self, row: LayerRow) -> dict[str, int]:
-    """Returns a layer's bytes by source, as `memory` does for the whole network, where they add up."""
+    """Returns a layer's bytes by source, as far as those of `memory` add up over layers."""
     weights = row.parameters * PARAMETER_BYTES
     return {
       "parameters": weights,

@@ -111,7 +111,8 @@ def random_removals(blocks: int, counts: Sequence[int], draws: int, seed: int = 
     blocks: number of blocks.
     counts: how many are removed.
     draws: draws for each count.
-    seed: of the draws; nothing else decides them, so that networks with as many blocks lose the same.
+    seed: of the draws; nothing else decides them, so that networks with as many blocks lose the
+      same.
 
   Raises:
     ConfigError: a count of more blocks than there are, or below 0.

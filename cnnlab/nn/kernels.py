@@ -115,7 +115,8 @@ def fixed(*kernels: np.ndarray) -> Initializer:
   With `optim.groups` the layer's parameters can be frozen. Output channels are those of the first
   input channel, in the order of `kernels`, then those of the second, and so on:
 
-      Conv(6, 3, groups=3, use_bias=False, kernel_init=fixed(KERNELS["sobel_x"], KERNELS["sobel_y"]))
+      both = fixed(KERNELS["sobel_x"], KERNELS["sobel_y"])
+      Conv(6, 3, groups=3, use_bias=False, kernel_init=both)
 
   Raises:
     ConfigError: kernels of different sizes; when a layer starts, a layer of other sizes.
@@ -135,8 +136,8 @@ def fixed(*kernels: np.ndarray) -> Initializer:
     grouped = inputs == 1 and outputs % count == 0
     if (height, width) != weights.shape[:2] or not (grouped or outputs == inputs * count):
       raise ConfigError(
-        f"fixed: {count} kernels of {weights.shape[0]}x{weights.shape[1]} do not fit a layer's kernel of "
-        f"{tuple(shape)}; it needs {count} outputs per input channel"
+        f"fixed: {count} kernels of {weights.shape[0]}x{weights.shape[1]} do not fit a layer's "
+        f"kernel of {tuple(shape)}; it needs {count} outputs per input channel"
       )
     reads = np.eye(inputs).repeat(count, axis=1) if inputs > 1 else np.ones((1, outputs))
     tiled = np.tile(weights, outputs // count)

@@ -26,7 +26,8 @@ class SwitchableNorm(nn.Module):
 
   Parameters: `scale` and `bias` [channels]; `mean_weight` and `var_weight` [3], whose softmax
   weighs the means and the variances in the order of `STATISTICS`. `batch_stats` contains the
-  moving averages `mean` and `var`, which replace the batch's statistics in evaluation.
+  moving averages `mean` and `var`, which replace the batch's statistics in evaluation. The paper's
+  "batch average" takes them over training batches instead: see `cnnlab.train.norm_statistics`.
 
   Attributes:
     use_running_average: whether to use the moving averages, as in evaluation.

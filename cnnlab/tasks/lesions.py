@@ -80,14 +80,14 @@ class Lesions(Classification):
     """Raises ConfigError where several crops of an image are asked for."""
     if preprocess.eval_crops != "center":
       raise ConfigError(
-        f"config key 'data.eval_crops' is {preprocess.eval_crops!r}, which the task 'lesions' cannot "
-        "merge; use 'center'"
+        f"config key 'data.eval_crops' is {preprocess.eval_crops!r}, which the task 'lesions' "
+        "cannot merge; use 'center'"
       )
 
   def evaluate(
     self, model: nn.Module, variables: VariableDict, preprocess: Preprocessing, batch: Batch
   ) -> tuple[Batch, Array]:
-    """Returns the batch and the logits of the whole network; with labels, also the errors without."""
+    """Returns the batch and the logits of the whole network; with labels, errors without blocks."""
     batch, out = super().evaluate(model, variables, preprocess, batch)
     if "label" not in batch:  # of a prediction
       return batch, out

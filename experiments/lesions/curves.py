@@ -25,7 +25,7 @@ LOOKS = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"))
 
 
 def removal_curves(sweep: Path) -> pd.DataFrame:
-  """Returns the columns `variant`, `seed`, `removed` (0: the whole net) and `error` of finished runs.
+  """Returns `variant`, `seed`, `removed` (0: the whole net) and `error` of the finished runs.
 
   Raises:
     RunError: there is no such run.

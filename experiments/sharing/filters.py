@@ -28,9 +28,10 @@ Pair = tuple[np.ndarray, np.ndarray]  # kernels of the shared and of the local l
 
 
 def filters_of_sweep(sweep: Path) -> dict[str, Pair]:
-  """Returns {data set: (shared kernel [window, window, in, out], local kernel [height, width, ...])}.
+  """Returns the kernels of both forms by data set.
 
-  They are of the first seed whose runs are finished in both forms.
+  Those of the local layer have height and width before the axes of a shared one. They are of the
+  first seed whose runs are finished in both forms.
 
   Raises:
     RunError: there is none.
@@ -48,9 +49,10 @@ def filters_of_sweep(sweep: Path) -> dict[str, Pair]:
 
 
 def mosaic(filters: np.ndarray) -> np.ndarray:
-  """Returns an image of filters [rows, columns, height, width, 1 or 3], with white lines in between.
+  """Returns an image of filters [rows, columns, height, width, 1 or 3].
 
-  Zero is gray; the largest weight of all is black or white, or a pure color.
+  White lines separate them. Zero is gray; the largest weight of all is black or white, or a pure
+  color.
   """
   rows, columns, height, width, _ = filters.shape
   scaled = 0.5 + 0.5 * filters / max(float(np.abs(filters).max()), 1e-12)
@@ -62,7 +64,7 @@ def mosaic(filters: np.ndarray) -> np.ndarray:
 
 
 def filters_figure(kernels: Mapping[str, Pair]) -> Figure:
-  """Draws a row for each data set: shared filters, and the filters of two channels at all positions."""
+  """Draws a row for each data set: shared filters, and two channels' filters at all positions."""
   with matplotlib.rc_context({**STYLE, "axes.grid": False}):
     figure = page(3.2 * (1 + LOCAL), 3.5 * len(kernels) + 0.4)
     panels = figure.subplots(len(kernels), 1 + LOCAL, squeeze=False)
@@ -81,8 +83,8 @@ def filters_figure(kernels: Mapping[str, Pair]) -> Figure:
     note(
       figure,
       "Weights of the first layer; gray is zero, and each panel has its own scale. A locally connected "
-      "layer has a filter of its own at each position, which are drawn where they lie in the image; the "
-      "channels are the two of the largest weights.",
+      "layer has a filter of its own at each position, drawn where it lies in the image; the channels "
+      "are the two of the largest weights.",
     )
   return figure
 
