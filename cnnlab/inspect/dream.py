@@ -91,7 +91,7 @@ def deep_dream(
   """
   whole = jnp.asarray(image, jnp.float32)
   chosen = None if channels is None else np.asarray(channels)
-  climb = jax.jit(jax.value_and_grad(_response(network, layer, chosen)))
+  climb = network.compiled(jax.value_and_grad(_response(layer, chosen), argnums=1))
   sizes = _sizes(network, whole.shape, settings)
   for size in (sizes[0], sizes[-1]):  # the network may not take them
     _require_channels(network, (*size, whole.shape[2]), layer, chosen)
@@ -122,10 +122,8 @@ def _sizes(network: PixelNetwork, shape: tuple[int, ...], settings: Dream) -> li
   return sizes
 
 
-def _response(
-  network: PixelNetwork, layer: str, channels: np.ndarray | None
-) -> Callable[[Array], Array]:
-  def objective(image: Array) -> Array:
+def _response(layer: str, channels: np.ndarray | None) -> Callable[[PixelNetwork, Array], Array]:
+  def objective(network: PixelNetwork, image: Array) -> Array:
     found = network.layers(image[None], [layer])[0].astype(jnp.float32)
     found = found if channels is None else found[..., channels]
     return jnp.square(jax.nn.relu(found)).mean()
@@ -204,7 +202,7 @@ def class_model(
   chosen, count = jnp.asarray(classes), len(classes)
   gray = jnp.full((count, *image_shape), GRAY)
 
-  def objective(images: Array) -> Array:
+  def objective(network: PixelNetwork, images: Array) -> Array:
     out = apply(network.model, network.variables, network.to_inputs(images))[0]
     if getattr(out, "ndim", 0) != 2:
       raise ConfigError(f"{type(network.model).__name__} is no classifier, which class models need")
@@ -219,7 +217,7 @@ def class_model(
 
   optimizer = optax.adam(optax.cosine_decay_schedule(settings.step_size, settings.steps))
   state = optimizer.init(gray)
-  slope_of = jax.jit(jax.grad(objective))
+  slope_of = network.compiled(jax.grad(objective, argnums=1))
   found, key = gray, jax.random.key(settings.seed)
   for _ in range(settings.steps):
     key, own = jax.random.split(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import flax.errors
 import jax
@@ -25,6 +25,9 @@ from cnnlab.types import PyTree
 
 if TYPE_CHECKING:
   from cnnlab.runs.trained import Trained
+
+
+Result = TypeVar("Result")
 
 
 class AnyNetwork(Protocol):
@@ -80,6 +83,13 @@ class PixelNetwork:
       return preprocess.normalize(images)
 
     return cls(trained.model, trained.variables, to_inputs)
+
+  def compiled(
+    self, function: Callable[[PixelNetwork, Array], Result]
+  ) -> Callable[[Array], Result]:
+    """Returns a function of the network and an array, compiled; the variables are no constants of it."""
+    run = jax.jit(lambda variables, x: function(dataclasses.replace(self, variables=variables), x))
+    return partial(run, self.variables)
 
   def layers(self, images: Array, names: Sequence[str]) -> list[Array]:
     """Returns `layer_outputs` of images; traceable."""

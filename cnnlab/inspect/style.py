@@ -77,8 +77,8 @@ def gram(found: Array) -> Array:
 
 def style_losses(
   network: PixelNetwork, content: ArrayLike, style: ArrayLike, settings: Style = Style()
-) -> Callable[[Array], Losses]:
-  """Returns a function from an image [height, width, channels] to its weighted losses; traceable.
+) -> Callable[[PixelNetwork, Array], Losses]:
+  """Returns a function of the network and an image [height, width, channels]: its weighted losses.
 
   Maps are rectified, so that the names of convolutions mean the ReLUs behind them. The content's loss
   is half the summed squared difference of maps (equation 1), a layer's of style the summed squared
@@ -94,11 +94,11 @@ def style_losses(
   Raises:
     ConfigError: there is no such layer.
   """
-  wanted = jax.jit(lambda image: _maps(network, image, settings))
+  wanted = network.compiled(lambda network, image: _maps(network, image, settings))
   kept = wanted(jnp.asarray(content, jnp.float32))[0]
   grams = [gram(found) for found in wanted(jnp.asarray(style, jnp.float32))[1]]
 
-  def losses(image: Array) -> Losses:
+  def losses(network: PixelNetwork, image: Array) -> Losses:
     ours, styled = _maps(network, image, settings)
     alike = sum(jnp.square(a - b).sum() / 2 for a, b in zip(ours, kept, strict=True))
     distances = (
@@ -131,11 +131,11 @@ def style_transfer(
   start = np.asarray(content, np.float64)
   losses = style_losses(network, content, style, settings)
 
-  def total(image: Array) -> tuple[Array, Losses]:
-    each = losses(image)
+  def total(network: PixelNetwork, image: Array) -> tuple[Array, Losses]:
+    each = losses(network, image)
     return jnp.stack(list(each.values())).sum(), each
 
-  value_and_slope = jax.jit(jax.value_and_grad(total, has_aux=True))
+  value_and_slope = network.compiled(jax.value_and_grad(total, argnums=1, has_aux=True))
   last: Losses = {}
   rows: list[dict[str, float]] = []
 

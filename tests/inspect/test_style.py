@@ -38,7 +38,7 @@ def naive_gram(found):
 
 
 def test_losses_are_those_of_naive_gram_matrices(network):
-  found = style_losses(network, CONTENT, PAINTING, SETTINGS)(jnp.asarray(OTHER))
+  found = style_losses(network, CONTENT, PAINTING, SETTINGS)(network, jnp.asarray(OTHER))
 
   def rectified(image, name):
     return np.maximum(np.asarray(network.layers(jnp.asarray(image)[None], [name])[0][0]), 0)
@@ -61,7 +61,7 @@ def test_a_transfer_lowers_the_loss_within_the_range(network):
   weights = Style(("block2_conv1",), ("block1_conv1",), style_weight=100.0, steps=15)
   image, table = style_transfer(network, CONTENT, PAINTING, weights)
   losses = style_losses(network, CONTENT, PAINTING, weights)
-  start, end = (sum(map(float, losses(jnp.asarray(x)).values())) for x in (CONTENT, image))
+  start, end = (sum(map(float, losses(network, jnp.asarray(x)).values())) for x in (CONTENT, image))
   assert end < 0.5 * start
   assert image.min() >= 0
   assert image.max() <= 255
