@@ -30,7 +30,7 @@ NOTES = "CS231n lecture notes, transfer learning, common rules of thumb"
 SOURCE = "runs/transfer_source"
 PAGE = "experiments/transfer/source.py"
 # Images of the target, and the batch size and epochs that they are trained with.
-AMOUNTS = {10: (10, 300.0), 100: (50, 150.0), 1000: (50, 30.0), 5000: (50, 12.0)}
+AMOUNTS = {10: (10, 300.0), 100: (50, 250.0), 1000: (50, 30.0), 5000: (50, 12.0)}
 SMALL, LARGE = 100, 5000
 FROZEN = ({"pattern": "encoder", "frozen": True},)
 METHODS: dict[str, Overrides] = {
