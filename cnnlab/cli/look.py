@@ -7,8 +7,8 @@
   cnnlab look --workdir=runs/x --what=deep_dream --stage=stage3 --size=400 --out=dream cat.png
   cnnlab look --workdir=runs/vgg19 --what=style --style=wave.jpg --size=256 --out=styled cat.png
 
-Without images, examples of the evaluation split are taken, evenly spaced. `adversarial` always
-takes that split, whose labels it needs; the keys of `data` can be overridden, such as
+Without images, examples of the evaluation split are taken, evenly spaced. `adversarial` and `lesions`
+always take that split, whose labels they need; the keys of `data` can be overridden, such as
 --config.data.dir=DIR.
 """
 
@@ -29,7 +29,8 @@ ATTRIBUTIONS = (
 )  # fmt: skip
 USUAL = ("filters", "activations", *ATTRIBUTIONS)
 WHAT = (
-  *USUAL, "class_maps", "adversarial", "units", "deconvolution", "deep_dream", "class_model", "style",
+  *USUAL, "class_maps", "adversarial", "lesions", "feature_reuse", "units", "deconvolution",
+  "deep_dream", "class_model", "style",
 )  # fmt: skip
 MOST_SIZE = 4096
 
@@ -51,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "module, such as conv4_2 (default: the last stage)",
   )
   add("--count", type=int, default=6, help="images of the evaluation split (default 6)")
-  add("--examples", type=int, default=256, help="images searched or attacked (default 256)")
+  add(
+    "--examples",
+    type=int,
+    default=256,
+    help="images searched, attacked or classified without blocks (default 256)",
+  )
   add(
     "--epsilons",
     default="0,1,2,4,8,16",
@@ -189,7 +195,7 @@ def _subject(
 
 
 def _look(subject: Subject, what: list[str], found: Found) -> None:
-  from cnnlab.inspect import explaining, making
+  from cnnlab.inspect import explaining, making, structure
 
   if subject.wishes.stage is not None and {*what} & {"activations", "grad_cam"}:
     _ = subject.stage  # is checked before anything is computed
@@ -198,6 +204,8 @@ def _look(subject: Subject, what: list[str], found: Found) -> None:
     "activations": explaining.look_at_activations,
     "class_maps": explaining.look_at_class_maps,
     "adversarial": explaining.attack,
+    "lesions": structure.look_at_lesions,
+    "feature_reuse": structure.look_at_feature_reuse,
     "units": making.look_at_units,
     "deconvolution": making.deconvolve,
     "deep_dream": making.dream,

@@ -124,4 +124,4 @@ def random_removals(blocks: int, counts: Sequence[int], draws: int, seed: int = 
     )
   generator = np.random.default_rng(seed)
   ranks = np.stack([generator.permutation(blocks) for _ in range(draws)])
-  return np.stack([ranks < count for count in counts])
+  return ranks < np.array(counts, int).reshape(-1, 1, 1)

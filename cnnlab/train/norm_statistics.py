@@ -65,13 +65,13 @@ def reestimated(setup: Setup, state: State, batches: int) -> State:
   sums: dict[Path, np.ndarray] = {}
   for batch in itertools.islice(split.train_batches(0), count):
     found = jax.device_get(step(state, constants, parallel.put_batch(batch)))
+    if not norms:  # which tracing has found
+      raise ConfigError(
+        "the network has no norm whose statistics are averaged over batches and not frozen; "
+        "'batch', 'switchable' and 'weight_mean_only' have"
+      )
     for path, value in _moments(found).items():
       sums[path] = sums.get(path, 0.0) + value / count
-  if not norms:
-    raise ConfigError(
-      "the network has no norm whose statistics are averaged over batches and not frozen; "
-      "'batch', 'switchable' and 'weight_mean_only' have"
-    )
   flat = traverse_util.flatten_dict(state.model_state[STATISTICS])
   flat |= {
     path: _statistic(path, sums).astype(flat[path].dtype) for path in sums if path[:-1] in norms
@@ -106,9 +106,8 @@ def _moments(found: Any) -> dict[Path, np.ndarray]:
 
 def _statistic(path: Path, sums: dict[Path, np.ndarray]) -> np.ndarray:
   """Returns the mean of an entry, or a variance from the means of both moments."""
-  return (
-    np.maximum(sums[path] - np.square(_mean(path, sums)), 0) if path[-1] == "var" else sums[path]
-  )
+  found = sums[path] - np.square(_mean(path, sums))
+  return np.maximum(found, 0) if path[-1] == "var" else found
 
 
 def _mean(path: Path, entries: dict[Path, np.ndarray]) -> np.ndarray | float:

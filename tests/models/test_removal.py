@@ -63,5 +63,6 @@ def test_draws_remove_as_many_as_asked_and_nest():
   assert (flags[1] <= flags[2]).all()
   assert flags[1].any(axis=0).all()  # in fifty draws every block is met
   np.testing.assert_array_equal(flags, random_removals(7, (0, 1, 3, 7), draws=50))
+  assert random_removals(7, (), draws=2).shape == (0, 2, 7)
   with pytest.raises(ConfigError, match=r"8 blocks cannot.*has 7"):
     random_removals(7, (1, 8), draws=1)
