@@ -122,8 +122,8 @@ def _check_detections(out: Dense | TwoStage, net: nn.Module, classes: int) -> No
     _require(logits.shape == (*rows, count), net, f"returns logits {(*rows, count)} for anchors")
     _require(offsets.shape == (*rows, 4), net, f"returns offsets {(*rows, 4)} for anchors")
   if isinstance(out, TwoStage):
-    rows = out.valid.shape
-    shapes = ((*rows, 4), rows, (*rows, classes), (*rows, classes, 4))
+    boxes = out.valid.shape
+    shapes = ((*boxes, 4), boxes, (*boxes, classes), (*boxes, classes, 4))
     found = tuple(one.shape for one in out[1:])
     _require(
       found == shapes, net, f"returns boxes, mask, logits and offsets {shapes} for proposals"

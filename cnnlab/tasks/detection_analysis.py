@@ -57,15 +57,18 @@ def analyze(
 
 def _by_size(rows: Rows, limits: tuple[float, float], shown_score: float) -> pd.DataFrame:
   """Returns objects, those that are found, and boxes by kind; a row for each size, and for all."""
-  counts = pd.DataFrame(0, index=[*SIZES, "all"], columns=["objects", "found", *KINDS])
+  columns = ["objects", "found", *KINDS]
+  counts = {size: dict.fromkeys(columns, 0) for size in SIZES}
   for image in images_of(rows):
     objects, boxes = judged(image, shown_score)
     for box, hit in objects:
-      counts.loc[_size(box, limits), ["objects", "found"]] += [1, int(hit)]
+      counts[_size(box, limits)]["objects"] += 1
+      counts[_size(box, limits)]["found"] += hit
     for box, kind in boxes:
-      counts.loc[_size(box, limits), kind] += 1
-  counts.loc["all"] = counts.sum()
-  return counts.rename_axis("size").reset_index()
+      counts[_size(box, limits)][kind] += 1
+  frame = pd.DataFrame.from_dict(counts, orient="index")
+  frame.loc["all"] = frame.sum()
+  return frame.rename_axis("size").reset_index()
 
 
 def judged(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -58,8 +59,7 @@ class Decoding:
   def __call__(self, out: Dense | TwoStage, size: Size) -> Detections:
     """Returns the boxes in images of (height, width) `size`."""
     if isinstance(out, TwoStage):
-      heads = (out.boxes, out.valid, out.logits, out.offsets)
-      return _each(lambda one: self._two_stages(*one, size), heads)
+      return _each(partial(self._two_stages, size=size), tuple(out[1:]))
     anchors = [jnp.asarray(one) for one in out.anchors]
 
     def of_image(one: tuple[tuple[Array, ...], tuple[Array, ...]]) -> Detections:
@@ -74,9 +74,8 @@ class Decoding:
     boxes = clip(decode(offsets[index], anchors[index]), size)
     return Detections(boxes, scores, classes, scores > self.score_threshold)
 
-  def _two_stages(
-    self, boxes: Array, valid: Array, logits: Array, offsets: Array, size: Size
-  ) -> Detections:
+  def _two_stages(self, one: tuple[Array, ...], size: Size) -> Detections:
+    boxes, valid, logits, offsets = one
     probability = jnp.where(valid[:, None], jax.nn.softmax(logits), 0)
     scores, index, classes = self._candidates(probability.at[:, 0].set(0))
     found = clip(decode(offsets[index, classes], boxes[index], HEAD_WEIGHTS), size)

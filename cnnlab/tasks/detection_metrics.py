@@ -77,7 +77,8 @@ def coco_scores(
   """
   coco, evaluator = coco_eval()
   small, large = (float(side) ** 2 for side in size_limits)
-  truth, found = [], []
+  truth: list[dict[str, Any]] = []
+  found: list[dict[str, Any]] = []
   for image, one in enumerate(images_of(rows), start=1):
     for box, label, crowd in one.truth():
       truth.append(_annotation(image, box, label) | {"iscrowd": int(crowd), "id": len(truth) + 1})
