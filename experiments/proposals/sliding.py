@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +97,7 @@ def train_classifier(folder: Path, scenes: str, epochs: float) -> dict[str, floa
   train_source, eval_source = open_scenes(scenes)
   parts = {"train": windows_of(train_source, len(train_source))}
   parts["val"] = windows_of(eval_source, min(200, len(eval_source)))
-  arrays = {f"{split}_images": images for split, (images, _) in parts.items()}
+  arrays: dict[str, Any] = {f"{split}_images": images for split, (images, _) in parts.items()}
   arrays |= {f"{split}_labels": labels for split, (_, labels) in parts.items()}
   folder.mkdir(parents=True, exist_ok=True)
   np.savez(folder / "windows.npz", class_names=NAMES, **arrays)
