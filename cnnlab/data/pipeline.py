@@ -104,16 +104,15 @@ def load(
     # Before the training set is cut, so that a few training examples are judged on many others.
     train, evaluation = sources.held_out(train, settings.validation)
     what += f" (beside data.validation={settings.validation:g})"
-  drawn_by = seed if settings.train_examples_by == "seed" else None
-  train = sources.first(train, settings.train_examples, what, drawn_by)
+  train = sources.first(train, settings.train_examples, what, _subset_seed(settings, seed))
   evaluation = sources.first(evaluation, settings.eval_examples, "data.eval_examples")
   stored_size, image_size = _sizes(train, evaluation, settings.image_size, settings.resize)
   channels = settings.channels or image_channels(train)
   if channels not in (1, 3, image_channels(train)):
     raise DataError(f"data.channels is {channels}; allowed: 1, 3, or 0 for the set's own")
   placement = _placement(settings, train, evaluation, stored_size, channels)
-  counts, batches = (len(train), len(evaluation)), (batch_size, eval_batch_size)
-  require_room(settings, counts, batches, stored_size, placement)
+  counts = len(train), len(evaluation)
+  require_room(settings, counts, (batch_size, eval_batch_size), stored_size, placement)
 
   splits: list[Split] = []
   for source in (train, evaluation):
@@ -125,11 +124,9 @@ def load(
     else:
       from cnnlab.data.stream import StreamSplit
 
-      workers, limit = settings.workers, settings.max_bad_images
-      splits.append(StreamSplit(source, stored_size, channels, workers, limit, plan))
-  order.steps_per_epoch(splits[0].num_examples, batch_size)
-  if settings.images_per_class:
-    splits[0].plan = _by_class(plan, train, splits[0], settings.images_per_class)
+      own = settings.workers, settings.max_bad_images, plan
+      splits.append(StreamSplit(source, stored_size, channels, *own))
+  splits[0].plan = _train_plan(plan, train, splits[0], settings.images_per_class)
 
   statistics = functools.partial(_statistics, train, splits[0], stored_size, channels)
   if train.features[image_feature(train)].packed:
@@ -158,10 +155,22 @@ def load(
   return Data(splits[0], splits[1], train.features, shape, preprocess, placement, counts_of, unused)
 
 
-def _by_class(
+def _subset_seed(settings: DataSettings, seed: int) -> int | None:
+  """Returns the seed by which `train_examples` are drawn; None for the first ones."""
+  return seed if settings.train_examples_by == "seed" else None
+
+
+def _train_plan(
   plan: order.BatchOrder, source: Source, split: Split, images_per_class: int
-) -> ClassOrder:
-  """Returns the order of training batches with several images of each of their classes."""
+) -> order.BatchOrder:
+  """Returns the order of training batches, with several images of each of their classes if asked.
+
+  Raises:
+    DataError: the split is smaller than a batch, or a batch cannot be filled in this way.
+  """
+  order.steps_per_epoch(split.num_examples, plan.batch_size)
+  if not images_per_class:
+    return plan
   labels = split.constants.get("label", source.labels())
   if labels is None:
     raise DataError(

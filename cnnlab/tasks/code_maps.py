@@ -15,7 +15,7 @@ from cnnlab.tasks.analysis import Analysis, Pick
 from cnnlab.tasks.segmentation_pictures import palette
 
 TSNE_EXAMPLES = 1000  # evenly spaced; t-SNE of more takes minutes
-MOST_NAMED = 20  # classes up to which a legend names them
+MOST_NAMED = 20  # classes up to which a legend names them; those of more share colors
 MOST_PICKS = 24
 
 
@@ -102,5 +102,5 @@ def map_figure(
 
 
 def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray | None) -> None:
-  colors = "black" if labels is None else palette()[labels % 255] / 255
+  colors = "black" if labels is None else palette()[labels % MOST_NAMED] / 255
   axes.scatter(points[:, 0], points[:, 1], s=4, c=colors, linewidths=0, alpha=0.7, rasterized=True)

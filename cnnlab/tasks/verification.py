@@ -214,8 +214,8 @@ def roc_figure(roc: Roc) -> Figure:
     left.plot(np.maximum(roc.false, least), roc.true, color=BLUE, lw=2)
     left.plot(roc.equal_error, 1 - roc.equal_error, "o", color=VERMILION, clip_on=False)
     left.annotate(
-      f"equal error {100 * roc.equal_error:.1f} %", (roc.equal_error, 1 - roc.equal_error),
-      textcoords="offset points", xytext=(-8, -14), ha="right", fontsize=8,
+      f"equal error\n{100 * roc.equal_error:.1f} %", (roc.equal_error, 1 - roc.equal_error),
+      textcoords="offset points", xytext=(8, -24), ha="left", fontsize=8,
     )  # fmt: skip
     left.set_xscale("log")
     left.set_xlim(1e-4, 1)
