@@ -9,8 +9,8 @@ map, so that both forms can tell positions apart. Sharing changes the parameters
 
 from __future__ import annotations
 
-from cnnlab.experiments.recipes import TRAINED, choose
-from cnnlab.lab import Claim, Experiment
+from cnnlab.experiments.recipes import choose
+from cnnlab.lab import Claim, Condition, Experiment, Tuning
 from cnnlab.lab.variants import Overrides
 
 RECIPES = ("paper", "quick", "tiny")
@@ -21,6 +21,10 @@ DATA: dict[str, Overrides] = {
 }
 # Digits stand for both sets in the tests.
 TINY: dict[str, Overrides] = {"mnist": {"data.channels": 1}, "cifar10": {"data.channels": 3}}
+RATES = (0.01, 0.03, 0.1, 0.2)
+DECAYS = (1e-4, 1e-3, 1e-2)
+# A net that is kept from fitting its training images may be the better one.
+LEARNED = Condition("the nets have learned", "trainset/error", "<=", 0.5)
 
 
 def get_experiment(recipe: str = "") -> Experiment:
@@ -40,10 +44,9 @@ def get_experiment(recipe: str = "") -> Experiment:
       "data.flip": False,
       **net,
     },
-    # At 40 epochs, the rate that generalizes best leaves a third of the training images wrong.
-    quick={"epochs": 100.0, "eval_every_epochs": 20.0, "model.features": (16, 32), **net},
+    quick={"epochs": 60.0, "eval_every_epochs": 12.0, "model.features": (16, 32), **net},
     tiny={"model.features": (4, 4), **net},
-    rates=(0.005, 0.01, 0.03, 0.1),
+    rates=RATES,
     note="Our own net and hyperparameters: the source has no table.",
   )
   sets = TINY if chosen.name == "tiny" else DATA
@@ -59,8 +62,9 @@ def get_experiment(recipe: str = "") -> Experiment:
     },
     base="shared_cifar10",
     seeds=chosen.seeds,
-    tuning=chosen.tuning,
-    regime=(TRAINED,),
+    # Both forms overfit 4,000 images, and which one does more depends on the weight decay.
+    tuning=chosen.tuning and Tuning({**chosen.tuning.keys, "optim.weight_decay": DECAYS}),
+    regime=(LEARNED,),
     claims=(
       Claim(
         "sharing takes at most a tenth of the parameters, linear classifier included",
