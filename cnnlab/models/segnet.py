@@ -91,7 +91,13 @@ class SegNet(nn.Module):
     if not self.decoder_act:
       layers = layers._replace(act=activation("none"))
     x = decode(
-      x, pooled, self.convs, features, self.kernel_size, layers, without_last=not self.pointwise_head
+      x,
+      pooled,
+      self.convs,
+      features,
+      self.kernel_size,
+      layers,
+      without_last=not self.pointwise_head,
     )
     feats["pre_logits"] = x
     window = 1 if self.pointwise_head else self.kernel_size

@@ -255,7 +255,7 @@ def local_response_norm(
   squares = jnp.square(x.astype(jnp.float32))
   # XLA:CPU is several times slower with windows of one padded array, and without `keep`.
   shifts = range(-(size // 2), (size - 1) // 2 + 1)
-  scale = keep(k + factor * sum(_shifted(squares, shift) for shift in shifts))
+  scale = keep(jnp.asarray(k + factor * sum(_shifted(squares, shift) for shift in shifts)))
   if beta == 0.75:  # AlexNet's; roots are faster than a power
     root = lax.rsqrt(scale)
     return (x * (root * jnp.sqrt(root))).astype(x.dtype)
