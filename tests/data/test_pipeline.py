@@ -151,7 +151,7 @@ def test_keys_without_effect_are_named(folder, section):
   assert unused(centering="none") >= {"scale"}
   assert unused(placement="device") >= {"device_limit_mb", "workers"}
   found = unused(name=f"folder:{folder}", crop_padding=1)
-  assert found == {"dir", "eval_fraction", "min_visibility"}
+  assert found == {"dir", "eval_fraction", "min_visibility", "train_examples_by"}
   assert "min_visibility" not in unused(name="scenes:train=4,eval=4,boxes=true")
 
 
