@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test docs drill lint format clean
+.PHONY: quickstart test test_quick docs drill lint format clean
 
 $(STAMP): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cnnlab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -23,6 +23,10 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+# Without the tests that train every variant of every experiment, the site's build, and the like.
+test_quick: lint
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not slow'
 
 # Executes the tutorials, in about three minutes on two cores. tests/test_docs.py builds without them.
 docs: $(STAMP)

@@ -48,6 +48,7 @@ def test_every_setting_is_read_on_camvid(shared, tmp_path):
     setup.data.close()
 
 
+@pytest.mark.slow
 def test_three_variants_are_one_trained_network_and_all_are_judged(tmp_path):
   experiment = load_experiment("crf", "tiny")
   train_variants(experiment, tmp_path)

@@ -76,6 +76,7 @@ def test_variants_of_the_pyramid_have_the_same_sizes_of_anchors(tmp_path):
   assert sides["pyramid"] == sides["bottom_up"] == sides["fine"] == sides["coarse"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "labels"),
   [("detection_focal", ("focal2", "sampled")), ("fpn", ("pyramid", "coarse"))],

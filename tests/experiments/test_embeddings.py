@@ -60,6 +60,7 @@ def test_every_setting_of_one_shot_is_read_on_omniglot(shared, tmp_path):
     setup.data.close()
 
 
+@pytest.mark.slow
 def test_one_shot_trains_for_two_steps_and_is_judged(tmp_path):
   experiment = load_experiment("one_shot", "tiny")
   train_variants(experiment, tmp_path)
@@ -68,6 +69,7 @@ def test_one_shot_trains_for_two_steps_and_is_judged(tmp_path):
   assert len(judge(experiment, found)) == len(experiment.claims)
 
 
+@pytest.mark.slow
 def test_each_method_trains_what_it_says_on_labels_of_its_seed(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   page = "--config=experiments/few_labels/source.py:tiny"

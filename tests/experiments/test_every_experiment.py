@@ -121,6 +121,7 @@ def test_figures_are_those_of_the_papers(shared):
     assert paper[label].value == pytest.approx(row["value"] / 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CIFAR)
 def test_every_variant_trains_for_two_steps_and_is_judged(name, tmp_path):
   experiment = load_experiment(name, "tiny")

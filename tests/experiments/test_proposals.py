@@ -28,6 +28,7 @@ def test_every_variant_of_every_recipe_has_a_config(recipe):
   assert all(claim.source for claim in experiment.claims)
 
 
+@pytest.mark.slow
 def test_variants_train_for_two_steps(tmp_path):
   """That of Fast R-CNN is the config page, which another test trains."""
   pytest.importorskip("skimage")

@@ -88,6 +88,7 @@ def test_every_setting_is_read_on_camvid(name, shared, tmp_path):
     setup.data.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_variant_trains_for_two_steps_and_is_judged(name, tmp_path):
   experiment = load_experiment(name, "tiny")

@@ -78,6 +78,7 @@ def swept(tmp_path_factory):
   return experiment, folder / "runs"
 
 
+@pytest.mark.slow
 def test_every_variant_trains_for_two_steps_and_is_judged(swept):
   experiment, root = swept
   found = collect(open_sweep(experiment, root, seeds=1))

@@ -147,6 +147,7 @@ def get_experiment(recipe=""):
 """
 
 
+@pytest.mark.slow
 def test_from_the_shell(tmp_path, capsys):
   file = tmp_path / "wires" / "experiment.py"
   file.parent.mkdir()

@@ -52,6 +52,7 @@ def wait_until(condition):
     time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_lost_node_costs_its_run_only_the_steps_since_its_last_checkpoint(cluster, tmp_path):
   specs = digits.specs(tmp_path, "a", "b", "c")
   thread, result, text = start(specs, logs=tmp_path / "logs")

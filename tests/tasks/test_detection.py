@@ -186,6 +186,7 @@ def trained(request, tmp_path_factory):
   return request.param, workdir, train(tiny(request.param), workdir)
 
 
+@pytest.mark.slow
 def test_it_resumes_bit_for_bit(trained, tmp_path):
   family, whole, row = trained
 
