@@ -21,7 +21,7 @@ ONE, MANY = (
   "arXiv:1605.06431, section 4.1 and figure 3",
   "arXiv:1605.06431, section 4.2 and figure 5",
 )
-DROPPED = "arXiv:1605.06431, on stochastic depth"
+DROPPED = "arXiv:1605.06431, section 6, on stochastic depth"
 
 
 def get_experiment(recipe: str = "") -> Experiment:
