@@ -25,9 +25,11 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     paper={"epochs": 164.0, "model.features": (64, 128, 256), "optim.learning_rate": 0.02, **net},
-    quick={"model.features": (16, 32, 64), **net},
+    # At 40 epochs, uncentered images are learned best at a rate that leaves a third of them wrong.
+    quick={"epochs": 100.0, "eval_every_epochs": 20.0, "model.features": (16, 32, 64), **net},
     tiny={"model.features": (4, 4), **net},
-    rates=(0.005, 0.01, 0.02, 0.05, 0.1),
+    rates=(0.005, 0.01, 0.02, 0.05),
+    seeds=tuple(range(10)),  # within a point, as two of the claims say, is hard to tell with five
     note="Our own net and hyperparameters: the source has no table.",
   )
   return Experiment(

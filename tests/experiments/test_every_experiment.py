@@ -66,7 +66,7 @@ def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
     config = apply_overrides(page, experiment.settings(label))
     options = config.model.to_dict()
     create_model(options.pop("name"), num_classes=10, **options)
-  assert len(experiment.seeds) == (2 if recipe == "tiny" else 5)
+  assert len(experiment.seeds) == 2 if recipe == "tiny" else len(experiment.seeds) >= 5
 
 
 @pytest.mark.parametrize("recipe", ["paper", "quick"])
