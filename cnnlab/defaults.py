@@ -29,7 +29,8 @@ def default_config() -> ConfigDict:
   config.init_statistics = "data"
   config.max_steps = 0  # where > 0, training ends there even if the epochs ask for more
   config.dtype = "float32"  # of activations: float32 or bfloat16; parameters stay float32
-  # exponential moving average of the parameters, used in evaluation; 0 = off
+  # exponential moving average of the parameters, used in evaluation; 0 = off. Batch statistics are
+  # those of the net in training; `cnnlab eval --reestimate=N` estimates them anew
   config.ema_decay = 0.0
   config.accumulate = 1  # micro-batches whose gradients are added up to make one step
   # convolutions on a CPU by the native library: auto (if it can be built), off, require
