@@ -8,7 +8,7 @@ them over a batch.
 from cnnlab.boxes.anchors import Anchors
 from cnnlab.boxes.coding import decode, encode
 from cnnlab.boxes.matching import BACKGROUND, BETWEEN, Thresholds, match
-from cnnlab.boxes.overlap import areas, clip, iou, large_enough
+from cnnlab.boxes.overlap import areas, clip, iou, large_enough, paired_iou, shared_areas
 from cnnlab.boxes.roi_align import levels_of, roi_align
 from cnnlab.boxes.sampling import balanced_sample, chosen
 from cnnlab.boxes.suppression import nms
@@ -29,5 +29,7 @@ __all__ = [
   "levels_of",
   "match",
   "nms",
+  "paired_iou",
   "roi_align",
+  "shared_areas",
 ]

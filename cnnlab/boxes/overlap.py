@@ -19,11 +19,21 @@ def iou(first: jax.Array, second: jax.Array) -> jax.Array:
 
   It is 0 for two empty boxes, where torchvision's `box_iou` has NaN, so that padding is harmless.
   """
-  low = jnp.maximum(first[:, None, :2], second[None, :, :2])
-  high = jnp.minimum(first[:, None, 2:], second[None, :, 2:])
-  shared = areas(jnp.concatenate([low, high], axis=-1))
-  union = areas(first)[:, None] + areas(second)[None] - shared
+  return paired_iou(first[:, None], second[None])
+
+
+def paired_iou(first: jax.Array, second: jax.Array) -> jax.Array:
+  """Returns intersection over union [...] of each box with its partner; both [..., 4] broadcast."""
+  shared = shared_areas(first, second)
+  union = areas(first) + areas(second) - shared
   return jnp.where(union > 0, shared / jnp.where(union > 0, union, 1), 0)
+
+
+def shared_areas(first: jax.Array, second: jax.Array) -> jax.Array:
+  """Returns the areas [...] that boxes share with their partners; both [..., 4] broadcast."""
+  low = jnp.maximum(first[..., :2], second[..., :2])
+  high = jnp.minimum(first[..., 2:], second[..., 2:])
+  return areas(jnp.concatenate([low, high], axis=-1))
 
 
 def clip(boxes: jax.Array, size: Sequence[int]) -> jax.Array:

@@ -13,7 +13,7 @@ from flax.typing import Collection, VariableDict
 from jax import Array
 
 from cnnlab.annotations import Between, Count, Fraction, NonNegative, Positive, Whole
-from cnnlab.errors import ConfigError, DataError
+from cnnlab.errors import ConfigError
 from cnnlab.metrics import Metric
 from cnnlab.models import create_model
 from cnnlab.models.faster_rcnn import TwoStage
@@ -40,7 +40,7 @@ from cnnlab.tasks.detection_decode import Decoding, Detections
 from cnnlab.tasks.detection_losses import OneStageLoss, TwoStageLoss
 from cnnlab.tasks.detection_metrics import Scores, coco_eval
 from cnnlab.tasks.detection_pictures import with_boxes
-from cnnlab.tasks.detection_targets import second_stage, truth_of
+from cnnlab.tasks.detection_targets import object_names, second_stage, truth_of
 from cnnlab.types import Json, JsonMapping, PyTree
 
 # Settings that only detectors of one stage, or of two, read.
@@ -136,11 +136,7 @@ class Detection(Task):
   @classmethod
   def create(cls, settings: DetectionSettings, features: Mapping[str, FeatureSpec]) -> Detection:
     """Returns the task."""
-    names = tuple(features["box_labels"].names)
-    if not names:
-      raise DataError(
-        "task 'detection': the feature 'box_labels' of the data set has no class names"
-      )
+    names = object_names("detection", features)
     small, medium = settings.size_limits
     if small > medium:
       raise ConfigError(

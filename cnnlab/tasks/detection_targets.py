@@ -5,16 +5,28 @@ Arrays have the batch first. Classes are counted from 1, since 0 is background.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from cnnlab.boxes import BACKGROUND, BETWEEN, Thresholds, areas, balanced_sample, chosen, iou, match
+from cnnlab.boxes import (
+  BACKGROUND,
+  BETWEEN,
+  Thresholds,
+  areas,
+  balanced_sample,
+  chosen,
+  iou,
+  match,
+  shared_areas,
+)
 from cnnlab.boxes.matching import BOX_HEAD
+from cnnlab.errors import DataError
 from cnnlab.models.fpn import Select
-from cnnlab.tasks.base import Batch
+from cnnlab.tasks.base import Batch, FeatureSpec
 
 CROWDED = 0.5  # share of its area within a crowd from which an anchor is not background
 
@@ -52,6 +64,14 @@ class Targets(NamedTuple):
   negative: Array
 
 
+def object_names(task: str, features: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+  """Returns the names of a data set's objects; DataError, which names the task, without any."""
+  names = tuple(features["box_labels"].names)
+  if not names:
+    raise DataError(f"task {task!r}: the feature 'box_labels' of the data set has no class names")
+  return names
+
+
 def truth_of(batch: Batch) -> Truth:
   """Returns the true boxes of a preprocessed batch; its feature `box_crowd` may be missing."""
   valid = batch["boxes_valid"].astype(bool)
@@ -85,10 +105,7 @@ def targets_of(truth: Truth, boxes: Array, thresholds: Thresholds) -> Targets:
 
 def _most_within(boxes: Array, others: Array, valid: Array) -> Array:
   """Returns the largest share of each box [n, 4] that lies within one of the others, [n]."""
-  low = jnp.maximum(boxes[:, None, :2], others[None, :, :2])
-  high = jnp.minimum(boxes[:, None, 2:], others[None, :, 2:])
-  shared = areas(jnp.concatenate([low, high], axis=-1))
-  share = shared / jnp.maximum(areas(boxes), 1e-6)[:, None]
+  share = shared_areas(boxes[:, None], others[None]) / jnp.maximum(areas(boxes), 1e-6)[:, None]
   return jnp.where(valid, share, 0).max(axis=1, initial=0)
 
 

@@ -20,9 +20,9 @@ from flax.typing import Collection
 from jax import Array
 
 from cnnlab.annotations import NonNegative
-from cnnlab.boxes import areas, clip, decode, encode
+from cnnlab.boxes import areas, clip, decode, encode, paired_iou
 from cnnlab.boxes.coding import BOX_HEAD
-from cnnlab.errors import ConfigError, DataError
+from cnnlab.errors import ConfigError
 from cnnlab.metrics import Metric
 from cnnlab.models.localiser import Localised, localiser
 from cnnlab.models.registry import require_output
@@ -43,6 +43,7 @@ from cnnlab.tasks.base import (
   View,
 )
 from cnnlab.tasks.detection_pictures import with_boxes
+from cnnlab.tasks.detection_targets import object_names, truth_of
 from cnnlab.tasks.localisation_analysis import analyze
 from cnnlab.types import Json, JsonMapping
 
@@ -104,12 +105,7 @@ class Localisation(Task):
     cls, settings: LocalisationSettings, features: Mapping[str, FeatureSpec]
   ) -> Localisation:
     """Returns the task."""
-    names = tuple(features["box_labels"].names)
-    if not names:
-      raise DataError(
-        "task 'localisation': the feature 'box_labels' of the data set has no class names"
-      )
-    return cls(names, settings.box_weight)
+    return cls(object_names("localisation", features), settings.box_weight)
 
   def network(self, options: JsonMapping, dtype: str) -> nn.Module:
     """Returns the two heads on the classifier that `options` names.
@@ -174,7 +170,7 @@ class Localisation(Task):
     finite = jnp.all(jnp.isfinite(out.logits), axis=-1) & jnp.all(
       jnp.isfinite(out.offsets), axis=-1
     )
-    overlap = jnp.where(finite, _iou(boxes_of(out), target.box), 0.0)
+    overlap = jnp.where(finite, paired_iou(boxes_of(out), target.box), 0.0)
     prediction = jnp.where(finite, jnp.argmax(out.logits, axis=-1), -1)
     right = (overlap > RIGHT) & (prediction == target.label)
     losses = optax.softmax_cross_entropy_with_integer_labels(out.logits, target.label)
@@ -264,26 +260,17 @@ class Localisation(Task):
 def target_of(batch: Batch) -> Target:
   """Returns the object of each image of a preprocessed batch: the one with the largest box."""
   sides = jnp.array([*batch["image"].shape[1:3]] * 2, jnp.float32)
-  counted = batch["boxes_valid"].astype(bool)
-  if "box_crowd" in batch:
-    counted &= ~batch["box_crowd"].astype(bool)
-  sizes = jnp.where(counted, areas(batch["boxes"]), -1)
+  truth = truth_of(batch)
+  sizes = jnp.where(truth.valid, areas(truth.boxes), -1)
   largest = jnp.argmax(sizes, axis=1)[:, None]
-  box = jnp.take_along_axis(batch["boxes"], largest[..., None], axis=1)[:, 0] / sides
+  box = jnp.take_along_axis(truth.boxes, largest[..., None], axis=1)[:, 0] / sides
   label = jnp.take_along_axis(batch["box_labels"], largest, axis=1)[:, 0]
-  return Target(label, box, counted.any(axis=1))
+  return Target(label, box, truth.valid.any(axis=1))
 
 
 def boxes_of(out: Localised) -> Array:
   """Returns the boxes of a batch in fractions of the image's sides, float32 [batch, 4]."""
   return clip(decode(out.offsets, jnp.asarray(WHOLE), BOX_HEAD), (1, 1))
-
-
-def _iou(first: Array, second: Array) -> Array:
-  """Returns the overlap of each box [batch, 4] with the other of its image."""
-  low, high = jnp.maximum(first[:, :2], second[:, :2]), jnp.minimum(first[:, 2:], second[:, 2:])
-  shared = areas(jnp.concatenate([low, high], axis=-1))
-  return shared / jnp.maximum(areas(first) + areas(second) - shared, 1e-12)
 
 
 def _alone(example: Prediction) -> dict[str, Array]:

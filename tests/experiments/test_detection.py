@@ -14,7 +14,7 @@ from cnnlab.lab.results import collect
 from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.models import create_model
 from cnnlab.train.setup import prepare
-from tests.experiments.training import train_variants
+from tests.experiments.training import check_configs, train_variants
 
 NAMES = ("detection_focal", "fpn")
 RECIPES = ("paper", "quick", "bccd", "tiny", "")
@@ -25,12 +25,7 @@ RECIPES = ("paper", "quick", "bccd", "tiny", "")
 def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
   experiment = load_experiment(name, recipe)
   assert (experiment.name, experiment.recipe) == (name, recipe or "quick")
-  page = load_page(experiment.config)
-  for label in experiment.variants:
-    config = apply_overrides(page, experiment.settings(label))
-    assert config.task.name == "detection"
-    options = config.model.to_dict()
-    create_model(options.pop("name"), num_classes=4, **options)
+  check_configs(experiment, "detection", 4)
   assert len(experiment.seeds) == (2 if recipe == "tiny" else 3)
   assert bool(experiment.tuning) == (recipe in ("quick", "bccd", ""))
   assert all(claim.source for claim in experiment.claims)

@@ -6,7 +6,6 @@ import json
 import pandas as pd
 import pytest
 
-from cnnlab.config import apply_overrides, load_page
 from cnnlab.errors import ConfigError
 from cnnlab.experiments.normalization import importance
 from cnnlab.experiments.sharing import filters
@@ -19,10 +18,9 @@ from cnnlab.lab.plan import plan, resolve
 from cnnlab.lab.results import collect
 from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.lab.wiring import examine, unwired
-from cnnlab.models import create_model
 from cnnlab.train.setup import prepare as setup_run
 from tests.conftest import PROJECT
-from tests.experiments.training import train_variants
+from tests.experiments.training import check_configs, train_variants
 
 NAMES = sorted(p.parent.name for p in (PROJECT / "experiments").glob("*/experiment.py"))
 SEGMENTATION = ("context", "crf", "fcn_skips", "focal")
@@ -61,11 +59,7 @@ def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
   assert experiment.name == name
   assert experiment.recipe == (recipe or "quick")
   assert from_json(json.loads(json.dumps(experiment.to_json()))) == from_json(experiment.to_json())
-  page = load_page(experiment.config)
-  for label in experiment.variants:
-    config = apply_overrides(page, experiment.settings(label))
-    options = config.model.to_dict()
-    create_model(options.pop("name"), num_classes=10, **options)
+  check_configs(experiment, "lesions" if name == "lesions" else "classification", 10)
   assert len(experiment.seeds) == 2 if recipe == "tiny" else len(experiment.seeds) >= 5
 
 

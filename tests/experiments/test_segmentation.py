@@ -14,7 +14,7 @@ from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.models import create_model
 from cnnlab.nn.cost import count_parameters
 from cnnlab.train.setup import prepare, variable_shapes
-from tests.experiments.training import train_variants
+from tests.experiments.training import check_configs, train_variants
 
 RECIPES = {
   "fcn_skips": ("paper", "quick", "scenes", "tiny", ""),
@@ -28,12 +28,7 @@ FORMS = [(name, recipe) for name, recipes in RECIPES.items() for recipe in recip
 def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
   experiment = load_experiment(name, recipe)
   assert (experiment.name, experiment.recipe) == (name, recipe or "quick")
-  page = load_page(experiment.config)
-  for label in experiment.variants:
-    config = apply_overrides(page, experiment.settings(label))
-    assert config.task.name == "segmentation"
-    options = config.model.to_dict()
-    create_model(options.pop("name"), num_classes=11, **options)
+  check_configs(experiment, "segmentation", 11)
   assert len(experiment.seeds) == (2 if recipe == "tiny" else 5)
   assert bool(experiment.tuning) == (recipe in ("quick", "scenes", ""))
 

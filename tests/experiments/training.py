@@ -1,7 +1,19 @@
-"""Training all variants of an experiment, as a sweep does, in this process."""
+"""What tests of experiments share: every variant has a config, and trains as in a sweep."""
 
+from cnnlab.config import apply_overrides, load_page
 from cnnlab.lab.execute import execute_run
 from cnnlab.lab.plan import plan
+from cnnlab.models import create_model
+
+
+def check_configs(experiment, task, classes):
+  """The config of every variant is one of that task, whose network can be made."""
+  page = load_page(experiment.config)
+  for label in experiment.variants:
+    config = apply_overrides(page, experiment.settings(label))
+    assert config.task.name == task
+    options = config.model.to_dict()
+    create_model(options.pop("name"), num_classes=classes, **options)
 
 
 def train_variants(experiment, root):
