@@ -1,8 +1,8 @@
 """The recipes of the CIFAR-10 experiments: forms of one experiment that differ in size and cost.
 
   paper   as published, or at the scale of the source; for an accelerator
-  quick   for two CPU cores: 4,000 training images of 16x16 pixels, narrow nets, trained until the
-          rate has decayed to zero, without augmentation unless stated; every variant's learning rate
+  quick   for two CPU cores: 4,000 training images of 16x16 pixels unless stated, narrow nets, trained
+          until the rate has decayed to zero, without augmentation unless stated; every variant's learning rate
           is tuned; all 10,000 test images. Its answers are valid for this setting.
   tiny    two steps on scikit-learn's digits, for the tests
 
@@ -18,7 +18,7 @@ from cnnlab.lab import Condition, Tuning
 from cnnlab.lab.variants import Overrides
 
 REDUCED = (
-  "Quick recipe: 4,000 training images of 16x16 pixels, all 10,000 test images, narrower nets. The "
+  "Quick recipe: {:,} training images of {}x{} pixels, all 10,000 test images, narrower nets. The "
   "papers' figures are for 50,000 images of 32x32 pixels and are shown only for comparison."
 )
 
@@ -114,5 +114,8 @@ def choose(
     return Recipe("tiny", {**TINY, **(tiny or {})}, (0, 1), "Two steps on digits, for tests only.")
   if name in ("", "quick"):
     tuning = Tuning({"optim.learning_rate": rates}) if rates else None
-    return Recipe("quick", {**QUICK, **(quick or {})}, seeds, REDUCED, tuning)
+    overrides = {**QUICK, **(quick or {})}
+    size = overrides["data.image_size"]
+    reduced = REDUCED.format(overrides["data.train_examples"], size, size)
+    return Recipe("quick", overrides, seeds, reduced, tuning)
   raise KeyError(name)
