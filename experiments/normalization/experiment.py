@@ -2,9 +2,14 @@
 
 The published comparisons (arXiv:1803.08494, table 2; arXiv:1806.10779, table of batch sizes) are
 for ResNet-50 on ImageNet, by batch size per GPU. Here a small CIFAR ResNet is trained on one device
-with batches of 4, 16 and 64 for the same number of epochs. As in both papers, the learning rate is
-proportional to the batch size; the quick recipe tunes the factor for each norm and batch. That batch
-norm speeds up training is a claim about equal numbers of steps: `batch_64` and `none_64` have them.
+for the same number of epochs: with batches of 64 for each norm, and of 2 and 16 for those that claims
+compare. As in both papers, the learning rate is proportional to the batch size; the quick recipe tunes
+the factor for each norm and batch. That batch norm speeds up training is a claim about equal numbers of
+steps: `batch_64` and `none_64` have them.
+
+As on ImageNet, nets of the quick recipe do not know their training set by heart: it has 16,000 images,
+flipped and shifted. Where they do (4,000 images without augmentation), the noise of small batches
+is a regularizer, and batches of 4 had 2 points less test error than batches of 64.
 """
 
 from __future__ import annotations
@@ -14,16 +19,16 @@ from cnnlab.lab import Claim, Condition, Experiment, Published
 
 RECIPES = ("paper", "quick", "tiny")
 NORMS = ("none", "batch", "layer", "instance", "group", "weight", "switchable")
-BATCHES = (4, 16, 64)
+BATCHES = (2, 16, 64)
 SENSITIVE = ("batch", "group", "switchable")  # the norms that claims compare at several batches
 BATCH_NORM = "arXiv:1502.03167, section 4.2.1"
 GROUP_NORM = "arXiv:1803.08494, table 2"
 SWITCHABLE = "arXiv:1806.10779, comparison of batch sizes"
 # Top-1 error of ResNet-50 on ImageNet in %, by images per GPU.
 IMAGENET = {
-  "batch_4": (27.3, SWITCHABLE), "batch_16": (23.7, SWITCHABLE),
-  "group_4": (24.2, GROUP_NORM), "group_16": (24.2, GROUP_NORM),
-  "switchable_4": (24.1, SWITCHABLE), "switchable_16": (23.3, SWITCHABLE),
+  "batch_2": (34.7, GROUP_NORM), "batch_16": (23.7, GROUP_NORM),
+  "group_2": (24.1, GROUP_NORM), "group_16": (24.2, GROUP_NORM),
+  "switchable_2": (24.4, SWITCHABLE), "switchable_16": (23.3, SWITCHABLE),
 }  # fmt: skip
 
 
@@ -38,14 +43,17 @@ def get_experiment(recipe: str = "") -> Experiment:
     recipe,
     paper={"epochs": 100.0, **rate},
     quick={
-      "epochs": 20.0,
+      "epochs": 15.0,
       "eval_every_epochs": 5.0,
+      "data.train_examples": 16_000,
+      "data.flip": True,
+      "data.crop_padding": 2,
       "model.blocks": 1,
       "model.width": 0.75,
       "optim.reference_batch": 64,
     },
     tiny={"model.blocks": 1, "model.width": 0.25, "data.train_examples": 100, **rate},
-    rates=(0.02, 0.05, 0.15),
+    rates=(0.02, 0.06, 0.2, 0.6),
     note="Our own hyperparameters, ResNet-20 on CIFAR-10; the papers' figures are for ImageNet.",
   )
   return Experiment(
@@ -56,13 +64,14 @@ def get_experiment(recipe: str = "") -> Experiment:
     variants={
       f"{norm}_{batch}": {"model.norm": norm, "batch_size": batch}
       for norm in NORMS
-      for batch in (BATCHES if chosen.name != "tiny" or norm in SENSITIVE else (64,))
+      for batch in (BATCHES if chosen.at_full_size or norm in SENSITIVE else (64,))
     },
     base="batch_64",
     seeds=chosen.seeds,
     tuning=chosen.tuning,
     regime=(
-      Condition("the nets have learned", "trainset/error", "<=", 0.5),
+      Condition("the nets have learned", "trainset/error", "<=", 0.6),
+      Condition("they do not know the training set by heart", "trainset/error", ">=", 0.1),
     ),
     claims=(
       Claim(
@@ -73,10 +82,10 @@ def get_experiment(recipe: str = "") -> Experiment:
         "layer norm speeds it up, too",
         "layer_64", "<", "none_64", BATCH_NORM, metric="train/loss@area",
       ),
-      Claim("batch norm suffers from small batches", "batch_4", ">", "batch_64", GROUP_NORM),
+      Claim("batch norm suffers from small batches", "batch_2", ">", "batch_64", GROUP_NORM),
       Claim(
         "group norm does not suffer from small batches",
-        "group_4", "<=", "group_64", GROUP_NORM, margin=0.01,
+        "group_2", "<=", "group_64", GROUP_NORM, margin=0.01,
       ),
       Claim(
         "switchable norm is as good as batch norm at large batches",
@@ -84,7 +93,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       ),
       Claim(
         "switchable norm is better than batch norm at small batches",
-        "switchable_4", "<", "batch_4", SWITCHABLE,
+        "switchable_2", "<", "batch_2", SWITCHABLE,
       ),
     ),
     paper={
