@@ -47,7 +47,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       "optim.nesterov": True,
     },
     tiny={"model.width": 0.125, "model.blocks": 2},
-    rates=(0.05, 0.1, 0.2),
+    rates=(0.025, 0.05, 0.1, 0.2, 0.4),
     note="Last epoch of training on all 50,000 images; the paper chose the epoch by validation.",
   )
   skip = {"model.survival_skip": True} if chosen.at_full_size else {}
