@@ -77,7 +77,7 @@ def filters_figure(kernels: Mapping[str, Pair]) -> Figure:
       strongest = np.argsort(-np.square(local).sum(axis=(0, 1, 2, 3, 4)), kind="stable")[:LOCAL]
       for panel, channel in zip(axes[1:], strongest, strict=True):
         panel.imshow(mosaic(local[..., channel]), interpolation="nearest")
-        panel.set_title(f"{name}: channel {channel}, a filter per position")
+        panel.set_title(f"{name}: channel {channel}, by position")
     for panel in panels.flat:
       panel.set_axis_off()
     note(
