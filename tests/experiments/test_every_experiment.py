@@ -132,7 +132,7 @@ def test_every_variant_trains_for_two_steps_and_is_judged(name, tmp_path):
   if name == "normalization":
     importance.main(tmp_path / name)
     drawn = pd.read_csv(tmp_path / name / "figures/switchable_importance.csv")
-    assert set(drawn["batch_size"]) == {4, 16, 64}
+    assert set(drawn["batch_size"]) == {2, 16, 64}
     assert drawn[["instance", "layer", "batch"]].sum(axis=1).to_numpy() == pytest.approx(1)
 
 
