@@ -24,8 +24,7 @@ TABLE1 = "arXiv:1603.09382, table 1, CIFAR-10+"
 FIGURE8 = "arXiv:1603.09382, figure 8"
 MASKED = (
   "Here dropped blocks are computed and masked. A separate figure shows the step time when they "
-  "are skipped: it decreases with the number of blocks left, but XLA:CPU's convolutions in a "
-  "conditional are slow."
+  "are skipped: it decreases with the number of blocks left."
 )
 
 
@@ -37,7 +36,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   """
   chosen = choose(
     recipe,
-    # `skip` below skips dropped blocks: faster on an accelerator, but far slower on a CPU.
+    # `skip` below does not compute dropped blocks; other recipes make no claim about time.
     paper={"epochs": 500.0, "optim.nesterov": True, "data.centering": "channel"},
     quick={
       "epochs": 100.0,
