@@ -18,6 +18,7 @@ from cnnlab.errors import RunError
 from cnnlab.lab.claim import Claim, Measure
 from cnnlab.lab.experiment import Experiment
 from cnnlab.lab.report import wording
+from cnnlab.lab.report.verdict_words import interval_text
 from cnnlab.lab.statistics.regime import conditions_of, mean_of
 from cnnlab.lab.statistics.verdicts import Verdict
 
@@ -149,11 +150,9 @@ def _paper(row: wording.Row, metric: wording.ShownMetric) -> str:
 def _ours(row: wording.Row, metric: wording.ShownMetric) -> str:
   if pd.isna(row["difference"]):
     return "–"
-  low, high = (wording.number(row[end] * metric.factor) for end in ("low", "high"))
-  difference = wording.number(row["difference"] * metric.factor, sign=True)
+  ends = (float(row[end]) * metric.factor for end in ("difference", "low", "high"))
   unit = metric.difference_unit and f" {metric.difference_unit}"
-  interval = "" if pd.isna(row["low"]) or low == high else f" ({low} to {high})"
-  return f"{difference}{interval}{unit} in {metric.name}, {row['pairs']} seeds"
+  return f"{interval_text(*ends, sign=True)}{unit} in {metric.name}, {row['pairs']} seeds"
 
 
 def _training_set(row: wording.Row) -> str:

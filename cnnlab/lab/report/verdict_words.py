@@ -38,13 +38,14 @@ def formula(claim: Claim, declared: Iterable[Metric] = ()) -> str:
   return text
 
 
-def interval_text(difference: float, low: float, high: float) -> str:
-  """Returns `4.12 (−0.13 to 8.38)`, in as many digits as the numbers need."""
+def interval_text(difference: float, low: float, high: float, *, sign: bool = False) -> str:
+  """Returns `4.12 (−0.13 to 8.38)`, in as many digits as the numbers need; with `sign`, `+4.12`."""
   if abs(difference) >= 1e4:
-    return wording.count(difference).replace("-", "−")
+    plus = "+" if sign and difference > 0 else ""
+    return plus + wording.count(difference).replace("-", "−")
   largest = max((abs(x) for x in (difference, low, high) if math.isfinite(x)), default=1.0)
   digits = 2 if largest >= 0.1 or not largest else min(6, 1 - math.floor(math.log10(largest)))
-  text = wording.number(difference, digits)
+  text = wording.number(difference, digits, sign)
   if not (math.isfinite(low) and math.isfinite(high)) or low == high:
     return text
   return f"{text} ({wording.number(low, digits)} to {wording.number(high, digits)})"
