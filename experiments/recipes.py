@@ -1,9 +1,9 @@
 """The recipes of the CIFAR-10 experiments: forms of one experiment that differ in size and cost.
 
   paper   as published, or at the scale of the source; for an accelerator
-  quick   for two CPU cores: 4,000 training images of 16x16 pixels unless stated, narrow nets, trained
-          until the rate has decayed to zero, without augmentation unless stated; every variant's learning rate
-          is tuned; all 10,000 test images. Its answers are valid for this setting.
+  quick   for two CPU cores: 4,000 training images of 16x16 pixels without augmentation, both unless
+          stated; narrow nets, trained until the rate has decayed to zero; every variant's learning
+          rate is tuned; all 10,000 test images. Its answers are valid for this setting.
   tiny    two steps on scikit-learn's digits, for the tests
 
 An empty name selects `quick`. TFDS provides CIFAR-10; `--config.data.dir=DIR` sets its directory.

@@ -7,9 +7,9 @@ compare. As in both papers, the learning rate is proportional to the batch size;
 the factor for each norm and batch. That batch norm speeds up training is a claim about equal numbers of
 steps: `batch_64` and `none_64` have them.
 
-As on ImageNet, nets of the quick recipe do not know their training set by heart: it has 16,000 images,
-flipped and shifted. Where they do (4,000 images without augmentation), the noise of small batches
-is a regularizer, and batches of 4 had 2 points less test error than batches of 64.
+As on ImageNet, the nets of the quick recipe are not to overfit: they see 16,000 images, flipped and
+shifted. On 4,000 images without augmentation they do; the noise of small batches is then a regularizer,
+and batch norm had 2 points less test error with batches of 4 than of 64.
 """
 
 from __future__ import annotations
