@@ -193,6 +193,8 @@ def test_numbers_have_the_digits_that_they_need():
   assert interval_text(4.123, -0.13, 8.38) == "4.12 (−0.13 to 8.38)"
   assert interval_text(-0.004, -0.0181, 0.0093) == "−0.004 (−0.018 to 0.009)"
   assert interval_text(-17_322, -17_322, -17_322) == "−17,322"
+  assert interval_text(-7680, -7680, -7680) == "−7,680"
+  assert interval_text(0, 0, 0, sign=True) == "0"
   assert interval_text(0.0, nan, nan) == "0.00"
   assert measured(verdict("inconclusive")) == "–"
 

@@ -40,7 +40,8 @@ def formula(claim: Claim, declared: Iterable[Metric] = ()) -> str:
 
 def interval_text(difference: float, low: float, high: float, *, sign: bool = False) -> str:
   """Returns `4.12 (−0.13 to 8.38)`, in as many digits as the numbers need; with `sign`, `+4.12`."""
-  if abs(difference) >= 1e4:
+  exact = low == high and float(difference).is_integer()  # a count, of parameters say
+  if exact or abs(difference) >= 1e4:
     plus = "+" if sign and difference > 0 else ""
     return plus + wording.count(difference).replace("-", "−")
   largest = max((abs(x) for x in (difference, low, high) if math.isfinite(x)), default=1.0)
