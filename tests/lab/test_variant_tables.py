@@ -136,6 +136,25 @@ def test_recipe_spells_optimizer_schedule_and_augmentation():
   assert "data" not in found
 
 
+@pytest.mark.parametrize(
+  ("name", "published"),
+  [
+    ("go:/home/me/games.tsv", "go:games.tsv"),
+    ("folder:~/flowers", "folder:flowers"),
+    ("go:games/mine.tsv", "go:games/mine.tsv"),
+    ("tfds:cifar10", "tfds:cifar10"),
+    ("digits", "digits"),
+  ],
+)
+def test_a_report_leaves_the_folders_of_a_data_set_out(name, published):
+  found = recipe.describe({"data.name": name})
+  assert found["data"] == published
+  everywhere = make_experiment(overrides={"data.name": name}, variants={"base": {}, "better": {}})
+  assert variant_tables.overrides(everywhere)[""] == {"data.name": f'"{published}"'}
+  own = make_experiment(variants={"base": {}, "better": {"data.name": name}})
+  assert variant_tables.overrides(own)["better"] == {"data.name": f'"{published}"'}
+
+
 def test_a_run_whose_config_is_damaged_is_named(tmp_path):
   directory = open_sweep(make_experiment(), tmp_path)
   write_run(directory / "base" / "seed0")

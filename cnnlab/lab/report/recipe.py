@@ -14,6 +14,7 @@ import pandas as pd
 
 from cnnlab.config import flatten, upgrade_saved
 from cnnlab.errors import RunError
+from cnnlab.lab.report import wording
 from cnnlab.runs.directory import PLACES, read_json
 from cnnlab.types import JsonMapping
 
@@ -102,7 +103,7 @@ def _network(config: JsonMapping) -> str:
 def _examples(config: JsonMapping) -> str:
   train, test = (config.get(f"derived.{split}_examples") for split in ("train", "eval"))
   shape = config.get("derived.image_shape")
-  name = str(config.get("data.name") or "")
+  name = wording.data_name(str(config.get("data.name") or ""))
   parts = [f"{train:,} training and {test:,} test examples" if train and test else ""]
   parts += ["x".join(map(str, shape)) if isinstance(shape, list) else ""]
   held = config.get("data.validation")

@@ -141,8 +141,13 @@ def overrides(experiment: Experiment) -> dict[str, dict[str, str]]:
   shared = {key: value for key, value in experiment.overrides.items() if key not in PLACES}
   named = {"": shared, **experiment.variants}
   return {
-    label: {key: json.dumps(value) for key, value in keys.items()} for label, keys in named.items()
+    label: {key: _written(key, value) for key, value in keys.items()}
+    for label, keys in named.items()
   }
+
+
+def _written(key: str, value: object) -> str:
+  return json.dumps(wording.data_name(str(value)) if key == "data.name" else value)
 
 
 def regime(experiment: Experiment, runs: pd.DataFrame) -> Table | None:

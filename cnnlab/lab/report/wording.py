@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from cnnlab import metrics
@@ -105,6 +106,16 @@ def probability(value: float | None) -> str:
   if value is None or math.isnan(value):
     return "–"
   return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def data_name(name: str) -> str:
+  """Returns the name of a data set without the folders of an absolute path.
+
+  A report may be published, and `go:/home/me/games.tsv` says no more than `go:games.tsv` there.
+  """
+  kind, colon, rest = name.partition(":")
+  absolute = Path(rest).is_absolute() or rest.startswith("~")
+  return f"{kind}{colon}{Path(rest).name}" if absolute else name
 
 
 def count(value: float | None) -> str:
