@@ -39,7 +39,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       Claim(
         f"{wide / narrow:.3g} times the filters predict more moves",
         label[wide], "<", label[narrow],
-        f"{ACCURACY[wide]:.1%} against {ACCURACY[narrow]:.1%}, {TABLE3}",
+        f"{100 * ACCURACY[wide]:.1f} against {100 * ACCURACY[narrow]:.1f} %, {TABLE3}",
       )
       for narrow, wide in ((128, 192), (192, 256), (128, 256))
     ),
