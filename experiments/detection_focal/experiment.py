@@ -17,13 +17,13 @@ from cnnlab.lab import Claim, Experiment
 from cnnlab.lab.experiment import Published
 from cnnlab.lab.variants import Overrides
 
-RECIPES = ("paper", "quick", "bccd", "tiny")
+RECIPES = ("paper", "quick", "scenes", "tiny")
 FOCAL = "arXiv:1708.02002, table 1b"
 BALANCED = "arXiv:1708.02002, table 1a"
 NOTES = "lecture notes on detection, focal loss"
 # gamma -> the alpha that is best with it, and the AP (table 1b).
 PUBLISHED = {0.5: (0.5, 0.329), 1.0: (0.25, 0.337), 2.0: (0.25, 0.340), 5.0: (0.25, 0.322)}
-SAMPLED = {"paper": 256, "bccd": 256, "quick": 64, "tiny": 32}  # anchors of an image
+SAMPLED = {"paper": 256, "quick": 256, "scenes": 64, "tiny": 32}  # anchors of an image
 
 
 def get_experiment(recipe: str = "") -> Experiment:

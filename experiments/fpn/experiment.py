@@ -15,7 +15,7 @@ from cnnlab.experiments.detection import LARGE, METRIC, SMALL, TRAINED, choose, 
 from cnnlab.lab import Claim, Experiment
 from cnnlab.lab.experiment import Published
 
-RECIPES = ("paper", "quick", "bccd", "tiny")
+RECIPES = ("paper", "quick", "scenes", "tiny")
 TABLE = "arXiv:1612.03144, table 2"
 FINE, COARSE = 4, 16  # strides of the first and the third stage of a ResNet-18
 

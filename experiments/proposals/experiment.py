@@ -11,7 +11,7 @@ are measured by `python -m cnnlab.bench.regions`.
 from __future__ import annotations
 
 from cnnlab.experiments.detection import choose
-from cnnlab.lab import Claim, Condition, Experiment
+from cnnlab.lab import Claim, Condition, Experiment, Tuning
 from cnnlab.lab.experiment import Published
 from cnnlab.lab.variants import Overrides
 
@@ -20,6 +20,8 @@ METRIC = "eval/map50"
 TRAINED = Condition("the detectors have learned to find objects", "trainset/map50", ">=", 0.3)
 FAST, FASTER = "arXiv:1504.08083", "arXiv:1506.01497"
 LECTURE = "lecture notes on detection, R-CNN to Faster R-CNN"
+FORMS = {"": "scenes", "quick": "scenes", "bccd": "quick"}  # of `cnnlab.experiments.detection`
+RATES = (0.0003, 0.001, 0.003)
 BCCD: Overrides = {
   "data.name": "tfds:bccd",
   "data.eval_split": "test",
@@ -45,19 +47,22 @@ def get_experiment(recipe: str = "") -> Experiment:
   """
   if recipe and recipe not in RECIPES:
     raise KeyError(recipe)
-  chosen = choose(recipe, "The papers' figures are for VGG-16 on PASCAL VOC 2007.")
+  chosen = choose(
+    FORMS.get(recipe, recipe), "The papers' figures are for VGG-16 on PASCAL VOC 2007."
+  )
   tiny = chosen.name == "tiny"
+  own = {"scenes": {"epochs": 16.0}, "quick": BCCD}.get(chosen.name, {})
   few: Overrides = {"model.train_proposals": 16, "model.proposals": 8} if tiny else {}
   return Experiment(
     name="proposals",
     question="What do a shared map and learned proposals gain in accuracy and time?",
     config=f"configs/regions.py:{'tiny' if tiny else 'fast'}",
-    overrides={**chosen.overrides, **(BCCD if chosen.name == "bccd" else {})},
+    overrides={**chosen.overrides, **own},
     variants={"rcnn": {"model.regions": "crop"}, "fast": {}, "faster": {**LEARNED, **few}},
     base="fast",
     seeds=chosen.seeds,
     metric=METRIC,
-    tuning=chosen.tuning,
+    tuning=None if tiny else Tuning({"optim.learning_rate": RATES}),
     regime=(TRAINED,),
     paper={
       "rcnn": Published(0.660, f"{FAST}, table 1"),
@@ -83,6 +88,6 @@ def get_experiment(recipe: str = "") -> Experiment:
         metric="ms_per_step", factor=0.5,
       ),
     ),
-    recipe=chosen.name,
+    recipe=recipe or "quick",
     note=chosen.note,
   )  # fmt: skip

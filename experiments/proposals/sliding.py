@@ -23,7 +23,7 @@ from cnnlab import runs
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.data.features import Example
 from cnnlab.data.scenes import SceneSource, open_scenes
-from cnnlab.experiments.detection import SCENES
+from cnnlab.experiments.detection import SCENE
 from cnnlab.lab.report.write import FIGURES
 from cnnlab.lab.script import run_script
 from cnnlab.lab.variants import Overrides
@@ -147,7 +147,7 @@ def main(sweep: Path, scenes: str = "", count: int = 500, epochs: float = 12.0) 
     count: scenes of the evaluation split that are searched.
     epochs: of training.
   """
-  settings = (scenes or SCENES.format("train=1000,eval=500,")).removeprefix("scenes:")
+  settings = (scenes or SCENE.format("train=1000,eval=500,")).removeprefix("scenes:")
   folder = sweep / "sliding"
   classifier = train_classifier(folder, settings, epochs)
   scores = score(folder / "run", open_scenes(settings)[1], count)

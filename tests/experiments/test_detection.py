@@ -17,7 +17,7 @@ from cnnlab.train.setup import prepare
 from tests.experiments.training import check_configs, train_variants
 
 NAMES = ("detection_focal", "fpn")
-RECIPES = ("paper", "quick", "bccd", "tiny", "")
+RECIPES = ("paper", "quick", "scenes", "tiny", "")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -27,7 +27,7 @@ def test_every_variant_of_every_recipe_has_a_config_and_a_net(name, recipe):
   assert (experiment.name, experiment.recipe) == (name, recipe or "quick")
   check_configs(experiment, "detection", 4)
   assert len(experiment.seeds) == (2 if recipe == "tiny" else 3)
-  assert bool(experiment.tuning) == (recipe in ("quick", "bccd", ""))
+  assert bool(experiment.tuning) == (recipe in ("quick", "scenes", ""))
   assert all(claim.source for claim in experiment.claims)
 
 
@@ -47,7 +47,7 @@ def test_figures_are_those_of_the_papers(shared):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_read_on_blood_cells(name, shared, tmp_path):
-  for spec in plan(load_experiment(name, "bccd"), tmp_path, seeds=1)[-2:]:
+  for spec in plan(load_experiment(name, "quick"), tmp_path, seeds=1)[-2:]:
     overrides = {**spec.overrides, "data.dir": str(shared / "data" / "tfds")}
     setup = prepare(apply_overrides(load_page(spec.config), overrides), overrides)
     assert len(setup.program.task.class_names) == 3
@@ -56,7 +56,7 @@ def test_every_setting_is_read_on_blood_cells(name, shared, tmp_path):
 
 def test_variants_of_the_pyramid_have_the_same_sizes_of_anchors(tmp_path):
   sides = {}
-  for spec in plan(load_experiment("fpn", "quick"), tmp_path, seeds=1):
+  for spec in plan(load_experiment("fpn", "scenes"), tmp_path, seeds=1):
     options = resolve(spec).model.to_dict()
     net = create_model(options.pop("name"), num_classes=11, **options)
     found = {}
