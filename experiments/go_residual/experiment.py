@@ -9,11 +9,13 @@ batch norm and without; only the shortcuts differ.
 from __future__ import annotations
 
 from cnnlab.experiments.moves import LEARNED, PAGE, choose
-from cnnlab.lab import Claim, Experiment
+from cnnlab.lab import Claim, Experiment, Tuning
 
 RECIPES = ("paper", "quick", "tiny")
 ZERO = "doi:10.1038/nature24270, figure 4"
 RESNET = "arXiv:1512.03385, section 4.2"
+# Without a norm, thirteen plain layers learn at lower rates only.
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BLOCKS = {"paper": 6, "quick": 6, "tiny": 1}
 
 
@@ -42,7 +44,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     variants=variants,
     base="plain_none",
     seeds=chosen.seeds,
-    tuning=chosen.tuning,
+    tuning=chosen.tuning and Tuning({"optim.learning_rate": RATES}),
     regime=(LEARNED,),
     claims=(
       Claim(
