@@ -15,7 +15,7 @@ RECIPES = ("paper", "quick", "tiny")
 ZERO = "doi:10.1038/nature24270, figure 4"
 RESNET = "arXiv:1512.03385, section 4.2"
 # Without a norm, thirteen plain layers learn at lower rates only.
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 BLOCKS = {"paper": 6, "quick": 6, "tiny": 1}
 
 
