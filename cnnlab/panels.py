@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 FOLDER = "panels"  # in the folder of a run's pictures
 PREDICTED = "prediction"
 
-_TITLE, _GAP, _LETTERS = 18, 6, 11  # heights and distances in pixels
+_GAP, _LETTERS = 6, 11  # in pixels
+_READABLE = 100  # letters in the width of a picture, which a report scales to that of its page
 
 
 def grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -26,13 +27,15 @@ def grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     rows: {title: picture, uint8 [height, width, 3]} each; a column is as wide as its widest picture
       or title.
   """
-  font = ImageFont.load_default(_LETTERS)
+  widest = max(sum(picture.shape[1] for picture in row.values()) for row in rows)
+  letters = max(_LETTERS, widest // _READABLE)
+  titles, font = letters + 7, ImageFont.load_default(letters)
   needed = [
     [max(picture.shape[1], int(font.getlength(title)) + 1) for title, picture in row.items()]
     for row in rows
   ]
   widths = [max(column) for column in itertools.zip_longest(*needed, fillvalue=0)]
-  heights = [max(picture.shape[0] for picture in row.values()) + _TITLE + _GAP for row in rows]
+  heights = [max(picture.shape[0] for picture in row.values()) + titles + _GAP for row in rows]
   image = Image.new("RGB", (sum(widths) + _GAP * (len(widths) - 1), sum(heights)), "white")
   canvas = ImageDraw.Draw(image)
   top = 0
@@ -40,7 +43,7 @@ def grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     left = 0
     for (title, picture), width in zip(row.items(), widths, strict=False):
       canvas.text((left, top + 2), title, fill="black", font=font)
-      image.paste(Image.fromarray(np.ascontiguousarray(picture)), (left, top + _TITLE))
+      image.paste(Image.fromarray(np.ascontiguousarray(picture)), (left, top + titles))
       left += width + _GAP
     top += height
   return np.asarray(image)
