@@ -17,7 +17,11 @@ _PIXELS, _INCHES = 100, 7.0
 
 
 def draw(
-  stones: np.ndarray, probabilities: np.ndarray, color: int, played: int | None = None
+  stones: np.ndarray,
+  probabilities: np.ndarray,
+  color: int,
+  played: int | None = None,
+  last: int | None = None,
 ) -> np.ndarray:
   """Returns a picture of a policy on the board, uint8 [700, 700, 3].
 
@@ -26,6 +30,7 @@ def draw(
     probabilities: of each point, [side * side], row by row.
     color: whose move it is.
     played: the move of the game, row * side + column; it is framed.
+    last: the opponent's last move, in the same form; it is marked by a ring.
   """
   side = len(stones)
   figure = Figure((_INCHES, _INCHES), dpi=_PIXELS, layout="constrained")
@@ -44,6 +49,10 @@ def draw(
   for row, column in np.argwhere(stones != EMPTY):
     fill = "black" if stones[row, column] == BLACK else "white"
     axes.add_patch(Circle((column, row), 0.46, facecolor=fill, edgecolor="black", zorder=2))
+  if last is not None:
+    ring = "white" if stones.flat[last] == BLACK else "black"
+    place = last % side, last // side
+    axes.add_patch(Circle(place, 0.22, fill=False, edgecolor=ring, linewidth=1.5, zorder=3))
   for row, column in np.argwhere(heat >= _SHOWN):
     axes.text(column, row, f"{heat[row, column]:.0%}"[:-1], ha="center", va="center", fontsize=8)
   if played is not None:

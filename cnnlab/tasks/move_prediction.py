@@ -35,7 +35,7 @@ from cnnlab.tasks.base import (
 from cnnlab.types import Json, JsonMapping
 
 # Planes of AlphaGo's input, by number, see `cnnlab.go.kernels`: a legal move has liberties after it.
-OWN, THEIRS = 0, 1
+OWN, THEIRS, NEWEST = 0, 1, 4
 AFTER = slice(36, 44)
 PHASES = {"opening": 50, "middle game": 150, "endgame": 10_000}  # the last move of each
 FORBIDDEN = -1e9
@@ -191,7 +191,14 @@ class MovePrediction(Task):
     color = int(prediction.get("color", 1))
     stones = color * planes[..., OWN] + (3 - color) * planes[..., THEIRS]
     played = prediction.get("played")
-    return draw(stones, prediction["probabilities"], color, None if played is None else int(played))
+    newest = planes[..., NEWEST] & planes[..., THEIRS]
+    return draw(
+      stones,
+      prediction["probabilities"],
+      color,
+      None if played is None else int(played),
+      int(newest.argmax()) if newest.any() else None,
+    )
 
   def panels(self, example: Prediction, prediction: Prediction) -> dict[str, np.ndarray]:
     """Returns the picture of the prediction, with the move that was played."""
