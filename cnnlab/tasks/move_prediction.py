@@ -72,6 +72,7 @@ class MovePrediction(Task):
   )
   main_metric: ClassVar = "error"
   predicts_from: ClassVar = "games"
+  evaluation_keys: ClassVar = ("symmetries",)
 
   @classmethod
   def create(

@@ -18,6 +18,7 @@ from cnnlab.models import create_model
 from cnnlab.nn import dihedral
 from cnnlab.tasks.move_prediction import MovePrediction, MovePredictionSettings
 from cnnlab.train import train
+from cnnlab.train.restore import evaluate_run
 
 WHOLE = SimpleNamespace(eval_crops="center", eval=lambda batch: batch)
 
@@ -117,6 +118,14 @@ def test_a_run_from_games_to_pictures(run):
   assert 0 <= last["eval/top5"] <= 1
   with Image.open(run / "run" / "pictures" / "eval_0.png") as picture:
     assert picture.size == (700, 700)
+
+
+def test_an_evaluation_may_average_over_symmetries(run):
+  one, eight = (
+    evaluate_run(run / "run", {"task.symmetries": count})["eval/cross_entropy"] for count in (1, 8)
+  )
+  assert eight == pytest.approx(one, rel=0.1)
+  assert eight != one
 
 
 def test_moves_of_a_game_are_predicted_and_drawn(run, capsys, tmp_path):
