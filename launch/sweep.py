@@ -179,9 +179,9 @@ def _tune(
   if result.interrupted or asked is None:
     return experiment, result
   table = collect_tuning(directory, experiment)
-  chosen = choose(table, asked, experiment.better(experiment.metric))
+  saved = read_experiment(directory)  # knows what the task declares of the metric
+  chosen = choose(table, asked, saved.better(saved.metric))
   tuned = dataclasses.replace(experiment, tuned={**experiment.tuned, **chosen})
-  saved = read_experiment(directory)
   save_experiment(directory, dataclasses.replace(saved, tuned={**saved.tuned, **chosen}))
   return tuned, result
 

@@ -235,7 +235,12 @@ def _declared(directory: Path) -> tuple[metrics.Metric, ...]:
   """Returns the metrics declared by the first readable run of a sweep."""
   from cnnlab.runs.table import declared_metrics
 
-  for path in sorted(directory.glob("*/seed*/config.json")):
+  # The tuning runs are the first, and which of them is best depends on the metric's direction.
+  finals, tuning = (
+    directory.glob("*/seed*/config.json"),
+    directory.glob("*/tuning/*/seed*/config.json"),
+  )
+  for path in [*sorted(finals), *sorted(tuning)]:
     try:
       found = declared_metrics(path.parent)
     except RunError:
