@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import multiprocessing
 import os
 import threading
@@ -204,8 +203,5 @@ class StreamSplit(Split):
 
   def close(self) -> None:
     """Ends the worker processes."""
-    ended = list(self._open)
-    for kind in ended:
+    for kind in list(self._open):
       self._end(kind)
-    if ended and self._workers:
-      gc.collect()  # batches in cycles: Python would report their shared memory as leaked at exit

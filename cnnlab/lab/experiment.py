@@ -17,7 +17,7 @@ from cnnlab import metrics
 from cnnlab.annotations import fit
 from cnnlab.errors import ConfigError, RunError, unknown
 from cnnlab.lab.claim import COSTS, Claim, Condition
-from cnnlab.lab.tuning import Tuning
+from cnnlab.lab.tuning import FOLDER, Tuning
 from cnnlab.lab.variants import Overrides
 from cnnlab.types import Json, JsonMapping
 
@@ -235,12 +235,9 @@ def _declared(directory: Path) -> tuple[metrics.Metric, ...]:
   """Returns the metrics declared by the first readable run of a sweep."""
   from cnnlab.runs.table import declared_metrics
 
-  # The tuning runs are the first, and which of them is best depends on the metric's direction.
-  finals, tuning = (
-    directory.glob("*/seed*/config.json"),
-    directory.glob("*/tuning/*/seed*/config.json"),
-  )
-  for path in [*sorted(finals), *sorted(tuning)]:
+  # While tuning runs are all there is, which of them is best depends on the metric's direction.
+  patterns = "*/seed*/config.json", f"*/{FOLDER}/*/seed*/config.json"
+  for path in (path for pattern in patterns for path in sorted(directory.glob(pattern))):
     try:
       found = declared_metrics(path.parent)
     except RunError:
