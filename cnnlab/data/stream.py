@@ -6,6 +6,7 @@ import dataclasses
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from cnnlab.errors import DataError
 
 ENDLESS = 2**40  # steps; Grain wants a length
 _AHEAD = 2  # batches that each worker holds ready
+_FILLED = 2.0  # seconds in which a worker whose batches are not taken has probably come to wait
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +93,9 @@ def _end_with_parent(worker: int, workers: int) -> None:
 
   def watch() -> None:
     parent.join()
+    # Memory is made known to the tracker a moment after it is created. Nobody takes batches any
+    # more, so the worker soon waits, and does not end within that moment.
+    time.sleep(_FILLED)
     os._exit(1)
 
   threading.Thread(target=watch, daemon=True).start()

@@ -116,10 +116,13 @@ def test_too_many_unreadable_images_stop_the_run(damaged, section, workers):
 
 
 KILLED = """
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, time
 from multiprocessing import shared_memory
 from cnnlab import data
-shared_memory._SHM_NAME_PREFIX = "/" + os.environ["NAMES"]  # in the workers, too
+# Both in the workers, too: the second makes it likely that the end meets one that creates memory.
+shared_memory._SHM_NAME_PREFIX = "/" + os.environ["NAMES"]
+truncate = os.ftruncate
+os.ftruncate = lambda *given: time.sleep(0.1) or truncate(*given)
 if __name__ == "__main__":
   settings = data.DataSettings(name="folder:" + sys.argv[1], placement="stream", workers=1,
                                centering="none", image_size=256)
