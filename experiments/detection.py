@@ -18,7 +18,7 @@ from cnnlab.lab.variants import Overrides
 
 METRIC, SMALL, LARGE = "eval/map", "eval/map_small", "eval/map_large"
 SEEDS = (0, 1, 2)
-RATES = {"quick": (0.0003, 0.001, 0.003), "scenes": (0.001, 0.003, 0.01)}
+RATES = (0.001, 0.003, 0.01)
 HELD_OUT = {"quick": 0.2, "scenes": 0.1}  # for tuning; BCCD has 205 training images
 # The regime of most claims: a detector that draws boxes at random has a mAP of about 0.
 TRAINED = Condition("the detectors have learned to find objects", "trainset/map", ">=", 0.2)
@@ -88,5 +88,5 @@ def choose(name: str, note: str) -> Recipe:
     return Recipe(name, overrides, (0, 1), NOTES[name])
   if name == "paper":
     return Recipe(name, overrides, SEEDS, NOTES[name] + note)
-  tuning = Tuning({"optim.learning_rate": RATES[name]}, validation=HELD_OUT[name])
+  tuning = Tuning({"optim.learning_rate": RATES}, validation=HELD_OUT[name])
   return Recipe(name, overrides, SEEDS, NOTES[name] + note, tuning)
