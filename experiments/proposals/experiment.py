@@ -10,7 +10,7 @@ are measured by `python -m cnnlab.bench.regions`.
 
 from __future__ import annotations
 
-from cnnlab.experiments.detection import choose
+from cnnlab.experiments.detection import RATES, choose
 from cnnlab.lab import Claim, Condition, Experiment, Tuning
 from cnnlab.lab.experiment import Published
 from cnnlab.lab.variants import Overrides
@@ -21,7 +21,6 @@ TRAINED = Condition("the detectors have learned to find objects", "trainset/map5
 FAST, FASTER = "arXiv:1504.08083", "arXiv:1506.01497"
 LECTURE = "lecture notes on detection, R-CNN to Faster R-CNN"
 FORMS = {"": "scenes", "quick": "scenes", "bccd": "quick"}  # of `cnnlab.experiments.detection`
-RATES = (0.0003, 0.001, 0.003)
 BCCD: Overrides = {
   "data.name": "tfds:bccd",
   "data.eval_split": "test",
