@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from cnnlab.cli.main import main
-from cnnlab.lab.report.claims import claims_markdown
+from cnnlab.lab import Claim
+from cnnlab.lab.report.claims import claims_markdown, claims_table
 from cnnlab.lab.report.write import write_report
+from cnnlab.lab.statistics.verdicts import Verdict
+from cnnlab.metrics import Metric
+from tests.lab.conftest import make_experiment
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +34,19 @@ def test_papers_figures_of_both_sides_are_shown(sweep, tmp_path):
   assert table[1].endswith(",,0.19")
   (tmp_path / "claims.csv").write_text("\n".join([table[0], table[1][:-5] + "0.18,0.19", ""]))
   assert "18.00 against 19.00 % (a paper)" in claims_markdown(tmp_path)
+
+
+def test_metrics_are_shown_as_the_task_declares_them(tmp_path):
+  claim = Claim("higher", "better", ">", "base", "a paper", metric="eval/map")
+  declared = (Metric("map", "mAP", "%", 100.0, "max"), Metric("error", "misses", "%", 100.0))
+  experiment = make_experiment(claims=(claim,), metric="eval/error", declared=declared)
+  values = {"variant": ["base", "better"] * 2, "seed": [0, 0, 1, 1], "eval/map": [0.4, 0.5] * 2}
+  errors = {"value": 0.3, "trainset": [0.1, 0.2] * 2, "status": "done", "confirms": False}
+  runs = pd.DataFrame(values | errors)
+  found = Verdict(claim, "holds", "", pairs=2, difference=0.1, low=0.05, high=0.15)
+  claims_table(experiment, [found], runs).to_csv(tmp_path / "claims.csv", index=False)
+  row = claims_markdown(tmp_path)
+  assert "+10.00 (5.00 to 15.00) points in test mAP, 2 seeds | 20.00 and 10.00 % |" in row
 
 
 def test_a_folder_without_reports_is_named(tmp_path, capsys):

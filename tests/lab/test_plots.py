@@ -118,6 +118,14 @@ def test_training_curves_stand_beside_test_curves_for_every_metric_that_is_named
   assert curves.learning_curves(experiment, logged, ["train/loss", "eval/loss"]) is None
 
 
+def test_one_evaluation_at_the_end_is_no_curve():
+  table = pd.DataFrame({"epoch": [1, 2], "train/error": [0.2, 0.1], "eval/error": [math.nan, 0.2]})
+  logged = {"base": [curves.Curve(table, True)]}
+  figure = curves.learning_curves(make_experiment(), logged, ["train/error", "eval/error"])
+  assert [axes.get_title(loc="left") for axes in figure.axes] == ["Training error"]
+  assert curves.learning_curves(make_experiment(), logged, ["eval/error"]) is None
+
+
 def test_claims_are_drawn_in_one_panel_per_unit_with_their_margins_and_verdicts():
   experiment = make_experiment()
   fields = {"source": "-", "left": "better", "right": "base"}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cnnlab import metrics
 from cnnlab.errors import RunError
 from cnnlab.lab.claim import Claim, Measure
 from cnnlab.lab.experiment import Experiment
@@ -41,13 +42,14 @@ def claims_table(
 
   Returns:
     `experiment`, `recipe`, `experiment_metric`; the claim's and the verdict's fields; `better` (min or
-    max: of its metric), `pairing`, `looks`, `conditions` (JSON: the variant, metric, relation and
+    max: of its metric), `declared` (JSON: the task's declaration of both metrics), `pairing`, `looks`, `conditions` (JSON: the variant, metric, relation and
     value that each condition of the regime asks for); of both sides `trainset_left` and
     `trainset_right` (mean of the experiment's metric on the training set) and the paper's figures.
   """
   table = _fields(verdicts)
   claims = [verdict.claim for verdict in verdicts]
   table["better"] = [experiment.better(Measure.parse(claim.metric).metric) for claim in claims]
+  table["declared"] = [_declared(claim, experiment) for claim in claims]
   table["pairing"] = experiment.pairing
   table["looks"] = 0 if confirms else experiment.looks
   table["conditions"] = [json.dumps(_conditions(claim, experiment)) for claim in claims]
@@ -78,6 +80,12 @@ def _fields(verdicts: Sequence[Verdict]) -> pd.DataFrame:
   ]
   columns = [*(f.name for f in fields(Claim)), *(n for n in Verdict._fields if n != "claim")]
   return pd.DataFrame(rows, columns=columns)
+
+
+def _declared(claim: Claim, experiment: Experiment) -> str:
+  names = (Measure.parse(claim.metric).metric, experiment.metric)
+  found = [metrics.find(name, experiment.declared) for name in names]
+  return json.dumps(metrics.to_json(found))
 
 
 def _conditions(claim: Claim, experiment: Experiment) -> list[dict[str, object]]:
@@ -121,7 +129,8 @@ def _rows(file: Path) -> list[wording.Row]:
 
 
 def _line(row: wording.Row, link: str, confirmed: wording.Row | None) -> str:
-  metric = wording.describe_metric(row["metric"])
+  declared = metrics.from_json(json.loads(row.get("declared", "{}")))
+  metric = wording.describe_metric(row["metric"], declared)
   recipe: str = "" if pd.isna(row["recipe"]) else f", {row['recipe']}"
   sides = (row["left"], row["relation"], row["right"], row["margin"])
   formula = wording.inequality(*sides, metric, row.get("factor", 1.0))
@@ -133,7 +142,7 @@ def _line(row: wording.Row, link: str, confirmed: wording.Row | None) -> str:
     f"[{wording.markdown_cell(row['experiment'])}]({link}){recipe}",
     wording.markdown_cell(_paper(row, metric)),
     wording.markdown_cell(_ours(row, metric)),
-    wording.markdown_cell(_training_set(row)),
+    wording.markdown_cell(_training_set(row, declared)),
     verdict,
   )
   return f"| {' | '.join(cells)} |"
@@ -155,12 +164,12 @@ def _ours(row: wording.Row, metric: wording.ShownMetric) -> str:
   return f"{interval_text(*ends, sign=True)}{unit} in {metric.name}, {row['pairs']} seeds"
 
 
-def _training_set(row: wording.Row) -> str:
+def _training_set(row: wording.Row, declared: Sequence[metrics.Metric]) -> str:
   """Returns the experiment's metric on the training set, of the left and the right side."""
   values = [float(row.get(f"trainset_{side}", "nan")) for side in ("left", "right")]
   if all(math.isnan(value) for value in values):
     return "–"
   leaf = str(row["experiment_metric"]).partition("/")[2]
-  metric = wording.describe_metric(f"trainset/{leaf}")
+  metric = wording.describe_metric(f"trainset/{leaf}", declared)
   left, right = (wording.number(value * metric.factor) for value in values)
   return f"{left} and {right}{metric.unit and ' ' + metric.unit}"

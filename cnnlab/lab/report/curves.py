@@ -62,12 +62,13 @@ def learning_curves(
   Args:
     experiment: the experiment; it determines the order of the variants.
     curves: the runs of each variant.
-    metrics: columns of `Run.metrics`; those that no run has logged are left out.
+    metrics: columns of `Run.metrics`; those that no run has logged twice are left out.
 
   Returns:
     The figure, or None if no run has logged any.
   """
-  logged = [m for m in metrics if any(m in c.metrics for runs in curves.values() for c in runs)]
+  every_run = [curve.metrics for runs in curves.values() for curve in runs]
+  logged = [m for m in metrics if any(m in one and one[m].count() > 1 for one in every_run)]
   every = looks(list(experiment.variants))
   labels = [x for x in every if any(m in c.metrics for c in curves.get(x, ()) for m in logged)]
   if not labels:
