@@ -21,7 +21,7 @@ from cnnlab.errors import DataError
 
 ENDLESS = 2**40  # steps; Grain wants a length
 _AHEAD = 2  # batches that each worker holds ready
-_FILLED = 2.0  # seconds in which a worker whose batches are not taken has probably come to wait
+_FILL_SECONDS = 2.0  # in which a worker whose batches are not taken has probably come to wait
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _end_with_parent(worker: int, workers: int) -> None:
     parent.join()
     # Memory is made known to the tracker a moment after it is created. Nobody takes batches any
     # more, so the worker soon waits, and does not end within that moment.
-    time.sleep(_FILLED)
+    time.sleep(_FILL_SECONDS)
     os._exit(1)
 
   threading.Thread(target=watch, daemon=True).start()

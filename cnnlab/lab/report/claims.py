@@ -42,9 +42,10 @@ def claims_table(
 
   Returns:
     `experiment`, `recipe`, `experiment_metric`; the claim's and the verdict's fields; `better` (min or
-    max: of its metric), `declared` (JSON: the task's declaration of both metrics), `pairing`, `looks`, `conditions` (JSON: the variant, metric, relation and
-    value that each condition of the regime asks for); of both sides `trainset_left` and
-    `trainset_right` (mean of the experiment's metric on the training set) and the paper's figures.
+    max: of its metric), `declared` (JSON: the task's declaration of both metrics), `pairing`,
+    `looks`, `conditions` (JSON: the variant, metric, relation and value that each condition of the
+    regime asks for); of both sides `trainset_left` and `trainset_right` (mean of the experiment's
+    metric on the training set) and the paper's figures.
   """
   table = _fields(verdicts)
   claims = [verdict.claim for verdict in verdicts]
