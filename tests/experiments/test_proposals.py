@@ -21,7 +21,8 @@ def test_every_variant_of_every_recipe_has_a_config(recipe):
   page = load_page(experiment.config)
   configs = {v: apply_overrides(page, experiment.settings(v)) for v in experiment.variants}
   assert {v: c.task.name for v, c in configs.items()} == {
-    "rcnn": "region_detection", "fast": "region_detection", "faster": "detection",
+    "rcnn": "region_detection", "fast": "region_detection", "fast_stride4": "region_detection",
+    "faster": "detection",
   }  # fmt: skip
   assert len({(c.model.one_map, c.model.width, c.model.hidden) for c in configs.values()}) == 1
   assert len(experiment.seeds) == 3
