@@ -11,8 +11,8 @@ cnnlab.bench.regions`.
 
 from __future__ import annotations
 
-from cnnlab.experiments.detection import RATES, choose
-from cnnlab.lab import Claim, Condition, Experiment, Tuning
+from cnnlab.experiments.detection import choose
+from cnnlab.lab import Claim, Condition, Experiment
 from cnnlab.lab.experiment import Published
 from cnnlab.lab.variants import Overrides
 
@@ -62,7 +62,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="fast",
     seeds=chosen.seeds,
     metric=METRIC,
-    tuning=None if tiny else Tuning({"optim.learning_rate": RATES}),
+    tuning=chosen.tuning,
     regime=(TRAINED,),
     paper={
       "rcnn": Published(0.660, f"{FAST}, table 1"),
