@@ -25,7 +25,8 @@ def test_every_variant_of_every_recipe_has_a_config(recipe):
     "faster": "detection",
   }  # fmt: skip
   maps = {v: c.model.one_map for v, c in configs.items()}
-  assert maps.pop("fast_stride4") == 4 and set(maps.values()) == {8}
+  assert maps.pop("fast_stride4") == 4
+  assert set(maps.values()) == {8}
   assert len({(c.model.width, c.model.hidden) for c in configs.values()}) == 1
   assert len(experiment.seeds) == 3
   assert all(claim.source for claim in experiment.claims)
