@@ -58,7 +58,12 @@ def get_experiment(recipe: str = "") -> Experiment:
     question="What do a shared map and learned proposals gain in accuracy and time?",
     config=f"configs/regions.py:{'tiny' if tiny else 'fast'}",
     overrides={**chosen.overrides, **own},
-    variants={"rcnn": {"model.regions": "crop"}, "fast": {}, "fast_stride4": {"model.one_map": 4}, "faster": {**LEARNED, **few}},
+    variants={
+      "rcnn": {"model.regions": "crop"},
+      "fast": {},
+      "fast_stride4": {"model.one_map": 4},
+      "faster": {**LEARNED, **few},
+    },
     base="fast",
     seeds=chosen.seeds,
     metric=METRIC,
