@@ -18,7 +18,6 @@ from cnnlab.lab.experiment import Published
 RECIPES = ("paper", "quick", "scenes", "tiny")
 FIELD = "arXiv:1210.5644, table 1"
 DEEPLAB = "arXiv:1412.7062, table 1"
-NOTES = "lecture notes on conditional random fields"
 # Width of positions in pixels, and number of cells of the approximation.
 WIDTHS = {"paper": (80, 4096), "quick": (20, 512), "scenes": (8, 512), "tiny": (4, 16)}
 
