@@ -29,7 +29,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     quick={"model.width": 0.25},
     tiny={"model.width": 0.25, "model.blocks": 1},
     note="The papers' figures are for a ResNet-50 trained on ImageNet first: the output strides on "
-    "PASCAL VOC 2012, with three more blocks; the pyramids on ADE20K, 37.23 without one.",
+    "PASCAL VOC 2012, with three more blocks; the pyramids on ADE20K, given with the claims.",
   )
   tiny = chosen.name == "tiny"
   encoder, strides = ("resnet20", (4, 2, 1)) if tiny else ("resnet18", (32, 16, 8))
@@ -62,15 +62,15 @@ def get_experiment(recipe: str = "") -> Experiment:
       "stride32": Published(0.7006, DEEPLAB),
       "stride16": Published(0.7388, DEEPLAB),
       "stride8": Published(0.7518, DEEPLAB),
-      "psp": Published(0.4107, PSP),
-      "psp_max": Published(0.4018, PSP),
     },
     claims=(
       Claim("dilation in place of a stride helps", "stride16", ">", "stride32", DEEPLAB),
       Claim("in place of two strides, it helps again", "stride8", ">", "stride16", DEEPLAB),
       Claim("it adds no parameters", "stride8", "<=", "stride32", NOTES, "parameters"),
-      Claim("pyramid pooling helps", "psp", ">", "stride8", f"{PSP}; {NOTES}"),
-      Claim("average pooling is better than max pooling", "psp", ">", "psp_max", PSP),
+      Claim("pyramid pooling helps", "psp", ">", "stride8", f"41.07 against 37.23, {PSP}; {NOTES}"),
+      Claim(
+        "average pooling is better than max pooling", "psp", ">", "psp_max", f"41.07 against 40.18, {PSP}"
+      ),
       Claim("atrous pyramid pooling helps", "aspp", ">", "stride8", NOTES),
     ),
     recipe=chosen.name,
