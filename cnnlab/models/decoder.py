@@ -21,7 +21,7 @@ from cnnlab.annotations import fit
 from cnnlab.models.encoder import FeatureMap, create_encoder, feature_maps
 from cnnlab.models.ranges import Classes
 from cnnlab.models.registry import options_of
-from cnnlab.nn.init import classifier_normal
+from cnnlab.nn.init import Initializer, classifier_normal
 from cnnlab.nn.layers import ACTIVATIONS, Layers, make_layers
 from cnnlab.nn.resize import resize
 from cnnlab.nn.types import Layer
@@ -34,9 +34,11 @@ Net = TypeVar("Net", bound=nn.Module)
 VOC_CLASSES = 21
 
 
-def score(layers: Layers, num_classes: int, name: str, *, zeros: bool = False) -> Layer:
-  """Returns a 1x1 convolution to class scores, with weights from N(0, 0.01²) or zero."""
-  start = nn.initializers.zeros if zeros else classifier_normal()
+def score(
+  layers: Layers, num_classes: int, name: str, kernel_init: Initializer | None = None
+) -> Layer:
+  """Returns a 1x1 convolution to class scores, with weights from N(0, 0.01²) by default."""
+  start = kernel_init or classifier_normal()
   return layers.conv(num_classes, 1, use_bias=True, kernel_init=start, name=name)
 
 

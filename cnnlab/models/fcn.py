@@ -124,7 +124,7 @@ class Skips(nn.Module):
           name=f"up{k}",
         )
         scores = fitted(up(scores), size, factor)
-      added = score(self.layers, self.num_classes, f"skip{k}", zeros=True)(finer)
+      added = score(self.layers, self.num_classes, f"skip{k}", nn.initializers.zeros)(finer)
       scores = resize(scores, size) + added
     return scores
 

@@ -169,7 +169,9 @@ class UNet(SegmentationNet):
         name=f"expansion{target}",
       )
       x, stride = step(x, skip, train=train), target
-    return score(layers, self.num_classes, "head")(x)
+    # As in the paper (section 3). From smaller weights, which are nearly the same for all classes,
+    # narrow nets learn to switch all channels off at rare classes, and then nothing more.
+    return score(layers, self.num_classes, "head", kaiming_fan_in())(x)
 
 
 DECODERS: dict[str, Options] = {"unet": {"residual_blocks": True}}
