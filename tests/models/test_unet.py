@@ -1,6 +1,7 @@
 """U-Net's layers against figure 1 of its paper."""
 
 import jax
+import numpy as np
 import pytest
 
 from cnnlab import testing
@@ -44,6 +45,16 @@ def test_each_step_takes_up_the_map_of_its_size(name, skips):
     up = steps[stride]["up"]["kernel"].shape[3]
     assert steps[stride]["convs"]["conv1"]["kernel"].shape[2] == up + (channels or 0)
     assert channels is None or up == channels
+
+
+def test_all_convolutions_start_from_normals_of_variance_2_over_their_inputs():
+  """Section 3, the scores included: from small weights a narrow net ignores rare classes."""
+  net = create_model("unet", features=(32, 64), num_classes=50)
+  params = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)["params"]
+  params["expansion1"].pop("up")
+  for kernel in (leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 4):
+    inputs = np.prod(kernel.shape[:3])
+    assert np.std(kernel) == pytest.approx(np.sqrt(2 / inputs), rel=0.1)
 
 
 def test_the_expanding_path_may_have_residual_blocks():
