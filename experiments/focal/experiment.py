@@ -21,7 +21,7 @@ RECIPES = ("paper", "quick", "tiny")
 FOCAL = "arXiv:1708.02002, table 1b"
 NOTES = "lecture notes on segmentation, focal loss"
 GAMMAS = (0.5, 1.0, 2.0, 5.0)
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.003, 0.01, 0.03)
 
 
 def get_experiment(recipe: str = "") -> Experiment:
@@ -30,7 +30,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   Raises:
     KeyError: the recipe is unknown.
   """
-  adam: Overrides = {"optim.name": "adamw", "optim.learning_rate": 0.003}
+  adam: Overrides = {"optim.name": "adamw", "optim.learning_rate": 0.01}
   chosen = choose(
     {"": "scenes", "quick": "scenes"}.get(recipe, recipe),
     paper={**adam, "batch_size": 64, "epochs": 100.0},
