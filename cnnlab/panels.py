@@ -72,14 +72,29 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 def beside(networks: Mapping[str, Mapping[str, np.ndarray]], columns: int = 6) -> np.ndarray:
   """Returns what several networks predict for an example in one picture: image, truth, predictions.
 
+  Networks that were shown another example, since they have data of their own, follow in other rows.
+
   Args:
     networks: {label: panels of the example}.
     columns: most pictures in a row.
   """
-  first = next(iter(networks.values()))
-  shared = {title: picture for title, picture in first.items() if title != PREDICTED}
-  place = list(first).index(PREDICTED)
-  predicted = {label: panels[PREDICTED] for label, panels in networks.items()}
-  items = list(shared.items())
-  items[place:place] = predicted.items()
-  return grid([dict(items[i : i + columns]) for i in range(0, len(items), columns)])
+  rows = []
+  for group in _by_example(networks):
+    first = next(iter(group.values()))
+    items = [(title, picture) for title, picture in first.items() if title != PREDICTED]
+    place = list(first).index(PREDICTED)
+    items[place:place] = [(label, own[PREDICTED]) for label, own in group.items()]
+    rows += [dict(items[i : i + columns]) for i in range(0, len(items), columns)]
+  return grid(rows)
+
+
+def _by_example(
+  networks: Mapping[str, Mapping[str, np.ndarray]],
+) -> list[dict[str, Mapping[str, np.ndarray]]]:
+  """Groups networks by what they were shown: the pictures before their predictions."""
+  groups: dict[tuple[bytes, ...], dict[str, Mapping[str, np.ndarray]]] = {}
+  for label, own in networks.items():
+    given = itertools.takewhile(lambda item: item[0] != PREDICTED, own.items())
+    key = tuple(picture.tobytes() for _, picture in given)
+    groups.setdefault(key, {})[label] = own
+  return list(groups.values())

@@ -40,3 +40,13 @@ def test_predictions_stand_between_the_truth_and_the_legend():
   columns = [np.nonzero((found == v).all(-1))[1].min() for v in (1, 50, 60, 4)]
   assert columns == sorted(columns)
   assert panels.beside({"small": network(50), "large": network(60)}, columns=2).shape[0] > 2 * 30
+
+
+def test_a_network_that_was_shown_another_example_has_a_row_of_its_own():
+  def network(image, value):
+    return {"image": picture(image), panels.PREDICTED: picture(value)}
+
+  networks = {"a": network(1, 50), "other": network(2, 60), "b": network(1, 70)}
+  found = panels.beside(networks)
+  top = {v: np.nonzero((found == v).all(-1))[0].min() for v in (1, 2, 50, 60, 70)}
+  assert top[1] == top[50] == top[70] < top[2] == top[60]
