@@ -10,6 +10,10 @@ def picture(value, height=30, width=40):
   return np.full((height, width, 3), value, np.uint8)
 
 
+def network(value, image=1):
+  return {"image": picture(image), panels.PREDICTED: picture(value), "classes": picture(4)}
+
+
 def test_a_grid_holds_every_picture_unchanged():
   rows = [{"a": picture(10), "b": picture(20, 50, 20)}, {"a title wider than it": picture(30)}]
   found = panels.grid(rows)
@@ -33,9 +37,6 @@ def test_pictures_are_read_as_they_were_written(tmp_path):
 
 
 def test_predictions_stand_between_the_truth_and_the_legend():
-  def network(value):
-    return {"image": picture(1), panels.PREDICTED: picture(value), "classes": picture(4)}
-
   found = panels.beside({"small": network(50), "large": network(60)}, columns=4)
   columns = [np.nonzero((found == v).all(-1))[1].min() for v in (1, 50, 60, 4)]
   assert columns == sorted(columns)
@@ -43,10 +44,7 @@ def test_predictions_stand_between_the_truth_and_the_legend():
 
 
 def test_a_network_that_was_shown_another_example_has_a_row_of_its_own():
-  def network(image, value):
-    return {"image": picture(image), panels.PREDICTED: picture(value)}
-
-  networks = {"a": network(1, 50), "other": network(2, 60), "b": network(1, 70)}
+  networks = {"a": network(50), "other": network(60, image=2), "b": network(70)}
   found = panels.beside(networks)
   wide = {v: (found == v).all(-1).sum(1) >= 40 for v in (1, 2, 50, 60, 70)}
   top = {v: np.nonzero(rows)[0].min() for v, rows in wide.items()}

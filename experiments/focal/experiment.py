@@ -30,12 +30,10 @@ def get_experiment(recipe: str = "") -> Experiment:
   Raises:
     KeyError: the recipe is unknown.
   """
-  adam: Overrides = {"optim.name": "adamw", "optim.learning_rate": 0.01}
   chosen = choose(
     {"": "scenes", "quick": "scenes"}.get(recipe, recipe),
-    paper={**adam, "batch_size": 64, "epochs": 100.0},
-    quick=adam,
-    tiny={**adam, "model.features": (4, 4)},
+    paper={"batch_size": 64, "epochs": 100.0},
+    tiny={"model.features": (4, 4)},
   )
   count = {"paper": "train=20000,eval=5000,", "tiny": "train=16,eval=8,"}.get(chosen.name, "")
   scenes = f"scenes:{count}height=32,width=32,clutter=2,"
@@ -56,7 +54,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     name="focal",
     question="Is focal loss better than cross-entropy where most pixels are background?",
     config="configs/scenes.py",
-    overrides=chosen.overrides,
+    overrides={**chosen.overrides, "optim.name": "adamw", "optim.learning_rate": 0.01},
     variants={
       f"{imbalance}_{label}": {"data.name": data[imbalance], **loss}
       for imbalance, labels in (("rare", tuple(losses)), ("common", controls))
@@ -66,7 +64,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="rare_cross_entropy",
     seeds=chosen.seeds,
     metric=METRIC,
-    tuning=Tuning({"optim.learning_rate": RATES}) if chosen.tuning else None,
+    tuning=chosen.tuning and Tuning({"optim.learning_rate": RATES}),
     # Another loss may fail to learn, which is what the claims are about.
     regime=(dataclasses.replace(TRAINED, variants=("*_focal2",)),),
     claims=(

@@ -47,8 +47,8 @@ def test_each_step_takes_up_the_map_of_its_size(name, skips):
     assert channels is None or up == channels
 
 
-def test_all_convolutions_start_from_normals_of_variance_2_over_their_inputs():
-  """Section 3, the scores included: from small weights a narrow net ignores rare classes."""
+def test_convolutions_and_scores_start_from_normals_of_variance_2_over_their_inputs():
+  """Section 3: from small weights of the scores, a narrow net ignores rare classes."""
   net = create_model("unet", features=(32, 64), num_classes=50)
   params = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)["params"]
   params["expansion1"].pop("up")
