@@ -69,7 +69,7 @@ def _recipe(name: str) -> Recipe:
     small = {"batch_size": 8, "eval_batch_size": 20, "max_steps": 2, "log_every_steps": 1}
     return Recipe(name, {**SHARED, **small}, (0, 1), "Two steps on digits, for tests only.")
   if name in ("", "quick"):
-    tuning = Tuning({"optim.learning_rate": (0.002, 0.01, 0.05, 0.25)})
+    tuning = Tuning({"optim.learning_rate": (0.0004, 0.002, 0.01, 0.05, 0.25)})
     note = (
       "Images of 16x16 pixels, a source net of half of CIFAR-10. The notes have ImageNet's nets in "
       "mind, and no figures."
