@@ -23,8 +23,9 @@ FILE = "examples.csv.gz"
 def load(sweep: Path, runs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame]:
   """Returns {variant: a metric's 0 or 1 on each test example [seeds x examples]}.
 
-  A variant is left out unless all its finished runs have kept them, for the same examples as the
-  first variant, and with the mean that the table of runs states.
+  Columns are the examples' labels: variants whose columns are equal have the same test set. A
+  variant is left out unless all its finished runs have kept them, for the same examples, and with
+  the mean that the table of runs states.
 
   Args:
     sweep: its directory.
@@ -34,9 +35,9 @@ def load(sweep: Path, runs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame
   split, _, leaf = metric.partition("/")
   if split != "eval":
     return {}
-  found, order = {}, None
+  found = {}
   for label, part in runs[runs["status"] == "done"].groupby("variant", sort=False):
-    rows = {}
+    rows, order = {}, None
     for run in part.to_dict("records"):
       kept = _read(sweep / str(run["directory"]) / PER_EXAMPLE, leaf)
       if kept is None:
@@ -49,7 +50,7 @@ def load(sweep: Path, runs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame
         break
       rows[run["seed"]] = values
     else:
-      found[str(label)] = pd.DataFrame.from_dict(rows, orient="index")
+      found[str(label)] = pd.DataFrame.from_dict(rows, orient="index", columns=order)
   return found
 
 
@@ -74,14 +75,21 @@ def examples_table(examples: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
   Returns:
     Columns are named like `directory` in the table of runs, such as `base/seed0`; rows have the
-    order of the test set.
+    order of the test set. Several test sets have their rows below each other, and a run has
+    values in those of its own.
   """
-  columns = {
-    f"{label}/seed{seed}": row
-    for label, table in examples.items()
-    for seed, row in zip(table.index, table.to_numpy(), strict=True)
-  }
-  return pd.DataFrame(columns)
+  sets: list[tuple[pd.Index, dict[str, np.ndarray]]] = []
+  for label, table in examples.items():
+    known = (columns for labels, columns in sets if labels.equals(table.columns))
+    columns = next(known, None)
+    if columns is None:
+      columns = {}
+      sets.append((table.columns, columns))
+    columns |= {
+      f"{label}/seed{seed}": row for seed, row in zip(table.index, table.to_numpy(), strict=True)
+    }
+  tables = [pd.DataFrame(columns, dtype="UInt8") for _, columns in sets]
+  return pd.concat(tables, ignore_index=True)
 
 
 def write_examples(folder: Path, examples: Mapping[str, pd.DataFrame]) -> Path | None:

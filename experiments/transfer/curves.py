@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from cnnlab.errors import RunError
 from cnnlab.experiments.transfer.experiment import AMOUNTS, METHODS, TARGETS
@@ -50,9 +51,12 @@ def curves_figure(errors: pd.DataFrame) -> Figure:
         found = 100 * chosen.groupby("images")["error"].agg(["mean", "min", "max"])
         apart = [found["mean"] - found["min"], found["max"] - found["mean"]]
         axes.errorbar(found.index, found["mean"], apart, marker=marker, capsize=2, label=method)
-      axes.set(xscale="log", yscale="log", xticks=list(AMOUNTS), title=f"{target} target")
+      axes.set(xscale="log", yscale="log", xticks=list(AMOUNTS), title=f"{target.capitalize()} target")
       axes.set_xticks(list(AMOUNTS), map(str, AMOUNTS))
       axes.set_xticks([], minor=True)
+      axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 5, 7)))
+      axes.yaxis.set_major_formatter("{x:g}")
+      axes.yaxis.set_minor_formatter(NullFormatter())
       axes.set(xlabel="training images", ylabel="test error (%)")
     axes.legend()
   return figure

@@ -66,18 +66,20 @@ def _measure(claim, runs, examples, level):
     sides.append(done.set_index("seed")[column].astype(float))
     wanted = [f"{label}/seed{seed}" for seed in sides[-1].index]
     known = column == "value" and wanted and set(wanted) <= set(examples.columns)
-    tables.append(examples[wanted].to_numpy(float).T if known else None)
+    tables.append(examples[wanted].dropna() if known else None)
   factor = claim["factor"]
+  # Each test set has rows of its own.
+  same = all(table is not None for table in tables) and tables[0].index.equals(tables[1].index)
+  tables = [table.to_numpy(float).T for table in tables] if same else [None, None]
   paired = claim["pairing"] == "seeds" or claim["metric"] in EXACT
   if paired:
     shared = sides[0].index.intersection(sides[1].index)
     rows = [[list(side.index).index(seed) for seed in shared] for side in sides]
     values = [sides[0][shared].to_numpy() - factor * sides[1][shared].to_numpy()]
-    known = all(table is not None for table in tables)
-    tables = [tables[0][rows[0]] - factor * tables[1][rows[1]]] if known else [None]
+    tables = [tables[0][rows[0]] - factor * tables[1][rows[1]]] if same else [None]
   else:
     values = [sides[0].to_numpy(), -factor * sides[1].to_numpy()]
-    tables = [tables[0], -factor * tables[1]] if all(t is not None for t in tables) else [None]
+    tables = [tables[0], -factor * tables[1]] if same else [None]
   return _estimate(claim, values, tables, level)
 
 

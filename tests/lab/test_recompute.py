@@ -171,6 +171,37 @@ def test_examples_are_read_from_the_runs(sweep, tmp_path):
   assert not (first / FILE).exists()
 
 
+@pytest.mark.parametrize("pairing", ["seeds", "none"])
+def test_variants_on_test_sets_of_their_own_are_compared_over_their_images(tmp_path, pairing):
+  sweep, folder = tmp_path / "toy", tmp_path / "report"
+  labels = {"first": np.arange(600) % 10, "second": np.arange(600) % 5}
+  tables = draw(np.random.default_rng(3), 3, 600, (0.2, 0.1, 0.2, 0.1))
+  names = [f"{method}_{data}" for data in labels for method in ("base", "good")]
+  for name, table in zip(names, tables, strict=True):
+    for seed, row in enumerate(table.to_numpy()):
+      run = sweep / name / f"seed{seed}"
+      write_run(run, errors=(0.5, float(row.mean())), config={"seed": seed})
+      label = labels[name.split("_")[1]]
+      np.savez_compressed(run / "per_example.npz", error=row, label=label)
+  claims = tuple(
+    Claim(f"{left} {right}", left, "<", right, "s")
+    for left, right in (
+      ("good_first", "base_first"), ("good_second", "base_second"), ("good_first", "base_second")
+    )
+  )  # fmt: skip
+  experiment = make_experiment(
+    variants=dict.fromkeys(names, {}), base=names[0], seeds=(0, 1, 2), confirmed_by=(),
+    claims=claims, regime=(), looks=0, pairing=pairing,
+  )  # fmt: skip
+  save_experiment(sweep, experiment)
+  write_report(sweep, folder)
+  over = pd.read_csv(folder / "claims.csv")["over"].tolist()
+  assert over == ["seeds and images", "seeds and images", "seeds"]
+  assert differences_from_report(folder) == []
+  kept = pd.read_csv(folder / FILE)
+  assert kept["good_second/seed0"].isna().tolist() == [True] * 600 + [False] * 600
+
+
 def test_ten_thousand_examples_of_25_runs_are_small(tmp_path):
   tables = draw(np.random.default_rng(1), 5, 10_000, (0.1, 0.12, 0.15, 0.2, 0.3))
   path = write_examples(tmp_path, dict(zip("abcde", tables, strict=True)))

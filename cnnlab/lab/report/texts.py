@@ -58,8 +58,8 @@ def results(experiment: Experiment, summary: pd.DataFrame) -> str:
     if experiment.pairing == "seeds"
     else "Differences are between the means of independent seeds"
   )
-  examples = summary["test_examples"].dropna()
-  over = f"seeds and the {examples.max():,.0f} test examples" if len(examples) else "seeds alone"
+  sizes = sorted({f"{size:,.0f}" for size in summary["test_examples"].dropna()}, key=len)
+  over = f"seeds and the {' or '.join(sizes)} test examples" if sizes else "seeds alone"
   trained = (
     "On the training set: the same metric in evaluation mode, without augmentation; the gap is the "
     "difference. "

@@ -92,7 +92,7 @@ class Sample(NamedTuple):
   Attributes:
     values: a metric's value by seed.
     examples: its values on each test example [seeds x examples], of the same seeds; None if they
-      are not known. `values` are their means.
+      are not known. `values` are their means. Columns tell test sets apart, by the labels.
     weight: factor in the sum that is estimated.
   """
 
@@ -161,10 +161,9 @@ def difference(
       seeds are used, and taken for independent.
     level: confidence level of the interval.
   """
-  both = left.examples is not None and right.examples is not None
+  if not _same_images(left, right):
+    left, right = left._replace(examples=None), right._replace(examples=None)
   if not paired:
-    left = left if both else left._replace(examples=None)
-    right = right if both else right._replace(examples=None)
     return estimate([left, right._replace(weight=-factor)], level)
   values = (left.values - factor * right.values).dropna()
   examples = None
@@ -200,6 +199,12 @@ def pairing(left: Sample, right: Sample, factor: float = 1.0) -> Pairing:
   unpaired = difference(left, right, factor, paired=False).error
   gain = difference(left, right, factor).error / unpaired
   return Pairing(float(left.values.corr(right.values)), gain)
+
+
+def _same_images(left: Sample, right: Sample) -> bool:
+  if left.examples is None or right.examples is None:
+    return False
+  return left.examples.columns.equals(right.examples.columns)
 
 
 def _variance(values: pd.Series) -> float:
