@@ -7,13 +7,15 @@ same blocks of two convolutions each as the residual one.
 
 The paper removes blocks from a ResNet-110 and layers from a VGG on CIFAR-10 (sections 4.1 and 4.2,
 figures 3 and 5), and gives curves only. It finds that stochastic depth makes a net a little more
-robust. `experiments.lesions.curves` draws the error over the number of blocks.
+robust. The quick recipe has more images than others, and augmentation: after 4,000 images without it, nets
+err on more than half of the test images, which leaves little to add, and plain ones generalize best at
+rates at which they do not fit their training set. `experiments.lesions.curves` draws the error over the number of blocks.
 """
 
 from __future__ import annotations
 
-from cnnlab.experiments.recipes import TRAINED, choose
-from cnnlab.lab import Claim, Experiment
+from cnnlab.experiments.recipes import choose
+from cnnlab.lab import Claim, Condition, Experiment
 from cnnlab.lab.variants import Variants
 
 RECIPES = ("paper", "quick", "tiny")
@@ -35,7 +37,15 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     paper={**once, "task.removed": (1, 2, 5, 10), "data.centering": "channel"},
-    quick={**once, "task.removed": (1, 2, 4, 6), "model.width": 0.5},
+    quick={
+      **once,
+      "epochs": 15.0,
+      "data.train_examples": 16_000,
+      "data.flip": True,
+      "data.crop_padding": 2,
+      "task.removed": (1, 2, 4, 6),
+      "model.width": 0.5,
+    },
     tiny={**once, "task.removed": (1, 2), "task.draws": 2, "model.width": 0.125, "model.blocks": 2},
     note="The paper's nets are a ResNet-110 and a VGG; a plain net of 110 layers does not train.",
   )
@@ -55,7 +65,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="residual",
     seeds=chosen.seeds,
     tuning=chosen.tuning,
-    regime=(TRAINED,),
+    regime=(Condition("the nets have learned", "trainset/error", "<=", 0.5),),
     claims=(
       Claim(
         "removing a block adds less than half the error to a residual net that it adds to a plain one",

@@ -190,7 +190,7 @@ def test_variants_on_test_sets_of_their_own_are_compared_over_their_images(tmp_p
     )
   )  # fmt: skip
   experiment = make_experiment(
-    variants=dict.fromkeys(names, {}), base=names[0], seeds=(0, 1, 2), confirmed_by=(),
+    variants={name: {} for name in names}, base=names[0], seeds=(0, 1, 2), confirmed_by=(),
     claims=claims, regime=(), looks=0, pairing=pairing,
   )  # fmt: skip
   save_experiment(sweep, experiment)
