@@ -7,9 +7,10 @@ same blocks of two convolutions each as the residual one.
 
 The paper removes blocks from a ResNet-110 and layers from a VGG on CIFAR-10 (sections 4.1 and 4.2,
 figures 3 and 5), and gives curves only. It finds that stochastic depth makes a net a little more
-robust. The quick recipe has more images than others, and augmentation: after 4,000 images without it, nets
-err on more than half of the test images, which leaves little to add, and plain ones generalize best at
-rates at which they do not fit their training set. `experiments.lesions.curves` draws the error over the number of blocks.
+robust. The quick recipe has more images than others, and augmentation: after 4,000 images without it,
+nets err on more than half of the test images, which leaves little to add, and plain ones generalize
+best at rates at which they do not fit their training set. `experiments.lesions.curves` draws the error
+over the number of blocks.
 """
 
 from __future__ import annotations
