@@ -57,8 +57,8 @@ class Lesions(Classification):
   Settings: ClassVar = LesionSettings
   metrics: ClassVar = (
     *CLASSIFICATION,
-    Metric("error_without", "error without blocks", "%", 100.0, per_class=True),
-    Metric("error_added", "error added by removing blocks", "%", 100.0, per_class=True),
+    Metric("error_without", "error after removal", "%", 100.0, per_class=True),
+    Metric("error_added", "error added by removal", "%", 100.0, per_class=True),
   )
 
   @classmethod
