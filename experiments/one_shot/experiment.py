@@ -43,7 +43,7 @@ def _recipe(name: str) -> Recipe:
     return Recipe(name, {"epochs": 400.0}, SEEDS, NOTE)
   if name in ("", "quick"):
     # Among 20 characters there have to be as many: a fifth of those that train.
-    tuning = Tuning({"optim.learning_rate": (0.0003, 0.001, 0.003)}, validation=0.2)
+    tuning = Tuning({"optim.learning_rate": (0.0003, 0.001, 0.003, 0.01, 0.03)}, validation=0.2)
     overrides = {"epochs": 60.0, "model.features": (32, 32, 32, 32), "eval_every_epochs": 0.0}
     return Recipe("quick", overrides, SEEDS, f"Quick recipe: half the filters. {NOTE}", tuning)
   if name == "tiny":
