@@ -38,6 +38,13 @@ QUICK: Overrides = {
   "schedule.name": "cosine",
   "schedule.warmup_epochs": 1.0,
 }
+# For claims about nets that do not overfit: more images than `QUICK`, flipped and shifted.
+AUGMENTED: Overrides = {
+  "epochs": 15.0,
+  "data.train_examples": 16_000,
+  "data.flip": True,
+  "data.crop_padding": 2,
+}
 TINY: Overrides = {
   "batch_size": 8,
   "eval_batch_size": 20,
@@ -53,6 +60,7 @@ TINY: Overrides = {
 }
 # The regime of most claims.
 TRAINED = Condition("the nets are trained to the end", "trainset/error", "<=", 0.1)
+LEARNED = Condition("the nets have learned", "trainset/error", "<=", 0.6)
 RATES = (0.05, 0.1, 0.2, 0.4)
 
 

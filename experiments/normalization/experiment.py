@@ -14,7 +14,7 @@ and batch norm had 2 points less test error with batches of 4 than of 64.
 
 from __future__ import annotations
 
-from cnnlab.experiments.recipes import choose
+from cnnlab.experiments.recipes import AUGMENTED, LEARNED, choose
 from cnnlab.lab import Claim, Condition, Experiment, Published
 
 RECIPES = ("paper", "quick", "tiny")
@@ -43,11 +43,8 @@ def get_experiment(recipe: str = "") -> Experiment:
     recipe,
     paper={"epochs": 100.0, **rate},
     quick={
-      "epochs": 15.0,
+      **AUGMENTED,
       "eval_every_epochs": 5.0,
-      "data.train_examples": 16_000,
-      "data.flip": True,
-      "data.crop_padding": 2,
       "model.blocks": 1,
       "model.width": 0.75,
       "optim.reference_batch": 64,
@@ -70,7 +67,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     seeds=chosen.seeds,
     tuning=chosen.tuning,
     regime=(
-      Condition("the nets have learned", "trainset/error", "<=", 0.6),
+      LEARNED,
       Condition("they do not know the training set by heart", "trainset/error", ">=", 0.1),
     ),
     claims=(
