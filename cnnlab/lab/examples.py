@@ -78,17 +78,12 @@ def examples_table(examples: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     order of the test set. Several test sets have their rows below each other, and a run has
     values in those of its own.
   """
-  sets: list[tuple[pd.Index, dict[str, np.ndarray]]] = []
+  sets: dict[tuple[object, ...], dict[str, np.ndarray]] = {}
   for label, table in examples.items():
-    known = (columns for labels, columns in sets if labels.equals(table.columns))
-    columns = next(known, None)
-    if columns is None:
-      columns = {}
-      sets.append((table.columns, columns))
-    columns |= {
-      f"{label}/seed{seed}": row for seed, row in zip(table.index, table.to_numpy(), strict=True)
-    }
-  tables = [pd.DataFrame(columns, dtype="UInt8") for _, columns in sets]
+    columns = sets.setdefault(tuple(table.columns), {})
+    for seed, row in zip(table.index, table.to_numpy(), strict=True):
+      columns[f"{label}/seed{seed}"] = row
+  tables = [pd.DataFrame(columns, dtype="UInt8") for columns in sets.values()]
   return pd.concat(tables, ignore_index=True)
 
 

@@ -51,9 +51,7 @@ def curves_figure(errors: pd.DataFrame) -> Figure:
         found = 100 * chosen.groupby("images")["error"].agg(["mean", "min", "max"])
         apart = [found["mean"] - found["min"], found["max"] - found["mean"]]
         axes.errorbar(found.index, found["mean"], apart, marker=marker, capsize=2, label=method)
-      axes.set(
-        xscale="log", yscale="log", xticks=list(AMOUNTS), title=f"{target.capitalize()} target"
-      )
+      axes.set(xscale="log", yscale="log", title=f"{target.capitalize()} target")
       axes.set_xticks(list(AMOUNTS), map(str, AMOUNTS))
       axes.set_xticks([], minor=True)
       axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 5, 7)))
