@@ -59,7 +59,7 @@ def _recipe(name: str) -> Recipe:
     net = {f"model.{key}": value for key, value in TINY_NET.items()}
     return Recipe(name, {**SHARED, **net, **small}, (0, 1), "Two steps on digits, for tests only.")
   if name in ("", "quick"):
-    tuning = Tuning({"optim.learning_rate": (0.0003, 0.001, 0.003)})
+    tuning = Tuning({"optim.learning_rate": (0.0001, 0.0003, 0.001, 0.003, 0.01)})
     net = {f"model.{key}": value for key, value in NET.items()}
     note = "A small net and one autoencoder for each data set; the notes have no figures."
     return Recipe(
