@@ -3,13 +3,15 @@
 Source: CS231n's notes on parameter sharing. Without it, AlexNet's first layer would have 105,705,600
 weights instead of 34,944. Sharing "may not make sense" where images are centered and different features
 are to be learned at different places, as in faces. MNIST's digits are centered and upright; the objects
-of CIFAR-10 are anywhere. The net is `convnet` of two blocks with a linear classifier on the flattened
+of CIFAR-10 are anywhere, and so are MNIST's digits in `shifted`, where each image of both splits is
+moved by up to 4 of its 28 pixels, about the width of the border around a digit. The net is `convnet` of two blocks with a linear classifier on the flattened
 map, so that both forms can tell positions apart. Sharing changes the parameters, not the multiply-adds.
 """
 
 from __future__ import annotations
 
 from cnnlab.experiments.recipes import choose
+from cnnlab.experiments.sharing.shifted import IMPORTS
 from cnnlab.lab import Claim, Condition, Experiment, Tuning
 from cnnlab.lab.variants import Overrides
 
@@ -17,10 +19,15 @@ RECIPES = ("paper", "quick", "tiny")
 NOTES = "CS231n lecture notes, convolutional networks, parameter sharing"
 DATA: dict[str, Overrides] = {
   "mnist": {"data.name": "tfds:mnist", "data.channels": 1},
+  "shifted": {"data.name": "shifted:4:tfds:mnist", "data.channels": 1, "imports": IMPORTS},
   "cifar10": {"data.name": "tfds:cifar10", "data.channels": 3},
 }
-# Digits stand for both sets in the tests.
-TINY: dict[str, Overrides] = {"mnist": {"data.channels": 1}, "cifar10": {"data.channels": 3}}
+# Digits stand for all sets in the tests.
+TINY: dict[str, Overrides] = {
+  "mnist": {"data.channels": 1},
+  "shifted": {"data.name": "shifted:1:digits", "data.channels": 1, "imports": IMPORTS},
+  "cifar10": {"data.channels": 3},
+}
 RATES = (0.01, 0.03, 0.1, 0.2)
 DECAYS = (1e-4, 1e-3, 1e-2)
 # A net that is kept from fitting its training images may be the better one.
@@ -75,6 +82,9 @@ def get_experiment(recipe: str = "") -> Experiment:
       ),
       Claim(
         "local filters can win on aligned images", "local_mnist", "<", "shared_mnist", NOTES,
+      ),
+      Claim(
+        "on the same images, shifted, sharing is better", "shared_shifted", "<", "local_shifted", NOTES,
       ),
     ),
     recipe=chosen.name,
