@@ -3,9 +3,11 @@
 Source: CS231n's notes on parameter sharing. Without it, AlexNet's first layer would have 105,705,600
 weights instead of 34,944. Sharing "may not make sense" where images are centered and different features
 are to be learned at different places, as in faces. MNIST's digits are centered and upright; the objects
-of CIFAR-10 are anywhere, and so are MNIST's digits in `shifted`, where each image of both splits is
-moved by up to 4 of its 28 pixels, about the width of the border around a digit. The net is `convnet` of two blocks with a linear classifier on the flattened
-map, so that both forms can tell positions apart. Sharing changes the parameters, not the multiply-adds.
+of CIFAR-10 are anywhere. In `shifted`, digits are anywhere, too: each image of both splits is moved by
+up to 4 of its 28 pixels, about the width of the border around a digit.
+
+The net is `convnet` of two blocks with a linear classifier on the flattened map, so that both forms can
+tell positions apart. Sharing changes the parameters, not the multiply-adds.
 """
 
 from __future__ import annotations
