@@ -14,6 +14,7 @@ from cnnlab.data import DataSettings
 from cnnlab.data.opening import open_sources
 from cnnlab.errors import DataError
 from cnnlab.experiments.transfer import curves
+from cnnlab.experiments.transfer.crops import crop, open_crops
 from cnnlab.experiments.transfer.experiment import AMOUNTS, METHODS, TARGETS
 from cnnlab.experiments.transfer.halves import open_half
 from cnnlab.lab.directory import open_sweep
@@ -109,3 +110,40 @@ def test_each_method_trains_what_it_says(swept):
   assert moved["codes"] == moved["earlier"] == 0
   assert 0 < moved["tuned"] < 0.05 < moved["scratch"]
   assert list(source.config.derived.class_names) != numbered_classes(5)
+
+
+def test_a_crop_lies_within_the_image_and_has_a_pixel_of_the_mask_in_its_middle():
+  image = np.arange(9 * 12 * 1, dtype=np.uint8).reshape(9, 12, 1)
+  mask = np.zeros((9, 12), bool)
+  mask[[0, 4, 8], [6, 5, 1]] = True
+  for side in (4, 5):
+    part = crop(image, mask, side, np.random.default_rng(0))
+    assert part.shape == (side, side, 1)
+    assert part[side // 2, side // 2] == image[4, 5]
+  assert crop(image, mask, 10, np.random.default_rng(0)) is None
+
+
+def test_crops_are_labelled_with_the_class_in_their_middle():
+  scenes = "scenes:train=6,eval=4,height=32,width=32,clutter=0"
+  plain = open_sources(DataSettings(name=scenes))
+  crops = open_crops(f"9:{scenes}", DataSettings())
+  for split, whole in zip(crops, (plain.train, plain.eval), strict=True):
+    scene_map = next(name for name, one in whole.features.items() if one.kind == "label_map")
+    maps = [one[scene_map] for one in whole.read(range(len(whole)), None, 3)]
+    images = [one["image"] for one in whole.read(range(len(whole)), None, 3)]
+    assert split.features["label"].names == whole.features[scene_map].names
+    assert len(whole) < len(split) <= sum(len(np.unique(one)) for one in maps)
+    for example in split.read(range(len(split)), None, 3):
+      places = [
+        classes[row + 4, column + 4]
+        for image, classes in zip(images, maps, strict=True)
+        for row, column in np.ndindex(24, 24)
+        if np.array_equal(image[row : row + 9, column : column + 9], example["image"])
+      ]
+      assert example["label"] in places
+
+
+@pytest.mark.parametrize("rest", ["", "9", "x:scenes", "0:scenes", "9:digits", "200:scenes"])
+def test_crops_that_cannot_be_are_told(rest):
+  with pytest.raises(DataError, match="crops"):
+    open_crops(rest, DataSettings())
