@@ -8,7 +8,9 @@ import pytest
 
 from cnnlab import runs
 from cnnlab.cli.main import main
+from cnnlab.codes import Codes, Part
 from cnnlab.config import apply_overrides, load_page
+from cnnlab.experiments.few_labels.curves import bottleneck_errors
 from cnnlab.experiments.few_labels.experiment import AMOUNTS, METHODS
 from cnnlab.lab.directory import open_sweep
 from cnnlab.lab.experiment import from_json
@@ -47,6 +49,21 @@ def test_few_labels_asks_for_every_amount_by_every_method():
   for label, own in experiment.variants.items():
     assert own["data.train_examples"] == int(label.rpartition("_")[2])
     assert own["data.train_examples"] % own["batch_size"] == 0
+
+
+def test_the_code_itself_is_classified_with_the_labels_that_a_seed_draws():
+  generator = np.random.default_rng(0)
+  centers = 3 * generator.normal(size=(10, 16))
+  parts = []
+  for count in (600, 400):
+    labels = generator.integers(0, 10, count).astype(np.int32)
+    parts.append(Part(centers[labels] + generator.normal(size=(count, 16)), labels))
+  found = bottleneck_errors(Codes("code", (16,), *parts, ()), [10, 200], [0, 1, 2])
+  errors = found.pivot_table(index="seed", columns="amount", values="error")
+  assert errors.shape == (3, 2)
+  assert (errors[200] < 0.01).all()  # classes are 17 standard deviations apart
+  assert (errors[10] < 0.2).all()
+  assert errors[10].nunique() > 1
 
 
 def test_every_setting_of_one_shot_is_read_on_omniglot(shared, tmp_path):

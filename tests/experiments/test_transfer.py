@@ -87,7 +87,7 @@ def test_every_variant_trains_for_two_steps_and_is_judged(swept):
   assert {one.verdict for one in judge(experiment, found)} <= {"inconclusive", "not tested"}
   curves.main(root / "transfer")
   table = pd.read_csv(root / "transfer/figures/transfer_curves.csv")
-  assert set(table["images"]) == {100, 5000}
+  assert set(table["amount"]) == {100, 5000}
   assert (root / "transfer/figures/transfer_curves.png").exists()
 
 
