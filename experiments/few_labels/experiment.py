@@ -122,7 +122,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     ),
     claims=(
       *(
-        better(f"{name}: with {count} labels, a pretrained encoder beats random weights", "tuned", data, count)
+        better(f"{name}: with {count:,} labels, a pretrained encoder beats random weights", "tuned", data, count)
         for name, data in (("MNIST", "mnist"), ("CIFAR-10", "cifar10"))
         for count in AMOUNTS
       ),
