@@ -5,6 +5,7 @@ For sweeps whose variants are called `<method>_<data>_<amount>`, such as `tuned_
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def curves_figure(errors: pd.DataFrame, titles: Mapping[str, str], amount: str) 
   with matplotlib.rc_context(STYLE):
     figure = page(WIDTH, WIDTH * 0.45)
     for axes, (data, title) in zip(figure.subplots(1, len(titles)), titles.items(), strict=True):
-      for method, marker in zip(errors["method"].unique(), MARKERS, strict=False):
+      for method, marker in zip(errors["method"].unique(), itertools.cycle(MARKERS)):
         chosen = errors[(errors["method"] == method) & (errors["data"] == data)]
         found = 100 * chosen.groupby("amount")["error"].agg(["mean", "min", "max"])
         apart = [found["mean"] - found["min"], found["max"] - found["mean"]]
