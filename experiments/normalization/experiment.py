@@ -50,7 +50,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       "optim.reference_batch": 64,
     },
     tiny={"model.blocks": 1, "model.width": 0.25, "data.train_examples": 100, **rate},
-    rates=(0.02, 0.06, 0.2, 0.6),
+    rates=(0.02, 0.06, 0.2, 0.6, 2.0),
     note="Our own hyperparameters, ResNet-20 on CIFAR-10; the papers' figures are for ImageNet.",
   )
   return Experiment(
