@@ -16,8 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from cnnlab.errors import RunError
 from cnnlab.lab import collect
-from cnnlab.lab.report.write import FIGURES
-from cnnlab.plot_style import STYLE, WIDTH, page, save
+from cnnlab.plot_style import STYLE, WIDTH, page
 
 MARKERS = "osD^"
 
@@ -65,10 +64,3 @@ def curves_figure(errors: pd.DataFrame, titles: Mapping[str, str], amount: str) 
       axes.set(xlabel=amount, ylabel="test error (%)")
     axes.legend()
   return figure
-
-
-def save_curves(sweep: Path, name: str, errors: pd.DataFrame, figure: Figure) -> None:
-  """Writes figures/<name>.{svg,png,csv} to a sweep's directory."""
-  drawn = save(figure, sweep / FIGURES, name)
-  errors.to_csv(drawn.with_suffix(".csv"), index=False)
-  print(drawn)

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from cnnlab.errors import CnnlabError, printable
+from cnnlab.lab.report.write import FIGURES
+from cnnlab.plot_style import save
 from cnnlab.terminal import log_to_stderr
 
 
@@ -32,3 +37,10 @@ def run_script(main: Callable[[Path], None], about: str | None) -> NoReturn:
     print(f"error: {printable(str(error))}", file=sys.stderr)
     sys.exit(error.exit_code)
   sys.exit()
+
+
+def add_figure(sweep: Path, name: str, figure: Figure, table: pd.DataFrame) -> None:
+  """Writes a figure and its numbers to figures/<name>.{svg,png,csv} of a sweep's directory."""
+  drawn = save(figure, sweep / FIGURES, name)
+  table.to_csv(drawn.with_suffix(".csv"), index=False)
+  print(drawn)

@@ -19,8 +19,8 @@ import pandas as pd
 
 from cnnlab.codes import CLASSIFIERS, Codes, Part, classify, extract
 from cnnlab.data.sources import balanced_subset, holdout
-from cnnlab.experiments.amount_curves import curves_figure, errors_of_sweep, save_curves
-from cnnlab.lab.script import run_script
+from cnnlab.experiments.amount_curves import curves_figure, errors_of_sweep
+from cnnlab.lab.script import add_figure, run_script
 from cnnlab.lab.tuning import Tuning
 
 BOTTLENECK = "bottleneck"
@@ -67,7 +67,7 @@ def main(directory: Path) -> None:
     table = bottleneck_errors(codes, amounts, seeds)
     tables.append(table.assign(method=BOTTLENECK, data=data))
   found = pd.concat(tables, ignore_index=True)
-  save_curves(directory, "few_labels_curves", found, curves_figure(found, TITLES, "labels"))
+  add_figure(directory, "few_labels_curves", curves_figure(found, TITLES, "labels"), found)
 
 
 if __name__ == "__main__":

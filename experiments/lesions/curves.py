@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 
 from cnnlab.errors import RunError
 from cnnlab.lab.experiment import read_experiment
-from cnnlab.lab.report.write import FIGURES
-from cnnlab.lab.script import run_script
-from cnnlab.plot_style import BLUE, GREEN, STYLE, VERMILION, note, page, save
+from cnnlab.lab.script import add_figure, run_script
+from cnnlab.plot_style import BLUE, GREEN, STYLE, VERMILION, note, page
 from cnnlab.runs import load
 
 PREFIX = "eval/error_without/"
@@ -67,9 +66,7 @@ def curves_figure(table: pd.DataFrame) -> Figure:
 def main(directory: Path) -> None:
   """Writes figures/error_without_blocks.{svg,png,csv} to a sweep's directory."""
   table = removal_curves(directory)
-  drawn = save(curves_figure(table), directory / FIGURES, "error_without_blocks")
-  table.to_csv(drawn.with_suffix(".csv"), index=False)
-  print(drawn)
+  add_figure(directory, "error_without_blocks", curves_figure(table), table)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,7 @@ import pandas as pd
 
 from cnnlab.errors import RunError
 from cnnlab.inspect.importance import importance_figure, importance_table
-from cnnlab.lab.report.write import FIGURES
-from cnnlab.lab.script import run_script
-from cnnlab.plot_style import save
+from cnnlab.lab.script import add_figure, run_script
 from cnnlab.runs import load
 
 PATTERN = "switchable_*/seed*"
@@ -50,9 +48,7 @@ def main(directory: Path) -> None:
   table = importance_of_sweep(directory)
   table.insert(0, "networks", "batch size " + table["batch_size"].astype(str))
   figure = importance_figure(table, "networks")
-  drawn = save(figure, directory / FIGURES, "switchable_importance")
-  table.to_csv(drawn.with_suffix(".csv"), index=False)
-  print(drawn)
+  add_figure(directory, "switchable_importance", figure, table)
 
 
 if __name__ == "__main__":

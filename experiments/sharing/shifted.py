@@ -15,9 +15,9 @@ import numpy as np
 from cnnlab.data import DataSettings, Source, register_source
 from cnnlab.data.features import Example, fit_example
 from cnnlab.data.images import BadImage, Size
-from cnnlab.data.opening import open_sources
 from cnnlab.data.sources import Subset, image_feature
 from cnnlab.errors import DataError
+from cnnlab.experiments.derived_sets import open_derived
 
 IMPORTS = ("cnnlab.experiments.sharing.shifted",)  # what a config has to import for it
 
@@ -69,13 +69,7 @@ def open_shifted(rest: str, settings: DataSettings) -> tuple[Source, Source]:
     DataError: what follows `shifted:` is not a number of pixels, a colon, and a data set with labels
       and nothing else that lies in the image, such as boxes.
   """
-  most, _, name = rest.partition(":")
-  if not (most.isdecimal() and int(most) and name):
-    raise DataError(
-      f"data.name 'shifted:{rest}'; allowed: shifted:<pixels>:<data set>, such as 'shifted:4:digits'"
-    )
-  opened = open_sources(dataclasses.replace(settings, name=name))
-  return _shifted(opened.train, int(most), 0), _shifted(opened.eval, int(most), 1)
+  return open_derived("shifted:4:digits", rest, settings, _shifted)
 
 
 def _shifted(source: Source, most: int, seed: int) -> Shifted:

@@ -18,11 +18,10 @@ from matplotlib.figure import Figure
 from cnnlab.bench.step import BenchSpec, bench
 from cnnlab.config import apply_overrides, load_page
 from cnnlab.lab.experiment import Experiment, read_experiment
-from cnnlab.lab.report.write import FIGURES
-from cnnlab.lab.script import run_script
+from cnnlab.lab.script import add_figure, run_script
 from cnnlab.models import model_options
 from cnnlab.nn import survival_probabilities
-from cnnlab.plot_style import BLUE, STYLE, VERMILION, page, save, ticks_of_decades
+from cnnlab.plot_style import BLUE, STYLE, VERMILION, page, ticks_of_decades
 
 COLUMNS = ("variant", "blocks", "computed", "step_ms", "low_ms", "high_ms", "device", "jax")
 
@@ -93,9 +92,7 @@ def step_time_figure(table: pd.DataFrame) -> Figure:
 def main(directory: Path) -> None:
   """Writes figures/step_time.{svg,png,csv} to a sweep's directory."""
   table = step_times(read_experiment(directory))
-  drawn = save(step_time_figure(table), directory / FIGURES, "step_time")
-  table.to_csv(drawn.with_suffix(".csv"), index=False)
-  print(drawn)
+  add_figure(directory, "step_time", step_time_figure(table), table)
 
 
 if __name__ == "__main__":

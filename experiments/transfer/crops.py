@@ -10,19 +10,16 @@ cnnlab codes --import=cnnlab.experiments.transfer.crops --workdir=runs/keras50 -
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from cnnlab.data import DataSettings, Source, register_source
 from cnnlab.data.features import Feature
 from cnnlab.data.images import BadImage
-from cnnlab.data.opening import open_sources
-from cnnlab.data.sources import ArraySource, image_feature
+from cnnlab.data.sources import ArraySource, image_channels, image_feature
 from cnnlab.errors import DataError
+from cnnlab.experiments.derived_sets import open_derived
 
 IGNORED = "void"
-AT_ONCE = 64  # images that are in memory before they are cut
 
 
 def open_crops(rest: str, settings: DataSettings) -> tuple[Source, Source]:
@@ -31,13 +28,7 @@ def open_crops(rest: str, settings: DataSettings) -> tuple[Source, Source]:
   Raises:
     DataError: what follows `crops:` is not a number of pixels, a colon, and a data set with label maps.
   """
-  side, _, name = rest.partition(":")
-  if not (side.isdecimal() and int(side) and name):
-    raise DataError(
-      f"data.name 'crops:{rest}'; allowed: crops:<pixels>:<data set>, such as 'crops:96:tfds:camvid'"
-    )
-  opened = open_sources(dataclasses.replace(settings, name=name))
-  return _crops(opened.train, int(side), 0), _crops(opened.eval, int(side), 1)
+  return open_derived("crops:96:tfds:camvid", rest, settings, _crops)
 
 
 def _crops(source: Source, side: int, seed: int) -> ArraySource:
@@ -46,19 +37,18 @@ def _crops(source: Source, side: int, seed: int) -> ArraySource:
     raise DataError(f"data.name 'crops:...': {source.name} has no label map")
   image, names = image_feature(source), source.features[maps[0]].names
   classes = [number for number, name in enumerate(names) if name != IGNORED]
-  channels = int(source.features[image].shape[2] or 3)
+  channels = image_channels(source)
   generator = np.random.default_rng(seed)
   pieces, labels = [], []
-  for start in range(0, len(source), AT_ONCE):
-    numbers = range(start, min(start + AT_ONCE, len(source)))
-    for number, example in zip(numbers, source.read(numbers, None, channels), strict=True):
-      if isinstance(example, BadImage):
-        raise DataError(f"{source.name}, example {number}: {example}")
-      for found in np.intersect1d(example[maps[0]], classes):
-        piece = crop(example[image], example[maps[0]] == found, side, generator)
-        if piece is not None:
-          pieces.append(piece)
-          labels.append(classes.index(int(found)))
+  for number in range(len(source)):  # one at a time: all images need more room than their crops
+    (example,) = source.read([number], None, channels)
+    if isinstance(example, BadImage):
+      raise DataError(f"{source.name}, example {number}: {example}")
+    for found in np.intersect1d(example[maps[0]], classes):
+      piece = crop(example[image], example[maps[0]] == found, side, generator)
+      if piece is not None:
+        pieces.append(piece)
+        labels.append(classes.index(int(found)))
   if not pieces:
     raise DataError(f"data.name 'crops:{side}:...': no image of {source.name} has room for one")
   features = {

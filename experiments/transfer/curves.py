@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnnlab.experiments.amount_curves import curves_figure, errors_of_sweep, save_curves
+from cnnlab.experiments.amount_curves import curves_figure, errors_of_sweep
 from cnnlab.experiments.transfer.experiment import TARGETS
-from cnnlab.lab.script import run_script
+from cnnlab.lab.script import add_figure, run_script
 
 
 def main(directory: Path) -> None:
@@ -19,7 +19,7 @@ def main(directory: Path) -> None:
   errors = errors_of_sweep(directory)
   titles = {target: f"{target.capitalize()} target" for target in TARGETS}
   figure = curves_figure(errors, titles, "training images")
-  save_curves(directory, "transfer_curves", errors, figure)
+  add_figure(directory, "transfer_curves", figure, errors)
 
 
 if __name__ == "__main__":

@@ -124,21 +124,20 @@ def test_a_crop_lies_within_the_image_and_has_a_pixel_of_the_mask_in_its_middle(
 
 
 def test_crops_are_labelled_with_the_class_in_their_middle():
-  scenes = "scenes:train=6,eval=4,height=32,width=32,clutter=0"
-  plain = open_sources(DataSettings(name=scenes))
-  crops = open_crops(f"9:{scenes}", DataSettings())
+  name = "scenes:train=6,eval=4,height=32,width=32,clutter=0"
+  plain = open_sources(DataSettings(name=name))
+  crops = open_crops(f"9:{name}", DataSettings())
   for split, whole in zip(crops, (plain.train, plain.eval), strict=True):
-    scene_map = next(name for name, one in whole.features.items() if one.kind == "label_map")
-    maps = [one[scene_map] for one in whole.read(range(len(whole)), None, 3)]
-    images = [one["image"] for one in whole.read(range(len(whole)), None, 3)]
+    scene_map = next(key for key, one in whole.features.items() if one.kind == "label_map")
+    scenes = whole.read(range(len(whole)), None, 3)
     assert split.features["label"].names == whole.features[scene_map].names
-    assert len(whole) < len(split) <= sum(len(np.unique(one)) for one in maps)
+    assert len(whole) < len(split) <= sum(len(np.unique(one[scene_map])) for one in scenes)
     for example in split.read(range(len(split)), None, 3):
       places = [
-        classes[row + 4, column + 4]
-        for image, classes in zip(images, maps, strict=True)
+        one[scene_map][row + 4, column + 4]
+        for one in scenes
         for row, column in np.ndindex(24, 24)
-        if np.array_equal(image[row : row + 9, column : column + 9], example["image"])
+        if np.array_equal(one["image"][row : row + 9, column : column + 9], example["image"])
       ]
       assert example["label"] in places
 
