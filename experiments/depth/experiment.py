@@ -36,7 +36,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     recipe,
     quick={"model.width": 0.5, "schedule.warmup_epochs": 2.0},
     tiny={"model.width": 0.125},
-    rates=(0.01, 0.03, 0.1, 0.3),
+    rates=(0.01, 0.03, 0.1, 0.3, 1.0),
     note="Plain and residual nets as published; the highway nets have their depths and widths.",
   )
   shallow, deep = (20, 44) if chosen.name == "tiny" else (20, 56)
