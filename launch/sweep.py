@@ -180,7 +180,7 @@ def _tune(
     return experiment, result
   table = collect_tuning(directory, experiment)
   saved = read_experiment(directory)  # knows what the task declares of the metric
-  chosen = choose(table, asked, saved.better(saved.metric))
+  chosen = choose(table, asked, saved.better(experiment.tuning_metric))
   tuned = dataclasses.replace(experiment, tuned={**experiment.tuned, **chosen})
   save_experiment(directory, dataclasses.replace(saved, tuned={**saved.tuned, **chosen}))
   return tuned, result

@@ -163,6 +163,11 @@ class Experiment:
       return self.mode
     return metrics.find(metric, self.declared).better
 
+  @property
+  def tuning_metric(self) -> str:
+    """The metric by which tuning chooses, on the validation part unless it names another set."""
+    return (self.tuning.metric if self.tuning else "") or self.metric
+
   def settings(self, label: str) -> dict[str, object]:
     """Returns the overrides of a variant: the shared ones, its own, then those that tuning chose."""
     return {**self.overrides, **self.variants[label], **self.tuned.get(label, {})}

@@ -17,7 +17,7 @@ TRAINSET = "trainset"
 def check_measures(
   experiment: Experiment, specs: Sequence[RunSpec], examined: Iterable[Examined]
 ) -> None:
-  """Checks the experiment's metric, its mode, and the metrics of its claims and its regime.
+  """Checks the experiment's metric, its mode, and the metrics of its tuning, claims and regime.
 
   Args:
     experiment: the experiment.
@@ -31,6 +31,8 @@ def check_measures(
   evaluated = resolve(specs[0]).eval_trainset
   where = f"experiment {experiment.name!r}"
   asked = {"metric": experiment.metric}
+  if experiment.tuning:
+    asked["tuning's metric"] = experiment.tuning.metric
   asked |= {f"metric of claim {claim.text!r}": claim.metric for claim in experiment.claims}
   asked |= {f"metric of condition {one.text!r}": one.metric for one in experiment.regime}
   for what, text in asked.items():

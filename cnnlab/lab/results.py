@@ -95,8 +95,7 @@ def collect_tuning(
   """Returns one row for every tuning run of a sweep, in the order of variants, settings and seeds.
 
   Columns: `variant`, `setting` (its label in the grid), `seed`, `status` as of `collect`, `value`
-  (the experiment's metric on the validation part at the last evaluation; NaN unless done),
-  `seconds`, `directory`. Without a tuning there are no rows.
+  (the metric that tuning chooses by, at the last evaluation; NaN unless done), `seconds`, `directory`. Without a tuning there are no rows.
 
   Raises:
     RunError: the directory is not a sweep.
@@ -110,13 +109,14 @@ def collect_tuning(
 
 def _tuning_rows(top: Path, experiment: Experiment, tuning: Tuning) -> list[Json]:
   untuned = replace(experiment, tuned={})
+  judged = replace(experiment, metric=experiment.tuning_metric)
   rows = []
   runs = itertools.product(experiment.variants, tuning.settings.items(), tuning.seeds)
   for label, (setting, tried), seed in runs:
     name = f"{label}/{FOLDER}/{setting}/seed{seed}"
     expected = {**_expected(untuned, label), **tuning.shared, **tried, "seed": seed}
     row = {"variant": label, "setting": setting, "seed": seed, "directory": name}
-    rows.append(row | _read(top / name, expected, experiment))
+    rows.append(row | _read(top / name, expected, judged))
   return rows
 
 

@@ -3,6 +3,7 @@
 The tuning runs lie beside the others, at `<variant>/tuning/<setting>/seed<k>`. The setting with the
 best mean of the metric at the last evaluation is chosen; a setting with a run that has diverged or
 failed is passed over, and of equal ones the first in the grid is taken. The test set is not read.
+Where claims are about how well nets fit the training set, a metric of that set may choose instead.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ class Tuning:
     seeds: of the tuning runs.
     validation: fraction of the training set that is held out in them.
     overrides: for the tuning runs alone, such as fewer epochs.
+    metric: by which a setting is chosen, such as `trainset/cross_entropy`; empty for the experiment's.
   """
 
   keys: Mapping[str, tuple[object, ...]]
   seeds: tuple[int, ...] = (1000,)
   validation: float = 0.1
   overrides: Overrides = field(default_factory=dict)
+  metric: str = ""
 
   def __post_init__(self) -> None:
     """Raises ConfigError for an empty grid, seeds that are none, or an unusable fraction."""
@@ -52,6 +55,10 @@ class Tuning:
       raise ConfigError(f"tuning: seeds is {self.seeds}; allowed: whole numbers from 0")
     if not (isinstance(self.validation, float) and 0 < self.validation < 1):
       raise ConfigError(f"tuning: validation is {self.validation!r}; allowed: over 0 and below 1")
+    if not isinstance(self.metric, str):
+      raise ConfigError(
+        f"tuning: metric is {self.metric!r}; allowed: a name such as 'trainset/error'"
+      )
 
   @property
   def settings(self) -> Variants:

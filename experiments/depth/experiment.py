@@ -6,14 +6,18 @@ highway papers' 50-layer CIFAR net. Published for plain and residual nets (secti
 of SGD with momentum 0.9, batches of 128, learning rate 0.1 divided by 10 after one half and three
 quarters of the training, weight decay 1e-4, flips and 4-pixel shifts. The CIFAR nets of the highway
 papers have other widths (`highway19`, `highway32`); here all nets of one depth share widths and
-hyperparameters. All nets have batch norm. In the quick recipe each net's learning rate is tuned, after
-a warm-up of two epochs, so that a deep plain net is not lost to a rate that is too high for it.
+hyperparameters. All nets have batch norm.
 
 That connections mend the deep net means that it then fits its training set as well as the shallow
-one: the claims are about training sets as well as about test errors.
+one: the claims are about training sets as well as about test errors. In the quick recipe each net
+therefore has the learning rate at which it fits its training set best, after a warm-up of two epochs.
+Rates chosen on a validation part are no test of these claims: the plain net of 20 layers then gets a
+high rate that keeps a quarter of its training set wrong, which costs it no test error on few images.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from cnnlab.experiments.recipes import choose
 from cnnlab.lab import Claim, Condition, Experiment, Published
@@ -36,7 +40,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     recipe,
     quick={"model.width": 0.5, "schedule.warmup_epochs": 2.0},
     tiny={"model.width": 0.125},
-    rates=(0.01, 0.03, 0.1, 0.3, 1.0),
+    rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
     note="Plain and residual nets as published; the highway nets have their depths and widths.",
   )
   shallow, deep = (20, 44) if chosen.name == "tiny" else (20, 56)
@@ -56,7 +60,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     variants=variants,
     base=f"plain{shallow}",
     seeds=chosen.seeds,
-    tuning=chosen.tuning,
+    tuning=chosen.tuning and replace(chosen.tuning, metric=fit),
     regime=(
       Condition("the net has learned, if badly", "trainset/error", "<=", 0.7),
       Condition(

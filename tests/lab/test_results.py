@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import shutil
@@ -133,6 +134,13 @@ def test_tuned_settings_are_what_a_run_must_have(tmp_path):
   assert choose(table, tuning, "min") == {"base": {"optim.learning_rate": 0.1}}
   assert strangers(tmp_path, experiment) == []
   assert collect_tuning(tmp_path, make_experiment()).empty
+  fitted = make_experiment(**changes | {"tuning": dataclasses.replace(tuning, metric="train/loss")})
+  losses = collect_tuning(tmp_path, fitted)["value"][:2]
+  logged = [
+    json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])["train/loss"]
+    for name in table["directory"][:2]
+  ]
+  assert losses.tolist() == logged
 
 
 def test_seeds_that_confirm_are_marked(sweep):

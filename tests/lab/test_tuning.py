@@ -82,6 +82,7 @@ def test_json_and_back():
     ({"seeds": ()}, "seeds is"),
     ({"seeds": (-1,)}, "seeds is"),
     ({"validation": 1.0}, "validation is 1.0"),
+    ({"metric": None}, "metric is None"),
   ],
 )
 def test_a_tuning_that_cannot_be_used_is_named(fields, message):

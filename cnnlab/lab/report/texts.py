@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from cnnlab.lab.experiment import Experiment
-from cnnlab.lab.report import verdict_words
+from cnnlab.lab.report import verdict_words, wording
 from cnnlab.lab.statistics.summary import LEVEL
 
 
@@ -87,9 +87,12 @@ def tuning(experiment: Experiment) -> str:
     return ""
   keys = "; ".join(f"{key}: {', '.join(map(str, tried))}" for key, tried in asked.keys.items())
   further = ", ".join(f"{key} = {value}" for key, value in asked.overrides.items())
+  metric = wording.describe_metric(experiment.tuning_metric, experiment.declared)
+  judged = f"{metric.name} " if asked.metric else ""
   return (
     f"Every variant tried the same values ({keys}) on {100 * asked.validation:g} % of the training "
     f"set, held out, with seeds {', '.join(map(str, asked.seeds))}"
     + (f" and {further}" if further else "")
-    + ". The setting with the best mean at the last evaluation was chosen. The test set was not read."
+    + f". The setting with the best mean {judged}at the last evaluation was chosen. The test set was "
+    "not read."
   )

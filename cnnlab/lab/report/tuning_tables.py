@@ -38,7 +38,7 @@ def tuned(experiment: Experiment, tried: pd.DataFrame, runs: pd.DataFrame) -> Tu
   tuning = experiment.tuning
   if tuning is None:
     return None
-  metric = wording.describe_metric(experiment.metric, experiment.declared)
+  metric = wording.describe_metric(experiment.tuning_metric, experiment.declared)
   settings = tuning.settings
   last = [Column("chosen", left=True)]
   table = Table([Column("variant", left=True), *map(Column, settings), *last])
