@@ -32,7 +32,7 @@ def check_measures(
   where = f"experiment {experiment.name!r}"
   asked = {"metric": experiment.metric}
   if experiment.tuning:
-    asked["tuning's metric"] = experiment.tuning.metric
+    asked["metric of tuning"] = experiment.tuning.metric
   asked |= {f"metric of claim {claim.text!r}": claim.metric for claim in experiment.claims}
   asked |= {f"metric of condition {one.text!r}": one.metric for one in experiment.regime}
   for what, text in asked.items():

@@ -44,6 +44,10 @@ def test_measures_are_read():
       {"regime": (Condition("fits", "trainset/error", "<=", 0.1),)},
       "needs eval_trainset=True",
     ),
+    (
+      {"tuning": Tuning({"optim.momentum": (0.5,)}, metric="trainset/eror")},
+      r"metric 'trainset/eror' of tuning; did you mean 'trainset/error'",
+    ),
   ],
 )
 def test_a_metric_that_no_run_will_have_is_named(tmp_path, changes, message):
