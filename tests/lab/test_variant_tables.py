@@ -1,5 +1,6 @@
 import json
 
+import pandas as pd
 import pytest
 
 from cnnlab.lab import Claim, Condition, Tuning
@@ -7,7 +8,7 @@ from cnnlab.lab.directory import open_sweep, save_experiment
 from cnnlab.lab.report import texts as report_texts
 from cnnlab.lab.report import variant_tables
 from cnnlab.lab.report.environments import describe
-from cnnlab.lab.report.tuning_tables import at_edge
+from cnnlab.lab.report.tuning_tables import at_edge, tuned
 from cnnlab.lab.report.verdict_words import (
   formula,
   interval_text,
@@ -74,6 +75,18 @@ def test_tuning_shows_every_setting_the_choice_its_edge_and_its_cost(everything)
   assert "Tuning took 6 runs and 24.0 s of training, the results 10 runs and 40.0 s." in text
   assert "10 % of the training set, held out, with seeds 1000 and epochs = 3.0" in text
   assert "tuning.csv" in [path.name for path in everything.tables]
+
+
+def test_tuning_by_the_training_set_is_stated_and_small_values_keep_two_digits():
+  tuning = Tuning({"optim.momentum": (0.5, 0.9)}, metric="trainset/cross_entropy")
+  experiment = make_experiment(tuning=tuning, tuned={"base": {"optim.momentum": 0.9}})
+  text = report_texts.tuning(experiment)
+  assert "without 10 % of the training set, with seeds 1000." in text
+  assert "best mean training-set cross-entropy at the last evaluation" in text
+  rows = [("base", "momentum=0.5", 1.5, "done", 1.0), ("base", "momentum=0.9", 0.0012, "done", 1.0)]
+  tried = pd.DataFrame(rows, columns=["variant", "setting", "value", "status", "seconds"])
+  table = tuned(experiment, tried, tried).table
+  assert texts(table)[0][1:3] == ["1.5000", "0.0012"]
 
 
 def test_confirming_seeds_have_a_table_of_their_own(everything):

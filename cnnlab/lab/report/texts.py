@@ -87,11 +87,14 @@ def tuning(experiment: Experiment) -> str:
     return ""
   keys = "; ".join(f"{key}: {', '.join(map(str, tried))}" for key, tried in asked.keys.items())
   further = ", ".join(f"{key} = {value}" for key, value in asked.overrides.items())
-  metric = wording.describe_metric(experiment.tuning_metric, experiment.declared)
-  judged = f"{metric.name} " if asked.metric else ""
+  part = f"{100 * asked.validation:g} % of the training set"
+  held_out, judged = f"on {part}, held out", ""
+  if asked.metric:
+    metric = wording.describe_metric(asked.metric, experiment.declared)
+    held_out, judged = f"without {part}", f"{metric.name} "
   return (
-    f"Every variant tried the same values ({keys}) on {100 * asked.validation:g} % of the training "
-    f"set, held out, with seeds {', '.join(map(str, asked.seeds))}"
+    f"Every variant tried the same values ({keys}) {held_out}, with seeds "
+    + ", ".join(map(str, asked.seeds))
     + (f" and {further}" if further else "")
     + f". The setting with the best mean {judged}at the last evaluation was chosen. The test set was "
     "not read."

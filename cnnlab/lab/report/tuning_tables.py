@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from cnnlab.lab.experiment import Experiment
@@ -39,6 +41,7 @@ def tuned(experiment: Experiment, tried: pd.DataFrame, runs: pd.DataFrame) -> Tu
   if tuning is None:
     return None
   metric = wording.describe_metric(experiment.tuning_metric, experiment.declared)
+  digits = _digits(tried["value"] * metric.factor)
   settings = tuning.settings
   last = [Column("chosen", left=True)]
   table = Table([Column("variant", left=True), *map(Column, settings), *last])
@@ -46,7 +49,7 @@ def tuned(experiment: Experiment, tried: pd.DataFrame, runs: pd.DataFrame) -> Tu
     chosen = experiment.tuned.get(label)
     own = tried[tried["variant"] == label]
     values = [
-      _setting(own[own["setting"] == name], metric.factor, keys == chosen)
+      _setting(own[own["setting"] == name], metric.factor, digits, keys == chosen)
       for name, keys in settings.items()
     ]
     table.add(label, *values, _chosen(chosen, tuning))
@@ -75,15 +78,21 @@ def at_edge(tuning: Tuning, chosen: Overrides) -> list[str]:
   return found
 
 
-def _setting(runs: pd.DataFrame, factor: float, chosen: bool) -> Cell:
+def _digits(values: pd.Series) -> int:
+  """Returns how many decimals show two digits of the smallest value; from 2 to 5."""
+  sizes = values[values != 0].abs().dropna()
+  return int(np.clip(1 - math.floor(math.log10(sizes.min())), 2, 5)) if len(sizes) else 2
+
+
+def _setting(runs: pd.DataFrame, factor: float, digits: int, chosen: bool) -> Cell:
   if not len(runs):
     return Cell("–")
   value = float(pd.to_numeric(runs["value"], errors="coerce").mean(skipna=False))
   trouble = runs.loc[runs["status"] != "done", "status"].value_counts()
   note = ", ".join(f"{count} {status}" for status, count in trouble.items())
   if chosen:
-    return Cell(wording.number(value * factor), note="chosen", style="strong")
-  return Cell(wording.number(value * factor), note=note, style="trouble" if note else "")
+    return Cell(wording.number(value * factor, digits), note="chosen", style="strong")
+  return Cell(wording.number(value * factor, digits), note=note, style="trouble" if note else "")
 
 
 def _chosen(chosen: Overrides | None, tuning: Tuning) -> Cell:
