@@ -26,7 +26,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, **net},
     quick={"model.width": 0.125, "model.modules": ("3a", "3b", "4a", "4b", "5a"), **net},
     tiny={"model.width": 0.03, "model.norm": "none", "model.modules": ("3a", "4a", "5b"), **net},
-    rates=(0.03, 0.1, 0.3),
+    rates=(0.03, 0.1, 0.3, 1.0),
     note="Our own hyperparameters: the paper trains no naive net, and no net on CIFAR-10.",
   )
   return Experiment(
