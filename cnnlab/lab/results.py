@@ -95,7 +95,8 @@ def collect_tuning(
   """Returns one row for every tuning run of a sweep, in the order of variants, settings and seeds.
 
   Columns: `variant`, `setting` (its label in the grid), `seed`, `status` as of `collect`, `value`
-  (the metric that tuning chooses by, at the last evaluation; NaN unless done), `seconds`, `directory`. Without a tuning there are no rows.
+  (the metric that tuning chooses by, at the last evaluation; NaN unless done), `seconds`,
+  `directory`. Without a tuning there are no rows.
 
   Raises:
     RunError: the directory is not a sweep.

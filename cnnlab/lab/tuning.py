@@ -43,7 +43,7 @@ class Tuning:
   metric: str = ""
 
   def __post_init__(self) -> None:
-    """Raises ConfigError for an empty grid, seeds that are none, or an unusable fraction."""
+    """Raises ConfigError for an empty grid, or seeds, a fraction or a metric that are none."""
     if not self.keys or not all(len(tuple(tried)) for tried in self.keys.values()):
       raise ConfigError(f"tuning: keys is {dict(self.keys)}; each key needs values to try")
     for key, tried in self.keys.items():

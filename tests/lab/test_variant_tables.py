@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pandas as pd
@@ -83,10 +84,16 @@ def test_tuning_by_the_training_set_is_stated_and_small_values_keep_two_digits()
   text = report_texts.tuning(experiment)
   assert "without 10 % of the training set, with seeds 1000." in text
   assert "best mean training-set cross-entropy at the last evaluation" in text
+  other = dataclasses.replace(experiment, tuning=dataclasses.replace(tuning, metric="eval/loss"))
+  text = report_texts.tuning(other)
+  assert "on 10 % of the training set, held out, with seeds 1000." in text
+  assert "best mean loss at the last evaluation" in text
   rows = [("base", "momentum=0.5", 1.5, "done", 1.0), ("base", "momentum=0.9", 0.0012, "done", 1.0)]
   tried = pd.DataFrame(rows, columns=["variant", "setting", "value", "status", "seconds"])
   table = tuned(experiment, tried, tried).table
   assert texts(table)[0][1:3] == ["1.5000", "0.0012"]
+  waiting = tuned(experiment, tried.assign(value=float("nan")), tried).table
+  assert texts(waiting)[0][1:3] == ["–", "–"]
 
 
 def test_confirming_seeds_have_a_table_of_their_own(everything):

@@ -88,14 +88,13 @@ def tuning(experiment: Experiment) -> str:
   keys = "; ".join(f"{key}: {', '.join(map(str, tried))}" for key, tried in asked.keys.items())
   further = ", ".join(f"{key} = {value}" for key, value in asked.overrides.items())
   part = f"{100 * asked.validation:g} % of the training set"
-  held_out, judged = f"on {part}, held out", ""
-  if asked.metric:
-    metric = wording.describe_metric(asked.metric, experiment.declared)
-    held_out, judged = f"without {part}", f"{metric.name} "
+  judges = experiment.tuning_metric.startswith("eval/")
+  name = wording.describe_metric(asked.metric.removeprefix("eval/"), experiment.declared).name
   return (
-    f"Every variant tried the same values ({keys}) {held_out}, with seeds "
-    + ", ".join(map(str, asked.seeds))
+    f"Every variant tried the same values ({keys}) "
+    + (f"on {part}, held out" if judges else f"without {part}")
+    + f", with seeds {', '.join(map(str, asked.seeds))}"
     + (f" and {further}" if further else "")
-    + f". The setting with the best mean {judged}at the last evaluation was chosen. The test set was "
-    "not read."
+    + f". The setting with the best mean {f'{name} ' if asked.metric else ''}at the last evaluation "
+    "was chosen. The test set was not read."
   )

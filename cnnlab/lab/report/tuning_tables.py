@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from cnnlab.lab.experiment import Experiment
@@ -41,7 +39,8 @@ def tuned(experiment: Experiment, tried: pd.DataFrame, runs: pd.DataFrame) -> Tu
   if tuning is None:
     return None
   metric = wording.describe_metric(experiment.tuning_metric, experiment.declared)
-  digits = _digits(tried["value"] * metric.factor)
+  sizes = tried["value"].abs() * metric.factor
+  digits = wording.decimals(sizes[sizes > 0].min())
   settings = tuning.settings
   last = [Column("chosen", left=True)]
   table = Table([Column("variant", left=True), *map(Column, settings), *last])
@@ -76,12 +75,6 @@ def at_edge(tuning: Tuning, chosen: Overrides) -> list[str]:
     if whole and chosen.get(key) in (min(numbers), max(numbers)):
       found.append(key)
   return found
-
-
-def _digits(values: pd.Series) -> int:
-  """Returns how many decimals show two digits of the smallest value; from 2 to 5."""
-  sizes = values[values != 0].abs().dropna()
-  return int(np.clip(1 - math.floor(math.log10(sizes.min())), 2, 5)) if len(sizes) else 2
 
 
 def _setting(runs: pd.DataFrame, factor: float, digits: int, chosen: bool) -> Cell:

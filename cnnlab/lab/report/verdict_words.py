@@ -45,7 +45,7 @@ def interval_text(difference: float, low: float, high: float, *, sign: bool = Fa
     plus = "+" if sign and difference > 0 else ""
     return plus + wording.count(difference).replace("-", "−")
   largest = max((abs(x) for x in (difference, low, high) if math.isfinite(x)), default=1.0)
-  digits = 2 if largest >= 0.1 or not largest else min(6, 1 - math.floor(math.log10(largest)))
+  digits = wording.decimals(largest)
   text = wording.number(difference, digits, sign)
   if not (math.isfinite(low) and math.isfinite(high)) or low == high:
     return text

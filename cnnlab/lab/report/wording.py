@@ -94,6 +94,11 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
   return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
+def decimals(size: float) -> int:
+  """Returns how many decimals show two digits of a size: 2 to 6; 2 for none (0 or NaN)."""
+  return min(6, 1 - math.floor(math.log10(size))) if 0 < size < 0.1 else 2
+
+
 def with_interval(mean: float, low: float, high: float, digits: int = 2, sign: bool = False) -> str:
   """Returns `mean ± half width`; only the mean without an interval, `–` without a mean."""
   if math.isnan(mean) or math.isnan(low):
