@@ -4,6 +4,7 @@ import json
 import logging
 import struct
 import sys
+import time
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_weights_and_biases_goes_on_with_the_same_run(tmp_path, monkeypatch):
   two_sessions(["wandb"], tmp_path / "run", {"eval/error": 0.5})
   files = sorted(tmp_path.glob("run/wandb/offline-run-*/*.wandb"))
   assert len(files) == 2
-  records = [record for file in files for record in wandb_records(file)]
+  records = [record for file in files for record in finished_wandb_records(file)]
   runs = [record.run for record in records if record.HasField("run")]
   assert len({run.run_id for run in runs}) == 1
   assert {run.project for run in runs} == {"cnnlab"}
@@ -155,6 +156,17 @@ def test_weights_and_biases_goes_on_with_the_same_run(tmp_path, monkeypatch):
   ]
   assert [(row["_step"], row["train/loss"]) for row in rows] == [(s, 1 / s) for s in range(1, 9)]
   assert [r.exit.exit_code for r in records if r.HasField("exit")] == [1, 0]
+
+
+def finished_wandb_records(path):
+  """Returns the records of an offline run; `finish` may return before W&B's process has written them."""
+  deadline = time.monotonic() + 30
+  while True:
+    records = list(wandb_records(path))
+    if any(record.HasField("exit") for record in records):
+      return records
+    assert time.monotonic() < deadline, f"{path} is not complete after 30 s"
+    time.sleep(0.1)
 
 
 def wandb_records(path):
