@@ -3,11 +3,15 @@
 GoogLeNet with either of the two modules of figure 2, with batch norm, a stem for small images, and
 no auxiliary classifiers. The paper rejects the naive module because of its cost (section 4) and
 gives no figures for it. Hyperparameters of the CIFAR ResNets (arXiv:1512.03385, section 4.2).
+
+As on ImageNet, the nets of the quick recipe are not to overfit: they see 16,000 images, flipped and
+shifted. On 4,000 images without augmentation, naive modules err least on a validation part at a rate
+that keeps a sixth of the training set wrong, while reduced ones know it by heart.
 """
 
 from __future__ import annotations
 
-from cnnlab.experiments.recipes import TRAINED, choose
+from cnnlab.experiments.recipes import AUGMENTED, LEARNED, choose
 from cnnlab.lab import Claim, Experiment
 
 RECIPES = ("paper", "quick", "tiny")
@@ -24,9 +28,15 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     paper={"epochs": 164.0, **net},
-    quick={"model.width": 0.125, "model.modules": ("3a", "3b", "4a", "4b", "5a"), **net},
+    quick={
+      **AUGMENTED,
+      "eval_every_epochs": 5.0,
+      "model.width": 0.125,
+      "model.modules": ("3a", "3b", "4a", "4b", "5a"),
+      **net,
+    },
     tiny={"model.width": 0.03, "model.norm": "none", "model.modules": ("3a", "4a", "5b"), **net},
-    rates=(0.03, 0.1, 0.3, 1.0),
+    rates=(0.02, 0.06, 0.2, 0.6),
     note="Our own hyperparameters: the paper trains no naive net, and no net on CIFAR-10.",
   )
   return Experiment(
@@ -38,7 +48,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     base="naive",
     seeds=chosen.seeds,
     tuning=chosen.tuning,
-    regime=(TRAINED,),
+    regime=(LEARNED,),
     claims=(
       Claim(
         "it takes at most half of the multiply-adds",
