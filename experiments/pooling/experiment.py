@@ -29,7 +29,7 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, "model.features": (64, 128, 256), **net},
     quick={"model.features": (32, 64), **net},
     tiny={"model.features": (4, 4), **net},
-    rates=(0.02, 0.05, 0.1, 0.2, 0.4),
+    rates=(0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
     note="Our own net and hyperparameters: the sources have no table.",
   )
   average_head = {"model.head": "avgpool", "model.hidden": ()}
