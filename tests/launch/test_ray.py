@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import threading
-import time
 
 import pytest
 from rich.console import Console
@@ -14,6 +13,7 @@ from cnnlab.errors import ConfigError, RunError
 from cnnlab.launch.ray import run_sweep
 from tests.launch import digits
 from tests.launch.test_local import specs_in
+from tests.waiting import wait_until
 
 ray = pytest.importorskip("ray")
 
@@ -43,13 +43,6 @@ def start(specs, execute=None, **options):
   thread = threading.Thread(target=lambda: result.append(run_sweep(specs, **options)))
   thread.start()
   return thread, result, text
-
-
-def wait_until(condition):
-  deadline = time.monotonic() + 60
-  while not condition():
-    assert time.monotonic() < deadline
-    time.sleep(0.02)
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import signal
 import stat
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from cnnlab.errors import ConfigError, RunError
 from cnnlab.launch.slurm import SETTINGS, run_sweep
 from tests.launch import digits
 from tests.launch.test_local import specs_in
+from tests.waiting import wait_until
 
 pytest.importorskip("submitit")
 FAKE = "tests.launch.fakes:execute"
@@ -135,13 +135,6 @@ def test_a_folder_that_no_script_can_name_is_refused(commands, name):
   with pytest.raises(RunError, match="cannot be SLURM's folder of logs"):
     run_sweep(specs_in(commands, a={}), FAKE, logs=commands / name, settings={"wait": "no"})
   assert not (commands / "sbatch0").exists()
-
-
-def wait_until(condition):
-  deadline = time.monotonic() + 60
-  while not condition():
-    assert time.monotonic() < deadline
-    time.sleep(0.02)
 
 
 def children(pid):

@@ -13,6 +13,7 @@ from cnnlab.runs import lease
 from cnnlab.runs.directory import RunDirectory, record_failure
 from cnnlab.runs.lease import EXPIRES, Lease, LeasedError, is_leased, leased_elsewhere, owner
 from cnnlab.runs.status import effective_status
+from tests.waiting import wait_until
 
 HOLD = """
 import sys, time
@@ -163,10 +164,7 @@ def test_the_owner_renews_it(tmp_path, monkeypatch):
   monkeypatch.setattr(lease, "RENEW", 0.02)
   held = Lease(tmp_path)
   os.utime(held.path, (0, 0))
-  deadline = time.monotonic() + 10
-  while held.path.stat().st_mtime < 1:
-    assert time.monotonic() < deadline
-    time.sleep(0.02)
+  wait_until(lambda: held.path.stat().st_mtime >= 1, seconds=10)
   held.release()
 
 

@@ -4,7 +4,6 @@ import json
 import logging
 import struct
 import sys
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from cnnlab.errors import ConfigError
 from cnnlab.runs.loggers import LOGGERS, Loggers, register_logger
 from cnnlab.train import train
 from tests.train.conftest import tiny
+from tests.waiting import wait_until
 
 CONFIG = {"seed": 0, "optim": {"name": "sgd"}, "derived": {"class_names": ["a", "é"] * 2000}}
 
@@ -145,7 +145,9 @@ def test_weights_and_biases_goes_on_with_the_same_run(tmp_path, monkeypatch):
   two_sessions(["wandb"], tmp_path / "run", {"eval/error": 0.5})
   files = sorted(tmp_path.glob("run/wandb/offline-run-*/*.wandb"))
   assert len(files) == 2
-  records = [record for file in files for record in finished_wandb_records(file)]
+  for file in files:  # `finish` may return before W&B's process has written them
+    wait_until(lambda file=file: any(r.HasField("exit") for r in wandb_records(file)), seconds=30)
+  records = [record for file in files for record in wandb_records(file)]
   runs = [record.run for record in records if record.HasField("run")]
   assert len({run.run_id for run in runs}) == 1
   assert {run.project for run in runs} == {"cnnlab"}
@@ -156,17 +158,6 @@ def test_weights_and_biases_goes_on_with_the_same_run(tmp_path, monkeypatch):
   ]
   assert [(row["_step"], row["train/loss"]) for row in rows] == [(s, 1 / s) for s in range(1, 9)]
   assert [r.exit.exit_code for r in records if r.HasField("exit")] == [1, 0]
-
-
-def finished_wandb_records(path):
-  """Returns the records of an offline run; `finish` may return before W&B's process has written them."""
-  deadline = time.monotonic() + 30
-  while True:
-    records = list(wandb_records(path))
-    if any(record.HasField("exit") for record in records):
-      return records
-    assert time.monotonic() < deadline, f"{path} is not complete after 30 s"
-    time.sleep(0.1)
 
 
 def wandb_records(path):
