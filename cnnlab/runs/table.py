@@ -195,6 +195,16 @@ def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
   return metrics.from_json(_derived(directory).get("metrics", {}))
 
 
+def evaluated_part(directory: Path) -> str:
+  """Returns what a run's `eval/` metrics are of: `test`, or `validation` with `data.validation`.
+
+  Raises:
+    RunError: config.json is missing or damaged.
+  """
+  held_out = flat_config(directory).get("data.validation")
+  return "validation" if held_out else metrics.SPLITS["eval"]
+
+
 def _settings(config: JsonMapping) -> Json:
   return {k: v for k, v in flatten(config).items() if not k.startswith("derived.")}
 

@@ -92,7 +92,9 @@ def test_every_status_that_needs_it_is_explained_once():
 
 def test_wording():
   assert wording.describe_metric("eval/error").label == "test error (%)"
-  assert wording.describe_metric("train/loss").label == "training loss"
+  validation = wording.describe_metric("eval/error", evaluated="validation")
+  assert validation.label == "validation error (%)"
+  assert wording.describe_metric("train/loss", evaluated="validation").label == "training loss"
   assert wording.describe_metric("eval/cross_entropy").label == "test cross-entropy (nats)"
   counts = {99_999: "99,999", 270_896: "271 k", 11_689_512: "11.7 M", 4_089_184_256: "4.09 G"}
   assert {value: wording.count(value) for value in counts} == counts

@@ -52,6 +52,11 @@ def test_trains_with_the_overrides_and_returns_the_result(training, tmp_path):
   assert call["progress"] is report
 
 
+def test_the_result_of_a_tuning_run_is_called_a_validation_error(training, tmp_path):
+  training.does = lambda workdir: write_run(workdir, config={"data.validation": 0.1})
+  assert execute_run(spec_of(tmp_path / "run"), report)["result"] == "validation error 12.50 %"
+
+
 def raises(error):
   def does(workdir):
     raise error

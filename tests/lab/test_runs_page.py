@@ -57,6 +57,13 @@ def test_rows_hold_status_metric_costs_and_the_keys_that_differ(tmp_path):
   assert "training loss" in a["curves"]
 
 
+def test_the_errors_of_a_tuning_run_are_validation_errors(tmp_path):
+  write_run(tmp_path / "a", config={"data.validation": 0.1})
+  (tuning,) = content_of(runs_page.render(tmp_path))["runs"]
+  assert tuning["metric"] == "validation error (%)"
+  assert set(tuning["curves"]) == {"validation error (%)", "training loss"}
+
+
 def test_names_of_runs_cannot_become_a_program(tmp_path):
   config = {"model.name": HOSTILE, "optim.learning_rate": 0.2}
   write_run(tmp_path / "a<img src=x>", config=config, status="failed", reason=HOSTILE)

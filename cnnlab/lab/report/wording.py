@@ -44,13 +44,16 @@ class ShownMetric(NamedTuple):
     return "points" if self.unit == "%" else self.unit
 
 
-def describe_metric(name: str, declared: Iterable[metrics.Metric] = ()) -> ShownMetric:
+def describe_metric(
+  name: str, declared: Iterable[metrics.Metric] = (), evaluated: str = metrics.SPLITS["eval"]
+) -> ShownMetric:
   """Returns how a metric such as `eval/error` is shown: `test error (%)`.
 
   Args:
     name: as in metrics.jsonl; `eval/iou/road` is the metric `iou` of the class `road`. Or a measure
       of the curve, as in claims: `eval/error@step=500` is the `test error after 500 steps`.
     declared: metrics of its task.
+    evaluated: what `eval/` metrics are of, as `cnnlab.runs.table.evaluated_part` says.
 
   Raises:
     ConfigError: what follows an `@` cannot be read.
@@ -58,7 +61,8 @@ def describe_metric(name: str, declared: Iterable[metrics.Metric] = ()) -> Shown
   measure = Measure.parse(name)
   found = metrics.find(measure.metric, declared)
   split, _, rest = measure.metric.partition("/")
-  prefix = f"{metrics.SPLITS.get(split, split)} " if rest else ""
+  parts = metrics.SPLITS | {"eval": evaluated}
+  prefix = f"{parts.get(split, split)} " if rest else ""
   one_class = rest.partition("/")[2]
   suffix = f" of {one_class}" if one_class else ""
   place = {
