@@ -45,6 +45,7 @@ GENERAL = (
   Metric("grad_norm", "gradient norm"),
   Metric("ms_per_step", "time of a step", "ms"),
   Metric("seconds", "training time", "s"),
+  Metric("multiply_adds", "multiply-adds"),
 )
 
 

@@ -96,6 +96,8 @@ def test_wording():
   assert validation.label == "validation error (%)"
   assert wording.describe_metric("train/loss", evaluated="validation").label == "training loss"
   assert wording.describe_metric("eval/cross_entropy").label == "test cross-entropy (nats)"
+  assert wording.describe_metric("multiply_adds").label == "multiply-adds"
+  assert wording.inequality("a", "<=", "b", 0.0, validation, times=2 / 3) == "a <= 0.667 x b"
   counts = {99_999: "99,999", 270_896: "271 k", 11_689_512: "11.7 M", 4_089_184_256: "4.09 G"}
   assert {value: wording.count(value) for value in counts} == counts
   times = {12.34: "12.3 s", 245.0: "4 min 05 s", 7380.0: "2 h 03 min"}

@@ -83,7 +83,7 @@ def inequality(
     left, relation, right, margin, times: fields of the claim; `times` is its `factor`.
     metric: of the claim.
   """
-  other = right if times == 1 else f"{times:g} x {right}"
+  other = right if times == 1 else f"{times:.3g} x {right}"
   if not margin:
     return f"{left} {relation} {other}"
   unit = f" {metric.difference_unit}" if metric.difference_unit else ""
