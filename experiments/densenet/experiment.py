@@ -46,7 +46,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       "optim.nesterov": True,
     },
     quick={"optim.nesterov": True},
-    rates=(0.03, 0.1, 0.3, 0.9),
+    rates=(0.1, 0.3, 0.9, 2.7),
     note="The paper has one figure per net; its error is from the last epoch, as it is here.",
   )
   # 22 layers: 3 blocks of 6 layers, or of 3 layers with bottlenecks.
