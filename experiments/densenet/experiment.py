@@ -7,8 +7,8 @@ the training, weight decay 1e-4, flips and shifts. The claim is about the error 
 parameters: the quick recipe's ResNet has more than twice as many as its DenseNet-BC, and its wide
 DenseNet-BC, of twice the growth rate, has almost as many as the basic form.
 
-The quick recipe has no augmentation, like table 2's column C10, whose DenseNets have dropout of 0.2,
-too: its nets have none, since the ResNet of that column has none.
+The quick recipe has no augmentation, as column C10 of table 2. There, the paper's DenseNets have
+dropout of 0.2 and its ResNet has none; here, no net has.
 """
 
 from __future__ import annotations
