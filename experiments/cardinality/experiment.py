@@ -46,7 +46,7 @@ def get_experiment(recipe: str = "") -> Experiment:
       "optim.weight_decay": 0.0005,
     },
     tiny={"model.width": 0.25, "model.blocks": 1},
-    rates=(0.1, 0.3, 0.9),
+    rates=(0.03, 0.1, 0.3, 0.9),
     note="Section 5.3's hyperparameters on CIFAR-10, widths of table 2; figures are for ImageNet.",
   )
   equal = {
