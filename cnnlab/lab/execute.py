@@ -15,7 +15,7 @@ from cnnlab.runs.directory import record_failure, write_json
 from cnnlab.runs.files import CannotWriteError
 from cnnlab.runs.lease import LeasedError
 from cnnlab.runs.loading import read_json_lines
-from cnnlab.runs.table import declared_metrics, evaluated_part, main_metric
+from cnnlab.runs.table import main_metric
 from cnnlab.types import JsonMapping
 
 EXECUTE_RUN = "cnnlab.lab.execute:execute_run"  # where launchers' workers import it from
@@ -111,6 +111,6 @@ def _last_metric(directory: Path) -> str:
   last = next((row[name] for row in reversed(rows) if name in row), None)
   if last is None:
     return ""
-  metric = wording.describe_metric(name, declared_metrics(directory), evaluated_part(directory))
+  metric = wording.describe_metrics_of(directory)(name)
   unit = f" {metric.unit}" if metric.unit else ""
   return f"{metric.name} {wording.number(last * metric.factor)}{unit}"

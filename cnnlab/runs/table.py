@@ -23,7 +23,9 @@ from cnnlab.types import Json, JsonMapping
 if TYPE_CHECKING:
   import pandas as pd
 
-COLUMNS = ("run", "status", "step", "total_steps", "metric", "last", "best", "differs", "reason")
+COLUMNS = (
+  "run", "status", "step", "total_steps", "metric", "evaluated", "last", "best", "differs", "reason",
+)  # fmt: skip
 COSTS = ("seconds", "parameters", "multiply_adds")
 
 
@@ -34,7 +36,7 @@ class Entry:
   Attributes:
     name: the run's directory as it is shown.
     row: `status`, `reason`, `step`, `total_steps`, `COSTS`, and of the task's main metric its name
-      (`metric`), `last` and `best` value.
+      (`metric`), what it is of (`evaluated`, as in `evaluated_part`), `last` and `best` value.
     config: flat, without what was derived; None if it cannot be read.
     metrics: the last value of each metric that was logged, those of single classes left out.
   """
@@ -64,9 +66,10 @@ def runs_table(root: str | os.PathLike[str]) -> pd.DataFrame:
   """Returns one row for every run at or below `root`, in the order of their paths.
 
   Columns: `run` (path relative to root), `status` ('dead' is a 'running' one whose process is
-  gone, 'damaged' one whose files cannot be read or lack rows), `step`, `total_steps`, `metric` (name of the
-  main one), `last` and `best` of it, `differs` (`key=value` of every config key that is not the
-  same in all of these runs), `reason` of a failure.
+  gone, 'damaged' one whose files cannot be read or lack rows), `step`, `total_steps`, `metric` (name
+  of the main one), `evaluated` (what it is of: `test` or `validation`), `last` and `best` of it,
+  `differs` (`key=value` of every config key that is not the same in all of these runs), `reason` of
+  a failure.
 
   Raises:
     RunError: the directory does not exist.
@@ -201,8 +204,11 @@ def evaluated_part(directory: Path) -> str:
   Raises:
     RunError: config.json is missing or damaged.
   """
-  held_out = flat_config(directory).get("data.validation")
-  return "validation" if held_out else metrics.SPLITS["eval"]
+  return _evaluated(flat_config(directory))
+
+
+def _evaluated(config: JsonMapping) -> str:
+  return "validation" if config.get("data.validation") else metrics.SPLITS["eval"]
 
 
 def _settings(config: JsonMapping) -> Json:
@@ -250,7 +256,8 @@ def _read_values(entry: Entry, rows: Sequence[JsonMapping], metric: str, mode: s
   values = [row[metric] for row in rows if row.get(metric) is not None]
   if values:
     best = min(values) if mode == "min" else max(values)
-    entry.row |= {"metric": metric, "last": values[-1], "best": best}
+    evaluated = _evaluated(entry.config or {})
+    entry.row |= {"metric": metric, "evaluated": evaluated, "last": values[-1], "best": best}
 
 
 def _differences(config: JsonMapping | None, keys: Sequence[str]) -> str:

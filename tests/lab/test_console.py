@@ -10,6 +10,7 @@ from cnnlab.lab.statistics.verdicts import judge
 from cnnlab.runs.directory import STATUSES
 from cnnlab.runs.table import runs_table
 from tests.lab.conftest import make_experiment
+from tests.runs.synthetic import write_run
 
 
 def shown(table, width=180):
@@ -67,6 +68,16 @@ def test_runs_below_a_directory(sweep):
   assert "optim.learning_rate=0.2 seed=0" in row
   assert "DivergedError: loss is nan" in text
   assert "diverged: the loss" in text
+
+
+def test_validation_errors_below_a_directory_are_told_from_test_errors(tmp_path):
+  write_run(tmp_path / "tuning", config={"data.validation": 0.1})
+  text = shown(console.runs_table(runs_table(tmp_path), "runs"))
+  assert "validation error (%)" in text.splitlines()[2]
+  write_run(tmp_path / "result")
+  text = shown(console.runs_table(runs_table(tmp_path), "runs"))
+  assert "│ validation error (%) │" in line_of(text, "tuning")
+  assert "│ test error (%)       │" in line_of(text, "result")
 
 
 def test_dry_run():

@@ -34,6 +34,14 @@ def test_one_row_a_run(tmp_path):
   ]
 
 
+def test_what_a_metric_is_of(tmp_path):
+  write_run(tmp_path / "result")
+  write_run(tmp_path / "tuning", config={"data.validation": 0.1})
+  write_run(tmp_path / "without", errors=())
+  assert runs_table(tmp_path)["evaluated"].to_list()[:2] == ["test", "validation"]
+  assert runs_table(tmp_path)["evaluated"].isna().to_list() == [False, False, True]
+
+
 def test_best_follows_the_mode_of_the_task(tmp_path):
   derived = {"main_metric": ["eval/error", "max"]}
   write_run(tmp_path / "a", errors=(0.2, 0.4, 0.3), derived=derived)

@@ -179,8 +179,9 @@ def runs_table(runs: pd.DataFrame, root: str, notes: Sequence[str] = ()) -> Tabl
     notes: sentences for the caption.
   """
   told = [*notes, wording.explain_statuses(runs["status"])]
-  metrics = {str(name): wording.describe_metric(name) for name in runs["metric"].dropna().unique()}
-  only = next(iter(metrics.values())) if len(metrics) == 1 else None
+  judged = runs.dropna(subset=["metric"]).to_dict("records")
+  metrics = {_metric(row) for row in judged}
+  only = next(iter(metrics)) if len(metrics) == 1 else None
   further = [name for name in runs.columns if name not in (*COLUMNS, "total_steps")]
   table = Table(
     title=Text(f"{len(runs)} runs below {root}"),
@@ -220,7 +221,7 @@ def _run_cells(row: wording.Row, named: bool, further: Sequence[str]) -> list[Te
   if "metric" in missing:
     cells += [Text("")] * (2 + named)
   else:
-    metric = wording.describe_metric(row["metric"])
+    metric = _metric(row)
     digits = 2 if metric.unit == "%" else 4
     cells += [Text(metric.label)] if named else []
     cells += [Text(wording.number(row[name] * metric.factor, digits)) for name in ("last", "best")]
@@ -229,6 +230,10 @@ def _run_cells(row: wording.Row, named: bool, further: Sequence[str]) -> list[Te
   if row["reason"]:
     note.append((" — " if note.plain else "") + row["reason"].splitlines()[0], style="red")
   return [*cells, note]
+
+
+def _metric(row: wording.Row) -> wording.ShownMetric:
+  return wording.describe_metric(row["metric"], evaluated=row["evaluated"])
 
 
 def _spell(value: object) -> str:

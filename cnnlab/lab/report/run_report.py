@@ -30,7 +30,7 @@ from cnnlab.runs.lease import is_leased
 from cnnlab.runs.loading import Run, load
 from cnnlab.runs.named import main_metric_of
 from cnnlab.runs.status import effective_status
-from cnnlab.runs.table import declared_metrics, evaluated_part
+from cnnlab.runs.table import declared_metrics
 from cnnlab.tasks import saved_task
 from cnnlab.tasks.analysis import Analysis, with_classes
 from cnnlab.tasks.analysis import Table as AnalysisTable
@@ -122,7 +122,7 @@ def _content(run: Run) -> Json:
 def _results(run: Run) -> Table:
   """Returns the last and the best value of each evaluated metric, the main one first."""
   declared, rows = declared_metrics(run.directory), run.metrics
-  part = evaluated_part(run.directory)
+  describe = wording.describe_metrics_of(run.directory)
   main, _ = main_metric_of(run.config.get("derived", {}))
   logged = [n for n in map(str, rows) if n.startswith(("eval/", "trainset/")) and n.count("/") == 1]
   names = [n for n in logged if not n.endswith("/count")]
@@ -132,7 +132,7 @@ def _results(run: Run) -> Table:
     known = np.flatnonzero(np.isfinite(every))
     if not len(known):
       continue
-    metric = wording.describe_metric(name, declared, part)
+    metric = describe(name)
     better = next((m.better for m in declared if m.name == name.partition("/")[2]), "min")
     best = known[(every if better == "min" else -every)[known].argmin()]
     digits = 2 if metric.unit == "%" else 4

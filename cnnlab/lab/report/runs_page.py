@@ -20,13 +20,7 @@ from cnnlab.errors import RunError
 from cnnlab.lab.report import wording
 from cnnlab.runs.directory import read_json, write_text
 from cnnlab.runs.loading import Run
-from cnnlab.runs.table import (
-  declared_metrics,
-  evaluated_part,
-  flat_config,
-  main_metric,
-  runs_table,
-)
+from cnnlab.runs.table import flat_config, main_metric, runs_table
 from cnnlab.types import Json
 
 MOST_POINTS = 60  # of a curve
@@ -105,9 +99,9 @@ def _run(directory: Path, row: wording.Row) -> Json:
     shown["seconds"] = _number(run.status.get("seconds"))
     if not (directory / "config.json").is_file():
       return shown
-    declared, part = declared_metrics(directory), evaluated_part(directory)
+    describe = wording.describe_metrics_of(directory)
     name, _ = main_metric(directory)
-    metric = wording.describe_metric(name, declared, part)
+    metric = describe(name)
     shown |= {"metric": metric.label, "config": _texts(flat_config(directory))}
     shown |= {x: _number(row[x], metric.factor) for x in ("last", "best")}
     derived = read_json(directory / "config.json").get("derived", {})
@@ -117,7 +111,7 @@ def _run(directory: Path, row: wording.Row) -> Json:
     return shown
   names = [x for x in (name, "train/loss", "train/error", "eval/cross_entropy") if x in logged]
   for each in dict.fromkeys(names[:MOST_CURVES]):
-    described = wording.describe_metric(each, declared, part)
+    described = describe(each)
     shown["curves"][described.label] = _curve(logged, each, described.factor)
   return shown
 

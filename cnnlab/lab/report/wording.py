@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cnnlab import metrics
 from cnnlab.lab.claim import Measure
+from cnnlab.runs.table import declared_metrics, evaluated_part
 
 Row = Mapping[Hashable, Any]  # of a table, from `DataFrame.to_dict("records")`
 
@@ -72,6 +74,16 @@ def describe_metric(
   }.get(measure.at, "")
   label = prefix + (found.label or found.name) + suffix + place
   return ShownMetric(label, found.unit, found.factor)
+
+
+def describe_metrics_of(directory: Path) -> Callable[[str], ShownMetric]:
+  """Returns what says how a metric of a run is shown, by its name, as `describe_metric` does.
+
+  Raises:
+    RunError: config.json is missing or damaged.
+  """
+  declared, evaluated = declared_metrics(directory), evaluated_part(directory)
+  return partial(describe_metric, declared=declared, evaluated=evaluated)
 
 
 def inequality(
