@@ -67,23 +67,25 @@ def collect(
   forward), `seconds` (of training), `ms_per_step` (median), `peak_memory` (bytes, if the device
   reports it), `directory`, `reason`, `confirms` (whether its seed confirms the claims by itself);
   and one column for each other measure that a claim or a condition names, spelled as there. Only
-  runs that are done have measures.
+  runs that are done have measures. A variant without any run that confirms is not asked for one.
 
   Raises:
     RunError: the directory is not a sweep.
   """
   top = Path(directory)
   experiment = experiment or read_experiment(top)
-  asked = {*experiment.seeds, *experiment.confirmed_by}
+  fresh = set(experiment.confirmed_by)
   rows = []
   for label in experiment.variants:
     found = {
       int(m[1]) for p in top.glob(f"{label}/seed*") if (m := re.fullmatch(r"seed(\d+)", p.name))
     }
+    # A variant without any fresh seed was left out of the confirmation by `--only`.
+    asked = {*experiment.seeds, *(fresh if found & fresh else ())}
     for seed in sorted(found | asked):
       name = f"{label}/seed{seed}"
       row = {"variant": label, "seed": seed, "directory": name}
-      row["confirms"] = seed in experiment.confirmed_by
+      row["confirms"] = seed in fresh
       expected = _expected(experiment, label) | {"seed": seed}
       rows.append(row | _read(top / name, expected, experiment))
   return pd.DataFrame(rows, columns=[*COLUMNS, *_further_measures(experiment)])

@@ -49,6 +49,21 @@ def test_metrics_are_shown_as_the_task_declares_them(tmp_path):
   assert "+10.00 (5.00 to 15.00) points in test mAP, 2 seeds | 20.00 and 10.00 % |" in row
 
 
+def test_only_claims_with_fresh_seeds_have_a_second_verdict(tmp_path):
+  experiment = make_experiment()
+  claim = Claim("it is better", "better", "<", "base", "a paper", metric="eval/error")
+  first = Verdict(claim, "inconclusive", "", pairs=4)
+  claims_table(experiment, [first]).to_csv(tmp_path / "claims.csv", index=False)
+  for pairs, shown in (
+    (8, "**inconclusive**; on 8 fresh seeds: **holds** |"),
+    (0, "**inconclusive** |"),
+  ):
+    fresh = Verdict(claim, "holds", "", pairs=pairs)
+    table = claims_table(experiment, [fresh], confirms=True)
+    table.to_csv(tmp_path / "confirmation.csv", index=False)
+    assert claims_markdown(tmp_path).splitlines()[2].endswith(shown)
+
+
 def test_a_folder_without_reports_is_named(tmp_path, capsys):
   assert main(["report", str(tmp_path), "--claims"]) == 2
   assert "claims.csv" in capsys.readouterr().err

@@ -148,3 +148,10 @@ def test_seeds_that_confirm_are_marked(sweep):
   part = runs[runs["variant"] == "base"].set_index("seed")
   assert part["confirms"].tolist() == [False, False, True, True, True]
   assert part["status"].tolist() == ["done"] * 4 + ["missing"]
+
+
+def test_variants_without_a_fresh_seed_are_left_out_of_the_confirmation(copy):
+  shutil.rmtree(copy / "better" / "seed3")
+  runs = collect(copy, make_experiment(seeds=(0, 1, 2), confirmed_by=(3, 4)))
+  assert runs.loc[runs["variant"] == "better", "seed"].tolist() == [0, 1, 2]
+  assert runs.loc[runs["variant"] == "base", "seed"].tolist() == [0, 1, 2, 3, 4]

@@ -285,6 +285,10 @@ def test_outside_the_regime_nothing_is_tested():
   unknown = verdicts(runs.drop(columns="trainset/error"), claims[0], regime=regime)[0]
   assert unknown.verdict == "not tested"
   assert "is unknown, required" in unknown.note
+  fits.loc[fits["variant"] == "a", "status"] = "missing"
+  absent = verdicts(fits, claims[0], regime=regime)[0]
+  assert absent.verdict == "not tested"
+  assert absent.note == "no finished run of a; a: 3 missing"
 
 
 def test_claims_that_are_not_tested_count_in_the_correction():

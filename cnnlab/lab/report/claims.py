@@ -136,7 +136,7 @@ def _line(row: wording.Row, link: str, confirmed: wording.Row | None) -> str:
   sides = (row["left"], row["relation"], row["right"], row["margin"])
   formula = wording.inequality(*sides, metric, row.get("factor", 1.0))
   verdict = f"**{row['verdict']}**"
-  if confirmed is not None:
+  if confirmed is not None and confirmed["pairs"]:
     verdict += f"; on {confirmed['pairs']} fresh seeds: **{confirmed['verdict']}**"
   cells = (
     wording.markdown_cell(f"{row['text']}: {formula}"),

@@ -22,7 +22,13 @@ def why_not_tested(claim: Claim, experiment: Experiment, runs: pd.DataFrame) -> 
     runs: the table of `results.collect`.
   """
   reasons = []
-  for label, condition in conditions_of(claim, experiment):
+  conditions = conditions_of(claim, experiment)
+  if conditions or claim.equal:
+    done = set(runs.loc[runs["status"] == "done", "variant"])
+    absent = [label for label in dict.fromkeys(_sides(claim)) if label not in done]
+    if absent:
+      return [f"no finished run of {' or '.join(absent)}"]
+  for label, condition in conditions:
     found = mean_of(runs, label, condition.metric, experiment)
     if not condition.met_by(found):
       shown = wording.describe_metric(condition.metric or experiment.metric, experiment.declared)
