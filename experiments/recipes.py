@@ -41,6 +41,7 @@ QUICK: Overrides = {
 # For claims about nets that do not overfit: more images than `QUICK`, flipped and shifted.
 AUGMENTED: Overrides = {
   "epochs": 15.0,
+  "eval_every_epochs": 5.0,
   "data.train_examples": 16_000,
   "data.flip": True,
   "data.crop_padding": 2,

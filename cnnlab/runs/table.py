@@ -198,16 +198,12 @@ def declared_metrics(directory: Path) -> tuple[metrics.Metric, ...]:
   return metrics.from_json(_derived(directory).get("metrics", {}))
 
 
-def evaluated_part(directory: Path) -> str:
-  """Returns what a run's `eval/` metrics are of: `test`, or `validation` with `data.validation`.
+def evaluated_part(config: JsonMapping) -> str:
+  """Returns what `eval/` metrics are of: `test`, or `validation` with `data.validation`.
 
-  Raises:
-    RunError: config.json is missing or damaged.
+  Args:
+    config: of the run, as from `flat_config`.
   """
-  return _evaluated(flat_config(directory))
-
-
-def _evaluated(config: JsonMapping) -> str:
   return "validation" if config.get("data.validation") else metrics.SPLITS["eval"]
 
 
@@ -256,7 +252,7 @@ def _read_values(entry: Entry, rows: Sequence[JsonMapping], metric: str, mode: s
   values = [row[metric] for row in rows if row.get(metric) is not None]
   if values:
     best = min(values) if mode == "min" else max(values)
-    evaluated = _evaluated(entry.config or {})
+    evaluated = evaluated_part(entry.config or {})
     entry.row |= {"metric": metric, "evaluated": evaluated, "last": values[-1], "best": best}
 
 

@@ -40,7 +40,6 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 300.0, "optim.weight_decay": 0.0005},
     quick={
       **AUGMENTED,
-      "eval_every_epochs": 5.0,
       "model.width": 0.25,
       "model.blocks": 1,
       "optim.weight_decay": 0.0005,

@@ -30,7 +30,6 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 164.0, **net},
     quick={
       **AUGMENTED,
-      "eval_every_epochs": 5.0,
       "model.width": 0.125,
       "model.modules": ("3a", "3b", "4a", "4b", "5a"),
       **net,

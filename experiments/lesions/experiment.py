@@ -38,7 +38,7 @@ def get_experiment(recipe: str = "") -> Experiment:
   chosen = choose(
     recipe,
     paper={**once, "task.removed": (1, 2, 5, 10), "data.centering": "channel"},
-    quick={**once, **AUGMENTED, "task.removed": (1, 2, 4, 6), "model.width": 0.5},
+    quick={**AUGMENTED, **once, "task.removed": (1, 2, 4, 6), "model.width": 0.5},
     tiny={**once, "task.removed": (1, 2), "task.draws": 2, "model.width": 0.125, "model.blocks": 2},
     note="The paper's nets are a ResNet-110 and a VGG; a plain net of 110 layers does not train.",
   )

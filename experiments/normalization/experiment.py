@@ -44,7 +44,6 @@ def get_experiment(recipe: str = "") -> Experiment:
     paper={"epochs": 100.0, **rate},
     quick={
       **AUGMENTED,
-      "eval_every_epochs": 5.0,
       "model.blocks": 1,
       "model.width": 0.75,
       "optim.reference_batch": 64,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cnnlab import metrics
 from cnnlab.lab.claim import Measure
-from cnnlab.runs.table import declared_metrics, evaluated_part
+from cnnlab.runs.table import declared_metrics, evaluated_part, flat_config
 
 Row = Mapping[Hashable, Any]  # of a table, from `DataFrame.to_dict("records")`
 
@@ -77,12 +77,12 @@ def describe_metric(
 
 
 def describe_metrics_of(directory: Path) -> Callable[[str], ShownMetric]:
-  """Returns what says how a metric of a run is shown, by its name, as `describe_metric` does.
+  """Returns a function that takes a metric's name and returns how that metric of a run is shown.
 
   Raises:
     RunError: config.json is missing or damaged.
   """
-  declared, evaluated = declared_metrics(directory), evaluated_part(directory)
+  declared, evaluated = declared_metrics(directory), evaluated_part(flat_config(directory))
   return partial(describe_metric, declared=declared, evaluated=evaluated)
 
 
